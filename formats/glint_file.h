@@ -1,0 +1,61 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/graph.h"
+#include "lib/tensor.h"
+
+namespace glint {
+
+// What a .glint file says apart from its tensors' bytes. docs/FORMAT.md is the specification.
+struct ModelHeader {
+  ModelHeader();
+  ModelHeader(const ModelHeader&);
+  ModelHeader& operator=(const ModelHeader&);
+  ~ModelHeader();
+  // Each is a JSON object. Held by pointer so that this header needs no JSON library.
+  std::unique_ptr<nlohmann::json> metadata;   // name, source, licence, recipe, created_by, numerics
+  std::unique_ptr<nlohmann::json> config;     // hyperparameters: dim, n_layers, ...
+  std::unique_ptr<nlohmann::json> tokenizer;  // algorithm and options; null if there is none
+  std::unique_ptr<nlohmann::json> prompt;     // chat format, special ids, position scheme, stop ids
+  std::vector<Graph> graphs;
+};
+
+enum class LoadMode { kMap, kCopy };  // kCopy: read into private memory, immune to changes of the file
+
+// A checked, open .glint file. Immutable and safe to share between threads. Owns the tensors' memory.
+class GlintFile {
+ public:
+  // Opens `path` (UTF-8) and checks the whole structure, not the tensors' checksums: milliseconds
+  // whatever the size. Throws Error.
+  static std::unique_ptr<GlintFile> Open(const std::string& path, LoadMode mode = LoadMode::kMap);
+  // The same over `size` bytes at `data` (4096-byte aligned or copied if not), which must outlive the
+  // object. `name` stands for the path in messages.
+  static std::unique_ptr<GlintFile> FromMemory(const void* data, uint64_t size,
+                                               const std::string& name);
+  ~GlintFile();
+  GlintFile(const GlintFile&) = delete;
+
+  const std::string& path() const;
+  uint64_t bytes() const;        // of the file
+  uint64_t data_offset() const;  // where tensor data begins
+  const ModelHeader& header() const;
+  const std::vector<Tensor>& tensors() const;                // in file order
+  const Tensor* Find(std::string_view name) const;           // null if absent; also tied names
+  const Graph* FindGraph(std::string_view name) const;       // null if absent
+  // Reads every tensor and compares checksums. Throws Error naming the first tensor that differs.
+  void Verify() const;
+  // Throws nothing: false if the file under a map is no longer the one opened (size, mtime, inode).
+  bool Unchanged() const;
+
+ private:
+  GlintFile();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace glint

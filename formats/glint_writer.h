@@ -1,0 +1,44 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "formats/glint_file.h"
+
+namespace glint {
+
+// A tensor to be written; or, with `tied_to` set, a second name of an earlier one.
+struct TensorPlan {
+  std::string name;
+  DType dtype = DType::kF32;
+  BlockOffset offset = BlockOffset::kNone;
+  std::vector<uint64_t> shape;
+  std::string tied_to;  // empty: has data of its own
+};
+
+// Writes a .glint file without holding it in memory: the plan first, then the tensors' bytes in any
+// order, a piece at a time. The file has its final name only after Finish; until then, and after any
+// error or kill, there is at most a temporary file. Throws Error.
+class GlintWriter {
+ public:
+  // `plan` fixes names, types, shapes and with them every offset. Every graph and tensor is checked
+  // as the reader would. Refuses an existing `path` unless `overwrite`.
+  GlintWriter(const std::string& path, const ModelHeader& header, std::vector<TensorPlan> plan,
+              bool overwrite);
+  ~GlintWriter();  // without Finish: removes the temporary file
+
+  // Writes `size` bytes at `offset` within tensor `index` of the plan. Pieces may come in any order;
+  // bytes never written are zero. Thread-safe for disjoint pieces.
+  void Write(size_t index, uint64_t offset, const void* data, uint64_t size);
+
+  // Checksums, header, fsync, rename, fsync of the folder. `progress` (may be empty) gets 0..1.
+  void Finish(const std::function<void(double)>& progress = {});
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace glint

@@ -1,0 +1,28 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace glint {
+
+// A file that appears under its name complete or not at all: written as `.NAME.tmp-PID` beside it,
+// then fsync, rename, fsync of the folder. Throws Error naming the path.
+class OutputFile {
+ public:
+  // Refuses an existing `path` unless `overwrite`. Removes stale temporary files of the same name
+  // whose process is gone.
+  OutputFile(const std::string& path, bool overwrite);
+  ~OutputFile();  // without Commit: removes the temporary file
+  OutputFile(const OutputFile&) = delete;
+
+  void Resize(uint64_t bytes);  // reserves where the file system can, else extends with zeros
+  void WriteAt(uint64_t offset, const void* data, uint64_t size);       // thread-safe
+  void ReadAt(uint64_t offset, void* data, uint64_t size) const;        // thread-safe
+  void Commit();
+
+ private:
+  std::string path_, temp_path_;
+  int fd_ = -1;
+  bool overwrite_;
+};
+
+}  // namespace glint

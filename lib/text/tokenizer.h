@@ -1,0 +1,59 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace glint {
+
+// The tables of a tokenizer, as the tensors of a file or as an importer read them. Does not own.
+struct TokenizerTables {
+  std::span<const uint8_t> piece_bytes;  // all pieces' UTF-8 bytes, one after another
+  std::span<const int32_t> piece_ends;   // (n_pieces): end of piece i in piece_bytes
+  std::span<const float> scores;         // (n_pieces): log probability
+  std::span<const uint8_t> types;        // (n_pieces): PieceType
+  std::span<const uint8_t> charsmap;     // sentencepiece's precompiled normalization; may be empty
+  std::span<const int32_t> index;        // made by the importer for quick opening; see unigram.h
+};
+
+// sentencepiece_model.proto's numbers.
+enum class PieceType : uint8_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
+
+// The rules of one tokenizer: text to ids and back. Immutable, safe to share between threads.
+class Tokenizer {
+ public:
+  // `options` is the file's "tokenizer" object ({"algorithm": "unigram", "rules": "chatglm1", ...});
+  // an option that we do not know is an error. Copies nothing large: the tables must outlive it.
+  // `where` begins each message. Throws Error.
+  static std::unique_ptr<Tokenizer> Create(const nlohmann::json& options, const TokenizerTables& tables,
+                                           const std::string& where);
+  virtual ~Tokenizer() = default;
+
+  virtual size_t size() const = 0;  // number of pieces
+  // Any bytes (invalid UTF-8 becomes U+FFFD). Never fails.
+  virtual std::vector<int32_t> Encode(std::string_view text) const = 0;
+  // Ids outside the vocabulary are skipped, as the published tokenizer does with those it cannot name.
+  virtual std::string Decode(std::span<const int32_t> ids) const = 0;
+  // What `tokenize --special` adds: the ids that the model's own tokenizer puts around a text.
+  virtual std::vector<int32_t> EncodeWithSpecial(std::string_view text) const = 0;
+};
+
+// Text of a growing list of ids, a piece at a time, never half a character.
+class Detokenizer {
+ public:
+  explicit Detokenizer(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+  // Adds an id; returns the text that is now certain (whole code points; may be empty).
+  std::string Add(int32_t id);
+  // What was held back; an incomplete character becomes U+FFFD.
+  std::string Finish();
+
+ private:
+  const Tokenizer* tokenizer_;
+  std::vector<int32_t> ids_;
+  size_t emitted_ = 0;  // bytes of Decode(ids_) given out
+};
+
+}  // namespace glint
