@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -25,15 +26,19 @@ struct ModelHeader {
   std::vector<Graph> graphs;
 };
 
-enum class LoadMode { kMap, kCopy };  // kCopy: read into private memory, immune to changes of the file
+enum class LoadMode {
+  kMap,
+  kCopy
+};  // kCopy: read into private memory, immune to changes of the file
 
-// A checked, open .glint file. Immutable and safe to share between threads. Owns the tensors' memory.
+// A checked, open .glint file. Immutable and safe to share between threads. Owns the tensors'
+// memory.
 class GlintFile {
  public:
   // Opens `path` (UTF-8) and checks the whole structure, not the tensors' checksums: milliseconds
   // whatever the size. Throws Error.
   static std::unique_ptr<GlintFile> Open(const std::string& path, LoadMode mode = LoadMode::kMap);
-  // The same over `size` bytes at `data` (4096-byte aligned or copied if not), which must outlive the
+  // The same over `size` bytes at `data` (copied if not 64-byte aligned), which must outlive the
   // object. `name` stands for the path in messages.
   static std::unique_ptr<GlintFile> FromMemory(const void* data, uint64_t size,
                                                const std::string& name);
@@ -44,11 +49,14 @@ class GlintFile {
   uint64_t bytes() const;        // of the file
   uint64_t data_offset() const;  // where tensor data begins
   const ModelHeader& header() const;
-  const std::vector<Tensor>& tensors() const;                // in file order
-  const Tensor* Find(std::string_view name) const;           // null if absent; also tied names
-  const Graph* FindGraph(std::string_view name) const;       // null if absent
-  // Reads every tensor and compares checksums. Throws Error naming the first tensor that differs.
-  void Verify() const;
+  // In file order. A tied tensor is listed too; its data is that of the tensor it is tied to.
+  const std::vector<Tensor>& tensors() const;
+  const std::string& TiedTo(size_t index) const;        // of tensors(); empty: not tied
+  const Tensor* Find(std::string_view name) const;      // null if absent; also tied names
+  const Graph* FindGraph(std::string_view name) const;  // null if absent
+  // Reads every tensor and compares checksums, and finds padding that is not zero. Throws Error
+  // naming the first tensor that differs. `progress` (may be empty) gets 0..1.
+  void Verify(const std::function<void(double)>& progress = {}) const;
   // Throws nothing: false if the file under a map is no longer the one opened (size, mtime, inode).
   bool Unchanged() const;
 

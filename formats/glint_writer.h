@@ -9,7 +9,8 @@
 
 namespace glint {
 
-// A tensor to be written; or, with `tied_to` set, a second name of an earlier one.
+// A tensor to be written; or, with `tied_to` set, a second name of an earlier one (its other fields
+// are then ignored).
 struct TensorPlan {
   std::string name;
   DType dtype = DType::kF32;
@@ -19,8 +20,9 @@ struct TensorPlan {
 };
 
 // Writes a .glint file without holding it in memory: the plan first, then the tensors' bytes in any
-// order, a piece at a time. The file has its final name only after Finish; until then, and after any
-// error or kill, there is at most a temporary file. Throws Error.
+// order, a piece at a time. The file has its final name only after Finish; until then, and after
+// any error or kill, there is at most a temporary file. The same plan and bytes give the same file.
+// Throws Error.
 class GlintWriter {
  public:
   // `plan` fixes names, types, shapes and with them every offset. Every graph and tensor is checked
@@ -28,9 +30,14 @@ class GlintWriter {
   GlintWriter(const std::string& path, const ModelHeader& header, std::vector<TensorPlan> plan,
               bool overwrite);
   ~GlintWriter();  // without Finish: removes the temporary file
+  GlintWriter(const GlintWriter&) = delete;
+  GlintWriter& operator=(const GlintWriter&) = delete;
 
-  // Writes `size` bytes at `offset` within tensor `index` of the plan. Pieces may come in any order;
-  // bytes never written are zero. Thread-safe for disjoint pieces.
+  uint64_t TensorSize(size_t index) const;  // bytes of tensor `index` of the plan
+  uint64_t FileSize() const;                // bytes of the whole file
+
+  // Writes `size` bytes at `offset` within tensor `index` of the plan. Pieces may come in any
+  // order; bytes never written are zero. Thread-safe for disjoint pieces.
   void Write(size_t index, uint64_t offset, const void* data, uint64_t size);
 
   // Checksums, header, fsync, rename, fsync of the folder. `progress` (may be empty) gets 0..1.

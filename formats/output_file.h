@@ -8,21 +8,30 @@ namespace glint {
 // then fsync, rename, fsync of the folder. Throws Error naming the path.
 class OutputFile {
  public:
-  // Refuses an existing `path` unless `overwrite`. Removes stale temporary files of the same name
-  // whose process is gone.
+  // Refuses an existing `path` unless `overwrite`, and always one that is no regular file. Removes
+  // stale temporary files of the same name whose process is gone.
   OutputFile(const std::string& path, bool overwrite);
   ~OutputFile();  // without Commit: removes the temporary file
   OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
 
   void Resize(uint64_t bytes);  // reserves where the file system can, else extends with zeros
-  void WriteAt(uint64_t offset, const void* data, uint64_t size);       // thread-safe
-  void ReadAt(uint64_t offset, void* data, uint64_t size) const;        // thread-safe
+  void WriteAt(uint64_t offset, const void* data, uint64_t size);  // thread-safe
+  void ReadAt(uint64_t offset, void* data, uint64_t size) const;   // thread-safe
+  // Without `overwrite`, fails if somebody else made `path` in the meantime.
   void Commit();
 
  private:
-  std::string path_, temp_path_;
+  void Create();
+  void RemoveStale() const;
+
+  std::string path_, folder_, name_, temp_path_;
   int fd_ = -1;
   bool overwrite_;
 };
+
+// Whether both paths lead to the same existing file, by whatever names: an input that an output
+// would replace while it is read.
+bool SameFile(const std::string& a, const std::string& b);
 
 }  // namespace glint

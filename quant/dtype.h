@@ -5,7 +5,8 @@
 
 namespace glint {
 
-// Storage types of tensors. A file names them by `DTypeInfo::name`; a name is a byte layout for ever.
+// Storage types of tensors. A file names them by `DTypeInfo::name`; a name is a byte layout for
+// ever.
 enum class DType : uint8_t { kU8, kI32, kF32, kF16, kBF16, kInt8, kInt4, kInt4x, kInt4a };
 inline constexpr size_t kDTypeCount = 9;
 
@@ -20,16 +21,16 @@ inline constexpr size_t kTileRows = 16;
 // One row of the table of types. Sizes are those of one tile (16 rows).
 struct DTypeInfo {
   DType dtype;
-  const char* name;            // "f32", "int4", ...
-  bool is_matrix;              // may hold a matrix (rank 2, interleaved); every type may be rank 1
-  bool is_vector;              // may hold a vector (rank 1, plain)
-  uint8_t element_bytes;       // bytes of an element of a vector; of a column of one row for floats
-  uint8_t block;               // columns that share a scale; 1: no scales
-  uint8_t column_unit;         // columns are padded to a multiple of this
-  uint16_t code_bytes;         // bytes of codes of one tile per column_unit
-  uint8_t block_scale_bytes;   // bytes of one block scale of one row; 0: none
-  bool has_table;              // a 16-entry table (64 bytes with padding) leads the tensor
-  bool has_row_scales;         // an f32 per row
+  const char* name;           // "f32", "int4", ...
+  bool is_matrix;             // may hold a matrix (rank 2, interleaved)
+  bool is_vector;             // may hold a vector (rank 1, plain)
+  uint8_t element_bytes;      // bytes of an element of a vector; of a column of one row for floats
+  uint8_t block;              // columns that share a scale; 1: no scales
+  uint8_t column_unit;        // columns are padded to a multiple of this
+  uint16_t code_bytes;        // bytes of codes of one tile per column_unit
+  uint8_t block_scale_bytes;  // bytes of one block scale of one row; 0: none
+  bool has_table;             // a 16-entry table (64 bytes with padding) leads the tensor
+  bool has_row_scales;        // an f32 per row
 };
 
 const DTypeInfo& Info(DType dtype);

@@ -5,9 +5,10 @@
 
 namespace glint {
 
-// Where the parts of a matrix lie. 16 rows (a tile) are interleaved, so that one lane of a kernel owns
-// one row and walks its columns in order. Rows are padded to 16 and columns to the type's unit; all
-// padding is zero. Parts follow each other in this order, each starting at a multiple of 64 bytes:
+// Where the parts of a matrix lie. 16 rows (a tile) are interleaved, so that one lane of a kernel
+// owns one row and walks its columns in order. Rows are padded to 16 and columns to the type's
+// unit; all padding is zero. Parts follow each other in this order, each starting at a multiple of
+// 64 bytes:
 //   table         int8 [16], padded to 64 bytes            types with a table
 //   row_scales    f32 [row_tiles][16]                      types with row scales
 //   block_scales  (scale type) [row_tiles][blocks][16]     types with block scales
@@ -16,9 +17,11 @@ namespace glint {
 // Codes:
 //   f32 f16 bf16  [column][16 rows]
 //   int8          per 4 columns: [16 rows][4 columns] signed bytes = 64 bytes
-//   int4 int4a    per 32 columns (one block) 4 vectors of 64 bytes; byte 4r+c of vector j holds row r:
+//   int4 int4a    per 32 columns (one block) 4 vectors of 64 bytes; byte 4r+c of vector j holds row
+//   r:
 //                 low nibble column 4j+c, high nibble column 16+4j+c
-//   int4x         per 32 columns two blocks of 16, each 2 vectors of 64 bytes; byte 4r+c of vector j:
+//   int4x         per 32 columns two blocks of 16, each 2 vectors of 64 bytes; byte 4r+c of vector
+//   j:
 //                 low nibble column 4j+c of the block, high nibble column 8+4j+c
 // Scale types: int8 f16; int4 and int4x signed i8; int4a f32.
 struct MatrixLayout {
@@ -35,31 +38,36 @@ struct MatrixLayout {
   uint64_t bytes = 0;  // of the whole tensor
 };
 
-// Fills *layout. False if rows or cols is 0, the type cannot hold a matrix or has no such offset, or a
-// size overflows 2^62.
+// Fills *layout. False if rows or cols is 0, the type cannot hold a matrix or has no such offset,
+// or a size overflows 2^62.
 bool ComputeLayout(DType dtype, BlockOffset offset, uint64_t rows, uint64_t cols,
                    MatrixLayout* layout);
 
-// A matrix in memory: layout and first byte (64-byte aligned). Does not own.
+// A matrix in memory: layout and first byte (64-byte aligned). Does not own. Its functions are
+// always inlined, because files compiled for different targets must not share an out-of-line copy.
 struct MatrixView {
   MatrixLayout layout;
   const uint8_t* data = nullptr;
 
-  const int8_t* Table() const { return reinterpret_cast<const int8_t*>(data + layout.table); }
-  const float* RowScales(uint64_t tile) const {
+  [[gnu::always_inline]] const int8_t* Table() const {
+    return reinterpret_cast<const int8_t*>(data + layout.table);
+  }
+  [[gnu::always_inline]] const float* RowScales(uint64_t tile) const {
     return reinterpret_cast<const float*>(data + layout.row_scales + tile * layout.row_scales_tile);
   }
-  const uint8_t* BlockScales(uint64_t tile) const {
+  [[gnu::always_inline]] const uint8_t* BlockScales(uint64_t tile) const {
     return data + layout.block_scales + tile * layout.block_scales_tile;
   }
-  const uint8_t* BlockOffsets(uint64_t tile) const {
+  [[gnu::always_inline]] const uint8_t* BlockOffsets(uint64_t tile) const {
     return data + layout.block_offsets + tile * layout.block_offsets_tile;
   }
-  const uint8_t* Codes(uint64_t tile) const { return data + layout.codes + tile * layout.codes_tile; }
+  [[gnu::always_inline]] const uint8_t* Codes(uint64_t tile) const {
+    return data + layout.codes + tile * layout.codes_tile;
+  }
 };
 
-// Row `row` as f32 into out[layout.cols]. The definition of each type; also what `embedding` gathers.
-// Per element, each product and sum rounded to f32 in this order:
+// Row `row` as f32 into out[layout.cols]. The definition of each type; also what `embedding`
+// gathers. Per element, each product and sum rounded to f32 in this order:
 //   f32 f16 bf16  the value
 //   int8          f32(scale) * code
 //   int4 int4x    f32(table[code] * block_scale) * row_scale       (the integer product is exact)

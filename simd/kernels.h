@@ -63,7 +63,8 @@ struct KernelTable {
   uint32_t requires_;   // CpuFeature bits (simd/cpu.h)
 
   // Activations of panels [panel_begin, panel_end) to bytes, per token and block of 32 columns:
-  //   a = max |x|; scale = a / 127; code = rint(x * (127 / a)), halves to even; all 0 if a is 0.
+  //   a = max |x|; scale = a / 127; code = rint(x * (127 / a)), halves to even.
+  // All 0 where 127 / a overflows: a is 0 or so small (below 3.8e-37) that it counts as 0.
   // A block with inf or nan gets scale nan and codes 0, so that the result is nan, and is reported.
   // Token t is the k floats at x + t * x_stride.
   void (*quantize_rows)(const float* x, size_t x_stride, size_t m, size_t k, QuantizedRows out,
@@ -127,15 +128,16 @@ struct KernelTable {
   void (*kv_store[kKvTypeCount])(const float* key, const float* value, size_t head_dim, KvHead kv,
                                  size_t index);
 
-  // score of key j = dot(q, k_j) * scale, the dot by fma over head_dim in order from 0; p = exp(score -
-  // maximum); the sum has 16 partial sums (key j in j mod 16, in order) folded in halves; out by fma
-  // over the visible keys in order from 0. Keys that are not visible are selected away, never
-  // multiplied. By KvType.
+  // score of key j = dot(q, k_j) * scale, the dot by fma over head_dim in order from 0; maximum = the
+  // greatest score that is not nan, plus 0 (so that it is never -0), or nan where keys are visible but
+  // no score is above -inf; p = exp(score - maximum); the sum has 16 partial sums (key j in j mod 16,
+  // in order) folded in halves; out by fma over the visible keys in order from 0. Keys that are not
+  // visible are selected away, never multiplied. By KvType. A nan reaches sum and out.
   void (*attention_block[kKvTypeCount])(const AttentionBlock& a);
 
   // Combines n blocks of one query in order into out (head_dim). Block i: maximum[i * stat_stride],
   // sum[i * stat_stride], partial + i * partial_stride. Blocks with maximum -inf are skipped. With
-  // running M, S, O (from the first block's): M' = max(M, m); a = exp(M - M'); b = exp(m - M');
+  // running M, S, O (from the first block's): M' = m > M ? m : M; a = exp(M - M'); b = exp(m - M');
   // S = fma(S, a, s * b); O = fma(O, a, o * b). At the end out = O / S; zeros if no block counted.
   void (*attention_combine)(const float* maximum, const float* sum, size_t stat_stride,
                             const float* partial, size_t partial_stride, size_t n, size_t head_dim,

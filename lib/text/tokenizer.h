@@ -16,44 +16,59 @@ struct TokenizerTables {
   std::span<const float> scores;         // (n_pieces): log probability
   std::span<const uint8_t> types;        // (n_pieces): PieceType
   std::span<const uint8_t> charsmap;     // sentencepiece's precompiled normalization; may be empty
-  std::span<const int32_t> index;        // made by the importer for quick opening; see unigram.h
+  std::span<const int32_t> index;        // made by the importer for quick opening; piece_index.h
 };
 
 // sentencepiece_model.proto's numbers.
 enum class PieceType : uint8_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
+
+// What decoding remembers between two ids.
+struct DecodeState {
+  bool any_text = false;      // some text has come out
+  bool space_dropped = false; // the last piece gave up its leading space
+  bool at_start = true;       // a leading space may still be dropped
+  std::string bytes;          // byte pieces of an unfinished character, at most 3
+  std::string tag;            // text that may become a tag, such as "<|bla"
+};
 
 // The rules of one tokenizer: text to ids and back. Immutable, safe to share between threads.
 class Tokenizer {
  public:
   // `options` is the file's "tokenizer" object ({"algorithm": "unigram", "rules": "chatglm1", ...});
   // an option that we do not know is an error. Copies nothing large: the tables must outlive it.
-  // `where` begins each message. Throws Error.
+  // Without an index it builds one, which takes a while. `where` begins each message. Throws Error.
+  // The options: docs/FORMAT.md and struct TokenizerOptions in unigram.h.
   static std::unique_ptr<Tokenizer> Create(const nlohmann::json& options, const TokenizerTables& tables,
                                            const std::string& where);
   virtual ~Tokenizer() = default;
 
-  virtual size_t size() const = 0;  // number of pieces
+  virtual size_t size() const = 0;  // every id is below it
   // Any bytes (invalid UTF-8 becomes U+FFFD). Never fails.
   virtual std::vector<int32_t> Encode(std::string_view text) const = 0;
-  // Ids outside the vocabulary are skipped, as the published tokenizer does with those it cannot name.
-  virtual std::string Decode(std::span<const int32_t> ids) const = 0;
   // What `tokenize --special` adds: the ids that the model's own tokenizer puts around a text.
   virtual std::vector<int32_t> EncodeWithSpecial(std::string_view text) const = 0;
+  // Ids outside the vocabulary are skipped, as the published tokenizer does with those it cannot name.
+  std::string Decode(std::span<const int32_t> ids) const;
+
+  // Decoding a step at a time, which is all that Decode does: appends to `out` the text that is now
+  // certain, always whole code points. DecodeEnd appends the rest and resets the state.
+  virtual void DecodeStep(int32_t id, DecodeState* state, std::string* out) const = 0;
+  virtual void DecodeEnd(DecodeState* state, std::string* out) const = 0;
 };
 
-// Text of a growing list of ids, a piece at a time, never half a character.
+// Text of a growing list of ids, a piece at a time, never half a character. What Add and Finish
+// return is, put together, Decode of all the ids. The cost of Add does not grow.
 class Detokenizer {
  public:
   explicit Detokenizer(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
   // Adds an id; returns the text that is now certain (whole code points; may be empty).
   std::string Add(int32_t id);
-  // What was held back; an incomplete character becomes U+FFFD.
+  // What was held back; an incomplete character becomes U+FFFD. The next Add begins a new text.
   std::string Finish();
 
  private:
   const Tokenizer* tokenizer_;
-  std::vector<int32_t> ids_;
-  size_t emitted_ = 0;  // bytes of Decode(ids_) given out
+  DecodeState state_;
 };
 
 }  // namespace glint

@@ -1,0 +1,61 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "formats/import/sentencepiece.h"
+#include "lib/graph.h"
+#include "lib/tensor.h"
+
+namespace glint {
+
+// A tensor that an architecture wants: where it comes from and what shape it must have.
+struct ImportTensor {
+  enum class Role : uint8_t {
+    kVector,      // f32, plain
+    kMatrix,      // the type that the conversion asks for
+    kVocabulary,  // embedding or head: as kMatrix, but kept at higher precision where that is cheap
+  };
+  std::string name;              // ours
+  std::string source;            // the checkpoint's; empty: made of `values`
+  std::vector<uint64_t> shape;   // as the checkpoint must have it
+  Role role = Role::kMatrix;
+  std::vector<float> values{};
+  std::string tied_to{};         // ours: the same matrix if the checkpoint lacks this or has it twice
+};
+
+// How a checkpoint becomes a model: its tensors, header sections and graph.
+struct ImportPlan {
+  nlohmann::json config, prompt;
+  nlohmann::json tokenizer;  // options besides what the tokenizer's own file says: special ids
+  SentencePieceRules tokenizer_rules;
+  std::vector<std::string> tokenizer_files;  // names to look for in the folder
+  std::vector<ImportTensor> tensors;
+  std::vector<std::string> ignored;    // endings of the names of buffers that are no weights
+  // Builds the main graph over the tensors (types decided, no data). Throws Error.
+  std::function<Graph(const std::vector<Tensor>& tensors, const std::string& where)> build;
+};
+
+// One row per architecture; adding one is one file and one row in architectures.cc.
+struct Architecture {
+  const char* name;                                     // "chatglm"
+  bool (*accepts)(const nlohmann::json& hf_config);     // is this config.json of this architecture?
+  // tokenizer_config.json may be null. `where` begins each message. Throws Error naming an option that
+  // is not supported.
+  ImportPlan (*plan)(const nlohmann::json& hf_config, const nlohmann::json& tokenizer_config,
+                     const std::string& where);
+};
+
+// The row for a config.json. Throws Error naming what was found if there is none.
+const Architecture& FindArchitecture(const nlohmann::json& hf_config, const std::string& where);
+
+// config.json of a published model ("chatglm-6b"), for `glint synth`. Throws Error listing the names
+// known.
+nlohmann::json PublishedConfig(const std::string& name);
+
+// base^(-2i/dim) for i < dim / 2, by our own functions, so that every machine makes the same file.
+std::vector<float> RotaryFrequencies(double base, uint64_t dim);
+
+}  // namespace glint

@@ -1,0 +1,283 @@
+#include "formats/import/sentencepiece.h"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <string_view>
+#include <unordered_set>
+
+#include "formats/import/input_file.h"
+#include "formats/import/proto_reader.h"
+#include "lib/error.h"
+#include "lib/text/piece_index.h"
+#include "lib/text/utf8.h"
+
+namespace glint {
+namespace {
+
+constexpr uint64_t kMaxFileBytes = uint64_t{1} << 28;
+constexpr size_t kMaxPieces = size_t{1} << 24;
+
+// Field numbers of sentencepiece_model.proto: what we read of each message.
+enum ModelField : uint64_t { kPieces = 1, kTrainerSpec, kNormalizerSpec, kDenormalizerSpec = 5 };
+enum PieceField : uint64_t { kPieceText = 1, kPieceScore, kPieceType };
+constexpr uint64_t kCharsmap = 2, kUnkSurface = 44;
+
+constexpr const char* kModelTypes[] = {"none", "unigram", "bpe", "word", "char"};
+constexpr int32_t kUnigram = 1;
+
+// The settings that matter after training, with the format's defaults.
+struct Specs {
+  bool add_dummy_prefix = true, remove_extra_whitespaces = true, escape_whitespaces = true;
+  bool byte_fallback = false, treat_whitespace_as_suffix = false;
+  int32_t model_type = kUnigram;
+  int32_t unk_id = 0, bos_id = 1, eos_id = 2, pad_id = -1;
+  std::string unk_surface;
+  bool has_unk_surface = false;
+};
+
+struct BoolField {
+  uint64_t field;
+  bool Specs::*member;
+};
+constexpr BoolField kNormalizerBools[] = {{3, &Specs::add_dummy_prefix},
+                                          {4, &Specs::remove_extra_whitespaces},
+                                          {5, &Specs::escape_whitespaces}};
+constexpr BoolField kTrainerBools[] = {{24, &Specs::treat_whitespace_as_suffix},
+                                       {35, &Specs::byte_fallback}};
+constexpr struct {
+  uint64_t field;
+  int32_t Specs::*member;
+  const char* name;
+} kTrainerNumbers[] = {{3, &Specs::model_type, "model_type"}, {40, &Specs::unk_id, "unk_id"},
+                       {41, &Specs::bos_id, "bos_id"},        {42, &Specs::eos_id, "eos_id"},
+                       {43, &Specs::pad_id, "pad_id"}};
+
+void AppendPiece(std::string_view text, float score, PieceType type, SentencePieceModel* model) {
+  model->piece_bytes.insert(model->piece_bytes.end(), text.begin(), text.end());
+  model->piece_ends.push_back(static_cast<int32_t>(model->piece_bytes.size()));
+  model->scores.push_back(score);
+  model->types.push_back(static_cast<uint8_t>(type));
+}
+
+void ReadPiece(ProtoReader in, SentencePieceModel* model) {
+  std::span<const uint8_t> text;
+  float score = 0.0f;
+  int32_t type = static_cast<int32_t>(PieceType::kNormal);
+  while (in.Next()) {
+    if (in.field() == kPieceText) text = in.Bytes();
+    if (in.field() == kPieceScore) score = in.Float();
+    if (in.field() == kPieceType) type = in.Int32();
+  }
+  if (text.empty() || text.size() > kMaxPieceBytes) {
+    in.Fail("expected a piece of 1 to " + std::to_string(kMaxPieceBytes) + " bytes, found " +
+            std::to_string(text.size()));
+  }
+  const std::string_view view(reinterpret_cast<const char*>(text.data()), text.size());
+  if (!IsUtf8(view)) in.Fail("expected a piece in UTF-8, found " + Quoted(view));
+  if (!std::isfinite(score)) in.Fail("piece " + Quoted(view) + ": expected a finite score");
+  if (type < 1 || type > static_cast<int32_t>(PieceType::kByte)) {
+    in.Fail("piece " + Quoted(view) + ": expected a type from 1 to 6, found " + std::to_string(type));
+  }
+  if (model->size() >= kMaxPieces) {
+    in.Fail("expected at most " + std::to_string(kMaxPieces) + " pieces");
+  }
+  AppendPiece(view, score, static_cast<PieceType>(type), model);
+}
+
+template <size_t n>
+void ReadBools(const ProtoReader& in, const BoolField (&rows)[n], Specs* specs) {
+  for (const BoolField& row : rows) {
+    if (in.field() == row.field) specs->*row.member = in.Bool();
+  }
+}
+
+void ReadTrainerSpec(ProtoReader in, Specs* specs) {
+  while (in.Next()) {
+    ReadBools(in, kTrainerBools, specs);
+    for (const auto& row : kTrainerNumbers) {
+      if (in.field() == row.field) specs->*row.member = in.Int32();
+    }
+    if (in.field() == kUnkSurface) {
+      specs->unk_surface = in.String();
+      specs->has_unk_surface = true;
+    }
+  }
+}
+
+void ReadNormalizerSpec(ProtoReader in, Specs* specs, SentencePieceModel* model) {
+  while (in.Next()) {
+    ReadBools(in, kNormalizerBools, specs);
+    if (in.field() != kCharsmap) continue;
+    const std::span<const uint8_t> bytes = in.Bytes();
+    model->charsmap.assign(bytes.begin(), bytes.end());
+    // Left out, a map has no rules; written, it must be whole.
+    if (bytes.size() > 0 && bytes.size() <= 4) in.Fail("expected more than 4 bytes of charsmap");
+  }
+}
+
+void ReadDenormalizerSpec(ProtoReader in) {
+  while (in.Next()) {
+    if (in.field() == kCharsmap && !in.Bytes().empty()) {
+      in.Fail("denormalization rules are not supported");
+    }
+  }
+}
+
+Specs ReadModel(ProtoReader in, const std::string& where, SentencePieceModel* model) {
+  Specs specs;
+  while (in.Next()) {
+    if (in.field() == kPieces) {
+      const std::string place = where + ": piece " + std::to_string(model->size());
+      ReadPiece(ProtoReader(in.Bytes(), place, in.bytes_base()), model);
+    } else if (in.field() == kTrainerSpec) {
+      ReadTrainerSpec(ProtoReader(in.Bytes(), where + ": trainer_spec", in.bytes_base()), &specs);
+    } else if (in.field() == kNormalizerSpec) {
+      ReadNormalizerSpec(ProtoReader(in.Bytes(), where + ": normalizer_spec", in.bytes_base()), &specs,
+                         model);
+    } else if (in.field() == kDenormalizerSpec) {
+      ReadDenormalizerSpec(ProtoReader(in.Bytes(), where + ": denormalizer_spec", in.bytes_base()));
+    }
+  }
+  return specs;
+}
+
+void CheckSpecs(const Specs& specs, const SentencePieceModel& model, const std::string& where) {
+  if (model.size() == 0) throw Error(where + ": expected a sentencepiece model, found no pieces");
+  if (specs.model_type != kUnigram) {
+    const bool named = specs.model_type > 0 && specs.model_type < int32_t{std::size(kModelTypes)};
+    throw Error(where + ": model_type: expected unigram, found " +
+                (named ? kModelTypes[specs.model_type] : std::to_string(specs.model_type)) +
+                ", which is not supported yet");
+  }
+  for (const auto& row : kTrainerNumbers) {
+    if (row.member == &Specs::model_type) continue;
+    const int64_t id = specs.*row.member;
+    const int64_t low = row.member == &Specs::unk_id ? 0 : -1;
+    // A default that the file does not state may lie outside a very small vocabulary.
+    const bool is_default = id == Specs().*row.member;
+    if (id < low || (!is_default && id >= static_cast<int64_t>(model.size()))) {
+      throw Error(where + ": trainer_spec: " + row.name + ": expected an id below " +
+                  std::to_string(model.size()) + ", found " + std::to_string(id));
+    }
+  }
+}
+
+// Pieces found in text and those that are not are two name spaces, as in sentencepiece.
+void CheckPieces(const Specs& specs, const SentencePieceModel& model, const std::string& where) {
+  const TokenizerTables tables = model.Tables();
+  std::unordered_set<std::string_view> seen[2];
+  for (auto& names : seen) names.reserve(model.size());
+  for (size_t id = 0; id < model.size(); ++id) {
+    const auto type = static_cast<PieceType>(model.types[id]);
+    const bool in_text = type == PieceType::kNormal || type == PieceType::kUserDefined ||
+                         type == PieceType::kUnused;
+    const std::string_view piece = PieceOf(tables, id);
+    if (!seen[in_text ? 1 : 0].insert(piece).second) {
+      throw Error(where + ": piece " + std::to_string(id) + ": " + Quoted(piece) +
+                  " is there twice");
+    }
+    if (type == PieceType::kByte && !specs.byte_fallback) {
+      throw Error(where + ": piece " + std::to_string(id) + ": byte piece " + Quoted(piece) +
+                  " without byte_fallback");
+    }
+  }
+}
+
+bool HasPiece(const SentencePieceModel& model, std::string_view piece) {
+  const TokenizerTables tables = model.Tables();
+  for (size_t id = 0; id < model.size(); ++id) {
+    if (PieceOf(tables, id) == piece) return true;
+  }
+  return false;
+}
+
+// The pieces that THUDM's first tokenization_chatglm.py appends to its ice_text.model when it loads it;
+// the later file contains them, at the same places.
+void CompleteChatGlmPieces(Specs* specs, SentencePieceModel* model) {
+  if (HasPiece(*model, "[gMASK]")) return;
+  for (const char* special : {"[MASK]", "[gMASK]", "[sMASK]", "<unused_0>", "<sop>", "<eop>", "<ENC>",
+                              "<dBLOCK>"}) {
+    AppendPiece(special, 0.0f, PieceType::kControl, model);
+  }
+  AppendPiece("<|tab|>", 0.0f, PieceType::kUserDefined, model);
+  for (int spaces = 2; spaces <= 80; ++spaces) {
+    AppendPiece("<|blank_" + std::to_string(spaces) + "|>", 0.0f, PieceType::kUserDefined, model);
+  }
+  if (specs->byte_fallback) return;
+  specs->byte_fallback = true;
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    std::array<char, 8> text;
+    std::snprintf(text.data(), text.size(), "<0x%02X>", byte);
+    AppendPiece(text.data(), 0.0f, PieceType::kByte, model);
+  }
+}
+
+// The special ids by the names that ChatGLM's rules know; an importer may replace them by config.json's.
+void AddChatGlmIds(int32_t id_offset, SentencePieceModel* model) {
+  constexpr std::pair<std::string_view, const char*> kIds[] = {{"[MASK]", "mask_id"},
+                                                               {"[gMASK]", "gmask_id"},
+                                                               {"<sop>", "sop_id"},
+                                                               {"<eop>", "eop_id"},
+                                                               {"<pad>", "pad_id"}};
+  const TokenizerTables tables = model->Tables();
+  for (size_t id = 0; id < model->size(); ++id) {
+    for (const auto& [piece, name] : kIds) {
+      if (PieceOf(tables, id) == piece) {
+        model->options[name] = static_cast<int64_t>(id) + id_offset;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TokenizerTables SentencePieceModel::Tables() const {
+  return {piece_bytes, piece_ends, scores, types, charsmap, index};
+}
+
+SentencePieceModel ParseSentencePiece(std::span<const uint8_t> bytes,
+                                      const SentencePieceRules& rules, const std::string& where) {
+  SentencePieceModel model;
+  Specs specs = ReadModel(ProtoReader(bytes, where), where, &model);
+  CheckSpecs(specs, model, where);
+  const bool chatglm = rules.rules == "chatglm1";
+  if (chatglm) CompleteChatGlmPieces(&specs, &model);
+  CheckPieces(specs, model, where);
+  model.options = {{"algorithm", "unigram"},
+                   {"rules", rules.rules},
+                   {"add_dummy_prefix", specs.add_dummy_prefix},
+                   {"remove_extra_whitespaces", specs.remove_extra_whitespaces},
+                   {"escape_whitespaces", specs.escape_whitespaces},
+                   {"byte_fallback", specs.byte_fallback}};
+  if (specs.treat_whitespace_as_suffix) model.options["treat_whitespace_as_suffix"] = true;
+  if (specs.has_unk_surface) model.options["unk_surface"] = specs.unk_surface;
+  if (rules.id_offset != 0) model.options["id_offset"] = rules.id_offset;
+  for (size_t id = 0; id < model.size(); ++id) {
+    if (static_cast<PieceType>(model.types[id]) != PieceType::kUnknown) continue;
+    model.options["unk_id"] = static_cast<int64_t>(id) + rules.id_offset;
+  }
+  if (chatglm) AddChatGlmIds(rules.id_offset, &model);
+  model.index = BuildPieceIndex(model.Tables());
+  // A model that no tokenizer accepts is refused here, not when its .glint file is opened.
+  Tokenizer::Create(model.options, model.Tables(), where);
+  return model;
+}
+
+SentencePieceModel ReadSentencePiece(const std::string& path, const SentencePieceRules& rules) {
+  const InputFile file(path);
+  const std::string kind = DescribeKind(file);
+  if (!kind.empty()) throw Error(path + ": expected a sentencepiece model, found " + kind);
+  const std::vector<uint8_t> bytes = ReadWholeFile(file, kMaxFileBytes);
+  return ParseSentencePiece(bytes, rules, path);
+}
+
+std::unique_ptr<LoadedTokenizer> LoadSentencePiece(const std::string& path,
+                                                   const SentencePieceRules& rules) {
+  auto loaded = std::make_unique<LoadedTokenizer>();
+  loaded->model = ReadSentencePiece(path, rules);
+  loaded->tokenizer = Tokenizer::Create(loaded->model.options, loaded->model.Tables(), path);
+  return loaded;
+}
+
+}  // namespace glint

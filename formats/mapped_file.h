@@ -1,0 +1,43 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace glint {
+
+// A regular file opened for reading, and its bytes in memory if asked for. The one place, beside
+// output_file, where formats/ talks to the operating system. Throws Error.
+class MappedFile {
+ public:
+  // Opens `path` (UTF-8). Refuses folders, pipes and devices.
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  uint64_t bytes() const { return opened_.bytes; }  // when it was opened
+  // Reads exactly `size` bytes at `offset`.
+  void ReadAt(uint64_t offset, void* data, uint64_t size) const;
+  // Maps the whole file, read-only and private. The pages stay shared with other processes.
+  const uint8_t* Map();
+  // Reads the file from `offset` to its end into private memory, aligned to a page, and closes it.
+  const uint8_t* Copy(uint64_t offset);
+  // False if the opened file is no longer what it was: size, time of change, identity.
+  bool Unchanged() const;
+
+ private:
+  struct State {  // of the file, as fstat tells it
+    uint64_t bytes = 0, device = 0, inode = 0;
+    int64_t seconds = 0, nanoseconds = 0;
+    bool operator==(const State&) const = default;
+  };
+  bool ReadState(State* state) const;
+
+  std::string path_;
+  int fd_ = -1;
+  State opened_;
+  void* memory_ = nullptr;  // mapped, from the file or anonymous
+  uint64_t memory_bytes_ = 0;
+};
+
+}  // namespace glint

@@ -1,0 +1,113 @@
+#include "lib/builder.h"
+
+#include <algorithm>
+
+#include "lib/error.h"
+
+namespace glint {
+
+GraphBuilder::GraphBuilder(std::string name, std::vector<std::string> inputs,
+                           const std::vector<Tensor>& tensors, std::string where)
+    : where_(std::move(where)) {
+  graph_.name = std::move(name);
+  graph_.inputs = std::move(inputs);
+  for (const Tensor& tensor : tensors) tensors_[tensor.name] = &tensor;
+  values_ = CheckGraph(where_, graph_, {});  // no nodes yet: the inputs
+}
+
+GraphBuilder::Value GraphBuilder::Input(const std::string& name) const {
+  if (std::find(graph_.inputs.begin(), graph_.inputs.end(), name) == graph_.inputs.end()) {
+    throw Error(where_ + ": " + Quoted(name) + " is not an input of the graph");
+  }
+  return {name};
+}
+
+std::vector<GraphBuilder::Value> GraphBuilder::Append(const char* op,
+                                                      std::vector<std::string> inputs,
+                                                      std::vector<const char*> outputs,
+                                                      std::map<std::string, Attribute> attributes) {
+  Node node;
+  node.op = op;
+  node.inputs = std::move(inputs);
+  node.attributes = std::move(attributes);
+  std::vector<Value> values;
+  for (const char* word : outputs) {
+    // A word that recurs in a layer is numbered from its second use on.
+    const std::string base = prefix_.empty() ? word : prefix_ + "." + word;
+    std::string name = base;
+    for (int i = 2; values_.count(name) != 0; ++i) name = base + std::to_string(i);
+    node.outputs.push_back(name);
+    values.push_back({name});
+  }
+  const FindTensor find = [this](const std::string& name) {
+    const auto found = tensors_.find(name);
+    return found == tensors_.end() ? nullptr : found->second;
+  };
+  CheckNode(where_, node, find, &values_);
+  graph_.nodes.push_back(std::move(node));
+  return values;
+}
+
+GraphBuilder::Value GraphBuilder::AppendOne(const char* op, const char* output,
+                                            std::vector<std::string> inputs,
+                                            std::map<std::string, Attribute> attributes) {
+  return Append(op, std::move(inputs), {output}, std::move(attributes))[0];
+}
+
+GraphBuilder::Value GraphBuilder::Embedding(Value ids, const std::string& weight) {
+  return AppendOne("embedding", "embedding", {ids.name, weight});
+}
+
+GraphBuilder::Value GraphBuilder::Linear(Value x, const std::string& weight,
+                                         const std::string& bias, const char* word) {
+  std::vector<std::string> inputs = {x.name, weight};
+  if (!bias.empty()) inputs.push_back(bias);
+  return AppendOne("linear", word, std::move(inputs));
+}
+
+GraphBuilder::Value GraphBuilder::LayerNorm(Value x, const std::string& weight,
+                                            const std::string& bias, double eps) {
+  return AppendOne("layer_norm", "norm", {x.name, weight, bias}, {{"eps", eps}});
+}
+
+GraphBuilder::Heads GraphBuilder::SplitHeads(Value qkv, int64_t heads,
+                                             const std::string& layout) {
+  const std::vector<Value> out =
+      Append("split_heads", {qkv.name}, {"q", "k", "v"},
+             {{"heads", heads}, {"layout", layout}});
+  return {out[0], out[1], out[2]};
+}
+
+GraphBuilder::Value GraphBuilder::Rope(Value x, const std::string& inv_freq,
+                                       std::vector<Value> positions) {
+  std::vector<std::string> inputs = {x.name, inv_freq};
+  for (const Value& position : positions) inputs.push_back(position.name);
+  return AppendOne("rope", "rope", std::move(inputs), {{"style", std::string("neox")}});
+}
+
+GraphBuilder::Value GraphBuilder::Attention(const Heads& heads, int64_t layer,
+                                            const std::string& mask) {
+  std::vector<std::string> inputs = {heads.q.name, heads.k.name, heads.v.name, "cache_index"};
+  if (mask == "prefix") inputs.push_back("prefix_len");
+  return AppendOne("attention", "attention", std::move(inputs), {{"layer", layer}, {"mask", mask}});
+}
+
+GraphBuilder::Value GraphBuilder::Gelu(Value x, const std::string& approximation) {
+  return AppendOne("gelu", "gelu", {x.name}, {{"approximation", approximation}});
+}
+
+GraphBuilder::Value GraphBuilder::AddScaled(Value a, double alpha, Value b) {
+  return AppendOne("add", "add", {a.name, b.name}, {{"alpha", alpha}});
+}
+
+Graph GraphBuilder::Finish(Value output, const std::string& name) {
+  for (Node& node : graph_.nodes) {
+    for (std::string& made : node.outputs) {
+      if (made == output.name) made = name;
+    }
+  }
+  graph_.outputs = {name};
+  return std::move(graph_);
+}
+
+}  // namespace glint

@@ -1,0 +1,60 @@
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lib/graph.h"
+#include "lib/ops/ops.h"
+
+namespace glint {
+
+// Appends nodes to a graph, checking each against its op as it comes, so that an architecture with a
+// shape that does not fit fails at the line that is wrong. Values are names; tensors are named by the
+// file's names. Every function throws Error.
+class GraphBuilder {
+ public:
+  // A value of the graph.
+  struct Value {
+    std::string name;
+  };
+
+  // `tensors` must outlive the builder; `where` begins each message.
+  GraphBuilder(std::string name, std::vector<std::string> inputs, const std::vector<Tensor>& tensors,
+               std::string where);
+
+  // Names the following outputs "prefix.word"; a layer's builder sets "layer.3".
+  void SetPrefix(std::string prefix) { prefix_ = std::move(prefix); }
+
+  Value Input(const std::string& name) const;  // one of the graph's inputs
+  Value Embedding(Value ids, const std::string& weight);
+  // y(t, n) = x(t, k) . weight(n, k)^T + bias(n); bias may be empty. `word` names the output.
+  Value Linear(Value x, const std::string& weight, const std::string& bias, const char* word);
+  Value LayerNorm(Value x, const std::string& weight, const std::string& bias, double eps);
+  struct Heads {
+    Value q, k, v;  // each (n_tokens, heads, head_dim)
+  };
+  // layout "per_head": rows of the projection grouped as [q, k, v] of head 0, of head 1, ...
+  Heads SplitHeads(Value qkv, int64_t heads, const std::string& layout);
+  // Rotates one section of head_dim per position, NeoX style.
+  Value Rope(Value x, const std::string& inv_freq, std::vector<Value> positions);
+  Value Attention(const Heads& heads, int64_t layer, const std::string& mask);
+  Value Gelu(Value x, const std::string& approximation);
+  Value AddScaled(Value a, double alpha, Value b);  // alpha * a + b
+
+  // Marks an output under this name and returns the finished graph.
+  Graph Finish(Value output, const std::string& name);
+
+ private:
+  std::vector<Value> Append(const char* op, std::vector<std::string> inputs,
+                            std::vector<const char*> outputs,
+                            std::map<std::string, Attribute> attributes);
+  Value AppendOne(const char* op, const char* output, std::vector<std::string> inputs,
+                  std::map<std::string, Attribute> attributes = {});
+
+  Graph graph_;
+  std::string where_, prefix_;
+  std::map<std::string, ValueInfo> values_;
+  std::map<std::string, const Tensor*> tensors_;
+};
+
+}  // namespace glint

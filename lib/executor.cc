@@ -1,0 +1,48 @@
+#include "lib/executor.h"
+
+#include <algorithm>
+
+#include "lib/fp_mode.h"
+
+namespace glint {
+namespace {
+
+// Steps [begin, end) for the rows that `context` names.
+bool RunSteps(const StepContext& context, size_t begin, size_t end,
+              const std::atomic<bool>* cancel) {
+  for (size_t i = begin; i < end; ++i) {
+    if (cancel && cancel->load(std::memory_order_relaxed)) return false;
+    const Step& step = context.plan.steps()[i];
+    step.run(context, step);
+  }
+  return true;
+}
+
+}  // namespace
+
+Status Execute(const Plan& plan, const RunInputs& inputs, size_t n_outputs,
+               const KernelTable& kernels, ThreadPool& pool, const KvCache& cache,
+               const std::atomic<bool>* cancel, const OutputSink& sink) {
+  const FpModeScope fp_mode;
+  StepContext context{plan, inputs, kernels, pool, cache};
+  const std::vector<Step>& steps = plan.steps();
+  size_t step = 0;
+  for (uint32_t segment = 0; segment < plan.n_segments(); ++segment) {
+    size_t end = step;
+    while (end < steps.size() && steps[end].segment == segment) ++end;
+    const bool last = segment + 1 == plan.n_segments();
+    const size_t chunk = last ? plan.options().max_outputs : plan.options().chunk;
+    for (size_t row = last ? inputs.n - n_outputs : 0; row < inputs.n; row += chunk) {
+      context.begin = row;
+      context.n = std::min(chunk, inputs.n - row);
+      if (!RunSteps(context, step, end, cancel)) return Status::kCancelled;
+      if (last) {
+        sink(row, context.n, context.Rows(plan.output()), context.Stride(plan.output()));
+      }
+    }
+    step = end;
+  }
+  return Status::kOk;
+}
+
+}  // namespace glint

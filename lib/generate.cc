@@ -1,0 +1,143 @@
+#include "lib/generate.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "lib/error.h"
+
+namespace glint {
+namespace {
+
+// Tokens that the history leaves free for a reply, if the context is large enough.
+constexpr size_t kReplyRoom = 256;
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// From ids to the text that is shown, a piece at a time.
+class ReplyText {
+ public:
+  ReplyText(const Tokenizer& tokenizer, const ChatFormat* format, const OnText& on_text, Reply* reply)
+      : detokenizer_(tokenizer), on_text_(on_text), reply_(reply) {
+    if (format) stream_ = std::make_unique<ReplyStream>(*format);
+  }
+  void Add(int32_t id) {
+    reply_->ids.push_back(id);
+    Show(detokenizer_.Add(id));
+  }
+  void Finish() {
+    Show(detokenizer_.Finish());
+    if (stream_) Emit(stream_->Finish());
+  }
+
+ private:
+  void Show(const std::string& text) { Emit(stream_ ? stream_->Add(text) : text); }
+  void Emit(const std::string& text) {
+    reply_->text += text;
+    if (on_text_ && !text.empty()) on_text_(text);
+  }
+
+  Detokenizer detokenizer_;
+  std::unique_ptr<ReplyStream> stream_;
+  const OnText& on_text_;
+  Reply* reply_;
+};
+
+const Tokenizer& TokenizerOf(const Model& model) {
+  if (model.tokenizer()) return *model.tokenizer();
+  throw Error(model.file().path() + ": the model has no tokenizer");
+}
+
+Reply::End EndOf(Status status) {
+  return status == Status::kCancelled     ? Reply::End::kCancelled
+         : status == Status::kContextFull ? Reply::End::kContextFull
+                                          : Reply::End::kError;
+}
+
+bool IsStop(const Model& model, int32_t id) {
+  const std::vector<int32_t>& stop = model.prompt_ids().stop;
+  return std::find(stop.begin(), stop.end(), id) != stop.end();
+}
+
+void GenerateReply(Session& session, std::vector<int32_t> history, const GenerateOptions& options,
+                   ReplyText* text, Reply* reply) {
+  Sampler sampler(options.sampler, session.model().n_outputs());
+  const size_t limit = options.max_tokens == 0 ? session.context() : options.max_tokens;
+  for (;;) {
+    const int32_t id = sampler.Sample(session.logits(), history);
+    if (IsStop(session.model(), id)) return;
+    text->Add(id);
+    history.push_back(id);
+    if (reply->ids.size() >= limit) {
+      reply->end = Reply::End::kLength;
+      return;
+    }
+    // A head may have more rows than the embedding.
+    reply->status = static_cast<uint64_t>(id) < session.model().vocab_size() ? session.Append(id)
+                                                                            : Status::kNonFinite;
+    if (reply->status != Status::kOk) {
+      reply->end = EndOf(reply->status);
+      return;
+    }
+  }
+}
+
+}  // namespace
+
+const char* Name(Reply::End end) {
+  static constexpr const char* kNames[] = {"stop", "length", "context full", "cancelled", "error"};
+  return kNames[static_cast<size_t>(end)];
+}
+
+Reply Generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
+               const OnText& on_text) {
+  Reply reply;
+  ReplyText text(TokenizerOf(session.model()), options.format, on_text, &reply);
+  reply.prompt_tokens = prompt.size();
+  const auto start = std::chrono::steady_clock::now();
+  reply.status = session.Start(prompt);
+  reply.prompt_seconds = SecondsSince(start);
+  if (reply.status != Status::kOk) {
+    reply.end = EndOf(reply.status);
+    return reply;
+  }
+  const auto first = std::chrono::steady_clock::now();
+  GenerateReply(session, {prompt.begin(), prompt.end()}, options, &text, &reply);
+  text.Finish();
+  reply.reply_seconds = SecondsSince(first);
+  return reply;
+}
+
+Chat::Chat(Session& session) : session_(session) {
+  TokenizerOf(session.model());
+  if (!session.model().chat()) {
+    throw Error(session.model().file().path() + ": the model has no chat format");
+  }
+}
+
+Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& on_text,
+                size_t* forgotten) {
+  const ChatFormat& format = *session_.model().chat();
+  const size_t context = session_.context();
+  const size_t room = std::min(kReplyRoom, context / 2);
+  size_t dropped = 0;
+  std::vector<int32_t> prompt;
+  for (;; ++dropped) {
+    const std::span<const ChatTurn> kept = std::span(history_).subspan(dropped);
+    prompt = session_.model().tokenizer()->EncodeWithSpecial(format.build_prompt(kept, query));
+    if (prompt.size() + room <= context || kept.empty()) break;
+  }
+  if (prompt.size() > context) {
+    throw Error("the message has " + std::to_string(prompt.size()) + " tokens; the context holds " +
+                std::to_string(context));
+  }
+  history_.erase(history_.begin(), history_.begin() + static_cast<ptrdiff_t>(dropped));
+  if (forgotten) *forgotten = dropped;
+  options.format = &format;
+  Reply reply = Generate(session_, prompt, options, on_text);
+  history_.push_back({std::string(query), reply.text});
+  return reply;
+}
+
+}  // namespace glint

@@ -1,0 +1,132 @@
+#include "lib/model.h"
+
+#include <algorithm>
+#include <set>
+
+#include "formats/json.h"
+#include "lib/error.h"
+#include "lib/ops/ops.h"
+#include "lib/positions.h"
+#include "lib/text/chat.h"
+
+namespace glint {
+namespace {
+
+constexpr uint64_t kMaxContext = uint64_t{1} << 24;
+
+// A plain tensor of the tokenizer; empty if it is absent and may be.
+template <class T>
+std::span<const T> Table(const GlintFile& file, const char* name, DType dtype, bool required) {
+  const Tensor* tensor = file.Find(std::string("tokenizer.") + name);
+  if (!tensor) {
+    if (!required) return {};
+    throw Error(file.path() + ": tensor 'tokenizer." + name + "' is missing");
+  }
+  if (tensor->dtype != dtype || tensor->shape.size() != 1) {
+    throw Error(file.path() + ": tensor " + Quoted(tensor->name) + ": expected a vector of " +
+                Info(dtype).name);
+  }
+  return {tensor->As<T>(), static_cast<size_t>(tensor->shape[0])};
+}
+
+}  // namespace
+
+Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
+  CheckMainGraph();
+  ReadPrompt();
+  ReadTokenizer();
+}
+
+Model::~Model() = default;
+
+std::unique_ptr<Model> Model::Open(const std::string& path, LoadMode mode) {
+  return std::unique_ptr<Model>(new Model(GlintFile::Open(path, mode)));
+}
+
+std::unique_ptr<Model> Model::FromMemory(const void* data, uint64_t size, const std::string& name) {
+  return std::unique_ptr<Model>(new Model(GlintFile::FromMemory(data, size, name)));
+}
+
+void Model::CheckMainGraph() {
+  graph_ = file_->FindGraph("main");
+  if (!graph_) throw Error(file_->path() + ": graph 'main' is missing");
+  const FindTensor find = [this](const std::string& name) { return file_->Find(name); };
+  const auto values = CheckGraph(file_->path() + ": graph 'main'", *graph_, find);
+  if (graph_->outputs.size() != 1) throw Error(file_->path() + ": graph 'main': expected 1 output");
+  n_outputs_ = static_cast<uint64_t>(values.at(graph_->outputs[0]).shape[1]);
+
+  size_t after_attention = 0;
+  for (const Node& node : graph_->nodes) {
+    if (node.op == "embedding") vocab_size_ = file_->Find(node.inputs[1])->shape[0];
+    if (node.op == "attention") ++after_attention;
+  }
+  if (vocab_size_ == 0 || after_attention == 0) {
+    throw Error(file_->path() + ": graph 'main': expected an embedding and an attention");
+  }
+  // What the last segment of a plan holds runs only where outputs are wanted.
+  for (const Node& node : graph_->nodes) {
+    if (node.op == "attention") --after_attention;
+    if (node.op == "embedding") {
+      const Tensor& table = *file_->Find(node.inputs[1]);
+      cost_.decode_bytes += table.bytes / table.shape[0];
+    }
+    if (node.op != "linear") continue;
+    const Tensor& weight = *file_->Find(node.inputs[1]);
+    const uint64_t parameters = weight.shape[0] * weight.shape[1];
+    cost_.linear_parameters += parameters;
+    if (after_attention == 0) cost_.head_parameters += parameters;
+    cost_.decode_bytes += weight.bytes;
+  }
+}
+
+void Model::ReadPrompt() {
+  const std::string where = file_->path() + ": prompt";
+  const nlohmann::json& prompt = *file_->header().prompt;
+  static const std::set<std::string> kKnown = {"format", "position_scheme", "mask_id", "gmask_id",
+                                               "sop_id", "eop_id",          "pad_id",  "stop_ids"};
+  for (const auto& [key, value] : prompt.items()) {
+    if (kKnown.count(key) == 0) throw Error(where + ": unknown option " + Quoted(key));
+  }
+  const std::string scheme = GetString(prompt, "position_scheme", where);
+  positions_ = FindPositionScheme(scheme);
+  if (!positions_) {
+    throw Error(where + ": unknown position scheme " + Quoted(scheme) + "; known: " +
+                PositionSchemeNames());
+  }
+  if (prompt.contains("format")) {
+    chat_ = &FindChatFormat(GetString(prompt, "format", where), where);
+  }
+  const auto id = [&](const char* key, int32_t* out) {
+    if (prompt.contains(key)) {
+      *out = static_cast<int32_t>(GetUint(prompt, key, 0, vocab_size_ - 1, where));
+    }
+  };
+  id("mask_id", &prompt_ids_.mask);
+  id("gmask_id", &prompt_ids_.gmask);
+  id("sop_id", &prompt_ids_.sop);
+  id("eop_id", &prompt_ids_.eop);
+  id("pad_id", &prompt_ids_.pad);
+  for (const nlohmann::json& stop : GetArray(prompt, "stop_ids", where)) {
+    if (!stop.is_number_unsigned() || stop.get<uint64_t>() >= n_outputs_) {
+      throw Error(where + ": 'stop_ids': expected ids below " + std::to_string(n_outputs_));
+    }
+    prompt_ids_.stop.push_back(stop.get<int32_t>());
+  }
+  max_context_ =
+      GetUint(*file_->header().config, "max_seq_len", 1, kMaxContext, file_->path() + ": config");
+}
+
+void Model::ReadTokenizer() {
+  const nlohmann::json& options = *file_->header().tokenizer;
+  if (options.is_null()) return;
+  TokenizerTables tables;
+  tables.piece_bytes = Table<uint8_t>(*file_, "piece_bytes", DType::kU8, true);
+  tables.piece_ends = Table<int32_t>(*file_, "piece_ends", DType::kI32, true);
+  tables.scores = Table<float>(*file_, "scores", DType::kF32, true);
+  tables.types = Table<uint8_t>(*file_, "types", DType::kU8, true);
+  tables.charsmap = Table<uint8_t>(*file_, "charsmap", DType::kU8, false);
+  tables.index = Table<int32_t>(*file_, "index", DType::kI32, false);
+  tokenizer_ = Tokenizer::Create(options, tables, file_->path() + ": tokenizer");
+}
+
+}  // namespace glint

@@ -1,0 +1,66 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "formats/glint_file.h"
+#include "lib/graph.h"
+#include "lib/text/tokenizer.h"
+
+namespace glint {
+
+struct ChatFormat;      // lib/text/chat.h
+struct PositionScheme;  // lib/positions.h
+
+// The ids that a prompt is made of and a reply ends with; -1 where the model has none.
+struct PromptIds {
+  int32_t mask = -1, gmask = -1, sop = -1, eop = -1, pad = -1;
+  std::vector<int32_t> stop;  // any of these ends a reply
+};
+
+// An open model: the file, its checked graph, tokenizer and prompt rules. Immutable; any number of
+// sessions on any threads may share it.
+class Model {
+ public:
+  // Throws Error if anything about the file or its graph is not as this version of glint expects.
+  static std::unique_ptr<Model> Open(const std::string& path, LoadMode mode = LoadMode::kMap);
+  static std::unique_ptr<Model> FromMemory(const void* data, uint64_t size, const std::string& name);
+  ~Model();
+
+  const GlintFile& file() const { return *file_; }
+  const Graph& graph() const { return *graph_; }
+  const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null if the file has none
+  const ChatFormat* chat() const { return chat_; }                 // null if the file has none
+  const PositionScheme& positions() const { return *positions_; }
+  const PromptIds& prompt_ids() const { return prompt_ids_; }
+  uint64_t vocab_size() const { return vocab_size_; }    // rows of the embedding
+  uint64_t n_outputs() const { return n_outputs_; }      // floats of a row of logits
+  uint64_t max_context() const { return max_context_; }  // that the model was trained on
+
+  // What a token costs: parameters of the linear ops, and bytes that a decode step reads apart from
+  // the cache (every linear's weights, one row of the embedding).
+  struct Cost {
+    uint64_t linear_parameters = 0;
+    uint64_t head_parameters = 0;  // of those, the part that runs only where logits are wanted
+    uint64_t decode_bytes = 0;
+  };
+  const Cost& cost() const { return cost_; }
+
+ private:
+  explicit Model(std::unique_ptr<GlintFile> file);
+  void CheckMainGraph();
+  void ReadPrompt();
+  void ReadTokenizer();
+
+  std::unique_ptr<GlintFile> file_;
+  const Graph* graph_ = nullptr;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  const ChatFormat* chat_ = nullptr;
+  const PositionScheme* positions_ = nullptr;
+  PromptIds prompt_ids_;
+  uint64_t vocab_size_ = 0, n_outputs_ = 0, max_context_ = 0;
+  Cost cost_;
+};
+
+}  // namespace glint

@@ -1,0 +1,17 @@
+#pragma once
+#include "lib/ops/ops.h"
+
+// One function per row of kOps; each is defined, with its op's documentation, in the file named like
+// its family.
+namespace glint {
+
+Op EmbeddingOp();   // embedding.cc
+Op LinearOp();      // linear.cc
+Op LayerNormOp();   // norm.cc
+Op SplitHeadsOp();  // attention.cc
+Op RopeOp();        // rope.cc
+Op AttentionOp();   // attention.cc
+Op GeluOp();        // elementwise.cc
+Op AddOp();         // elementwise.cc
+
+}  // namespace glint

@@ -1,0 +1,133 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/graph.h"
+#include "lib/kv_cache.h"
+#include "lib/ops/ops.h"
+#include "lib/thread_pool.h"
+#include "simd/kernels.h"
+
+namespace glint {
+
+// A graph made ready to run: a flat list of steps with every address and size settled.
+//
+// A run computes `n` rows (tokens). The list is cut into segments at each attention: a segment ends
+// with the step that stores keys and values, the next begins with the one that attends. All rows pass
+// one segment before any passes the next, so a token may attend to later ones (a bidirectional prefix).
+// Within a segment rows go through in chunks; what crosses a cut is kept for all rows, the rest for one
+// chunk. The last segment runs only for the rows whose outputs are wanted.
+
+// An activation's place. Rows of `buffer` are row_floats apart; this value starts `offset` into a row.
+// With heads, head h is at h * head_stride.
+struct ActivationRef {
+  uint32_t buffer = 0;
+  uint64_t offset = 0;       // floats
+  uint64_t width = 0;        // floats of a row, all heads together
+  uint64_t heads = 1;
+  uint64_t head_stride = 0;  // floats
+};
+
+struct Buffer {
+  uint64_t row_floats = 0;
+  bool crosses = false;      // a cut: holds every row of the run, else one chunk's
+  uint64_t arena_offset = 0; // bytes
+};
+
+// cos and sin of position * frequency, for every position of the context.
+struct RopeTable {
+  size_t n_freq = 0;
+  std::vector<float> cosines, sines;  // (positions, n_freq)
+};
+
+struct Step {
+  using Run = void (*)(const StepContext& context, const Step& step);
+  Run run = nullptr;
+  const Node* node = nullptr;
+  const char* phase = "";           // attention: "store" and "attend"
+  uint32_t segment = 0;
+  std::vector<ActivationRef> in;    // activations only, in the order of the node's inputs
+  ActivationRef out;                // of the first output
+  MatrixView matrix;                // embedding, linear
+  const float* vectors[2] = {};     // norm: weight, bias; linear: bias
+  std::vector<InputId> inputs;      // graph inputs, in order
+  const RopeTable* rope = nullptr;
+  // Numbers from the attributes; each op uses what it needs.
+  size_t heads = 0, kv_heads = 0, head_dim = 0, layer = 0;
+  float eps = 0, alpha = 0, scale = 0;
+  uint32_t scratch_buffer = kNoBuffer;  // pseudo-buffer in the arena
+  static constexpr uint32_t kNoBuffer = UINT32_MAX;
+};
+
+// What a run reads besides the weights.
+struct RunInputs {
+  size_t n = 0;                            // rows
+  const int32_t* ids = nullptr;            // (n)
+  const int32_t* positions[2] = {};        // (n) each
+  size_t cache_begin = 0;                  // cache index of row 0; the rows follow each other
+  size_t prefix_len = 0;                   // cache entries that see each other in both directions
+};
+
+struct PlanOptions {
+  size_t max_rows = 0;      // of a run
+  size_t chunk = 0;         // rows at a time
+  size_t max_outputs = 1;   // rows of the last segment at a time
+  size_t context = 0;       // positions of the rope tables; cache entries
+  size_t n_threads = 1;
+};
+
+class Plan {
+ public:
+  // `graph` has been checked (CheckGraph); it and the tensors' owner must outlive the plan. Throws Error.
+  Plan(const Graph& graph, const FindTensor& find_tensor, const PlanOptions& options);
+  ~Plan();
+  Plan(const Plan&) = delete;
+
+  const std::vector<Step>& steps() const { return steps_; }
+  const std::vector<Buffer>& buffers() const { return buffers_; }
+  const PlanOptions& options() const { return options_; }
+  uint32_t n_segments() const { return n_segments_; }
+  uint8_t* arena() const { return arena_; }
+  uint64_t arena_bytes() const { return arena_bytes_; }
+  const ActivationRef& output() const { return output_; }
+
+  // Shape of the cache that the graph needs.
+  size_t n_layers() const { return n_layers_; }
+  size_t kv_heads() const { return kv_heads_; }
+  size_t head_dim() const { return head_dim_; }
+
+ private:
+  friend class PlanBuilder;
+  std::vector<Step> steps_;
+  std::vector<Buffer> buffers_;
+  std::vector<std::unique_ptr<RopeTable>> rope_tables_;
+  PlanOptions options_;
+  uint32_t n_segments_ = 1;
+  ActivationRef output_;
+  size_t n_layers_ = 0, kv_heads_ = 0, head_dim_ = 0;
+  uint8_t* arena_ = nullptr;
+  uint64_t arena_bytes_ = 0;
+};
+
+// What a step sees when it runs: rows [begin, begin + n) of a run.
+struct StepContext {
+  const Plan& plan;
+  const RunInputs& inputs;
+  const KernelTable& kernels;
+  ThreadPool& pool;
+  const KvCache& cache;
+  size_t begin = 0;
+  size_t n = 0;
+
+  // First float of row `begin` of an activation, and the distance of its rows.
+  float* Rows(const ActivationRef& ref) const;
+  size_t Stride(const ActivationRef& ref) const {
+    return plan.buffers()[ref.buffer].row_floats;
+  }
+  uint8_t* Scratch(const Step& step) const;
+};
+
+}  // namespace glint

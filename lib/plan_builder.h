@@ -1,0 +1,47 @@
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lib/plan.h"
+
+namespace glint {
+
+// What an op's `plan` works with: it appends steps, names where their inputs and outputs lie, and asks
+// for scratch memory. Liveness and addresses are settled after the last node (lib/plan.cc).
+class PlanBuilder {
+ public:
+  PlanBuilder(Plan& plan, const FindTensor& find_tensor) : plan_(plan), find_tensor_(find_tensor) {}
+
+  const PlanOptions& options() const { return plan_.options_; }
+
+  // A new step of `node`: its activations, tensors and graph inputs resolved, its output not.
+  Step& AddStep(const Node& node, Step::Run run);
+  // Gives the step's output a buffer of its own, `width` floats a row, cut into equal heads.
+  void SetOutput(Step& step, const Node& node, uint64_t width, uint64_t heads = 1);
+  // Makes `name` a view of `base`, without a step.
+  void SetView(const std::string& name, const ActivationRef& base) { places_[name] = base; }
+  const ActivationRef& Place(const std::string& name) const { return places_.at(name); }
+  const Tensor* FindTensorOf(const std::string& name) const { return find_tensor_(name); }
+  // Scratch memory of the step that lives only while it runs.
+  void SetScratch(Step& step, uint64_t bytes);
+  // The following steps belong to a new segment.
+  void CutSegment() { ++segment_; }
+  // cos and sin tables of an inv_freq tensor, shared by all steps that name it.
+  const RopeTable* RopeTableOf(const std::string& inv_freq);
+  // Records what the attention of `layer` stores.
+  void UseCache(size_t layer, size_t kv_heads, size_t head_dim);
+
+ private:
+  friend class Plan;
+  void AllocateArena();
+
+  Plan& plan_;
+  const FindTensor& find_tensor_;
+  std::map<std::string, ActivationRef> places_;
+  std::map<std::string, const RopeTable*> rope_tables_;
+  std::map<uint32_t, uint64_t> scratch_bytes_;  // by buffer
+  uint32_t segment_ = 0;
+};
+
+}  // namespace glint

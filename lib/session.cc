@@ -1,0 +1,127 @@
+#include "lib/session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "lib/error.h"
+
+namespace glint {
+namespace {
+
+SessionOptions WithDefaults(const Model& model, SessionOptions options) {
+  if (options.context == 0) options.context = model.max_context();
+  if (options.threads == 0) options.threads = DefaultThreads();
+  options.chunk = std::clamp<size_t>(options.chunk, 1, options.context);
+  options.max_outputs = std::clamp<size_t>(options.max_outputs, 1, options.context);
+  return options;
+}
+
+PlanOptions PlanFor(const SessionOptions& options, size_t max_rows) {
+  PlanOptions plan;
+  plan.max_rows = max_rows;
+  plan.chunk = std::min(options.chunk, max_rows);
+  plan.max_outputs = std::min(options.max_outputs, max_rows);
+  plan.context = options.context;
+  plan.n_threads = options.threads;
+  return plan;
+}
+
+bool AllFinite(const float* values, size_t n) {
+  // The sum of (x - x) is 0 or nan; the loop has no branch and vectorizes.
+  float sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += values[i] - values[i];
+  return sum == 0;
+}
+
+}  // namespace
+
+const char* Describe(Status status) {
+  static constexpr const char* kTexts[] = {
+      "ok", "cancelled", "the context is full",
+      "the model produced numbers that are not finite; its weights may be damaged",
+      "the model file was changed while it was in use"};
+  return kTexts[static_cast<size_t>(status)];
+}
+
+KvType DefaultKv(const Model& model) {
+  for (const Node& node : model.graph().nodes) {
+    if (node.op != "linear") continue;
+    return model.file().Find(node.inputs[1])->dtype == DType::kF32 ? KvType::kF32 : KvType::kF16;
+  }
+  return KvType::kF16;
+}
+
+Session::Session(const Model& model, const SessionOptions& options)
+    : model_(model), options_(WithDefaults(model, options)), kernels_(ChooseKernels()) {
+  const FindTensor find = [&](const std::string& name) { return model.file().Find(name); };
+  pool_ = std::make_unique<ThreadPool>(options_.threads);
+  prompt_plan_ = std::make_unique<Plan>(model.graph(), find, PlanFor(options_, options_.context));
+  token_plan_ = std::make_unique<Plan>(model.graph(), find, PlanFor(options_, 1));
+  cache_ = std::make_unique<KvCache>(prompt_plan_->n_layers(), prompt_plan_->kv_heads(),
+                                     prompt_plan_->head_dim(), options_.context, options_.kv);
+  position_inputs_.resize(model.positions().n_positions * options_.context);
+  logits_.resize(model.n_outputs());
+}
+
+void Session::CheckPrompt(std::span<const int32_t> prompt) const {
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    if (prompt[i] >= 0 && static_cast<uint64_t>(prompt[i]) < model_.vocab_size()) continue;
+    throw Error("id " + std::to_string(prompt[i]) + " at index " + std::to_string(i) +
+                " is outside the vocabulary of " + std::to_string(model_.vocab_size()));
+  }
+}
+
+Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
+  CheckPrompt(prompt);
+  if (prompt.size() > options_.context) return Status::kContextFull;
+  SequencePositions sequence;
+  std::string why;
+  if (!model_.positions().start(prompt, model_.prompt_ids(), &sequence, &why)) throw Error(why);
+  sequence_ = sequence;
+  length_ = 0;
+  const Status status = Run(*prompt_plan_, prompt, sink ? prompt.size() : 1, sink);
+  if (status == Status::kOk) length_ = prompt.size();
+  return status;
+}
+
+Status Session::Append(int32_t id) {
+  if (length_ >= options_.context) return Status::kContextFull;
+  const Status status = Run(*token_plan_, {&id, 1}, 1, nullptr);
+  if (status == Status::kOk) ++length_;
+  return status;
+}
+
+Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t n_outputs,
+                    const OutputSink* sink) {
+  if (!model_.file().Unchanged()) return Status::kFileChanged;
+  const PositionScheme& scheme = model_.positions();
+  RunInputs inputs;
+  inputs.n = ids.size();
+  inputs.ids = ids.data();
+  inputs.cache_begin = length_;
+  inputs.prefix_len = sequence_.prefix_len;
+  for (size_t p = 0; p < scheme.n_positions; ++p) {
+    inputs.positions[p] = position_inputs_.data() + p * options_.context;
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    int32_t at[2];
+    scheme.at(sequence_, length_ + i, at);
+    for (size_t p = 0; p < scheme.n_positions; ++p) {
+      position_inputs_[p * options_.context + i] = at[p];
+    }
+  }
+  bool finite = true;
+  const auto collect = [&](size_t begin, size_t n, const float* rows, size_t stride) {
+    for (size_t i = 0; i < n; ++i) {
+      finite = finite && AllFinite(rows + i * stride, logits_.size());
+    }
+    if (sink) (*sink)(begin, n, rows, stride);
+    std::memcpy(logits_.data(), rows + (n - 1) * stride, logits_.size() * sizeof(float));
+  };
+  const Status status = Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, collect);
+  if (status != Status::kOk) return status;
+  return finite ? Status::kOk : Status::kNonFinite;
+}
+
+}  // namespace glint

@@ -1,0 +1,60 @@
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace glint {
+
+// A fixed set of threads that share the tasks of one job at a time. The only concurrency primitive of
+// the library. Tasks are handed out one by one, so slow and fast cores finish together; idle workers
+// spin for a bounded time and then sleep. The calling thread works too, and never waits for a worker
+// that has not started, so an oversubscribed machine degrades gently.
+class ThreadPool {
+ public:
+  explicit ThreadPool(size_t n_threads);  // counts the calling thread; at least 1
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+
+  size_t size() const { return workers_.size() + 1; }
+
+  // Calls fn(task, worker) once for each task < n_tasks, worker < size(), and returns when all are
+  // done. One Run at a time. fn must not throw.
+  template <class Fn>
+  void Run(size_t n_tasks, const Fn& fn) {
+    RunErased(
+        n_tasks,
+        [](const void* f, size_t task, size_t worker) {
+          (*static_cast<const Fn*>(f))(task, worker);
+        },
+        &fn);
+  }
+
+ private:
+  using TaskFn = void (*)(const void* fn, size_t task, size_t worker);
+  void RunErased(size_t n_tasks, TaskFn call, const void* fn);
+  void WorkerLoop(size_t worker);
+  void Work(size_t worker);
+  uint32_t WaitForJob(uint32_t seen);
+
+  // The job: written by Run while no worker is inside.
+  TaskFn call_ = nullptr;
+  const void* fn_ = nullptr;
+  size_t n_tasks_ = 0;
+  std::atomic<size_t> next_task_{0};
+
+  // Epoch of the latest job; workers wait for it to change. Odd while a job is open to join.
+  std::atomic<uint32_t> epoch_{0};
+  std::atomic<uint32_t> inside_{0};  // workers that have joined and not left
+  std::atomic<uint32_t> asleep_{0};
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+// Threads to use by default: physical performance cores within this process's affinity mask and its
+// cgroup's CPU quota. At least 1.
+size_t DefaultThreads();
+
+}  // namespace glint

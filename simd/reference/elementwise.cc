@@ -1,0 +1,47 @@
+#include <cmath>
+
+#include "simd/kernel_list.h"
+#include "simd/math.h"
+#include "simd/reference/fold.h"
+#include "simd/scalar_math.h"
+
+namespace glint::reference {
+
+void LayerNorm(const float* x, const float* weight, const float* bias, float* y, size_t n,
+               float eps) {
+  float sums[16] = {};
+  for (size_t i = 0; i < n; ++i) sums[i % 16] += x[i];
+  const float mean = Fold(sums) / static_cast<float>(n);
+  float squares[16] = {};
+  for (size_t i = 0; i < n; ++i) {
+    squares[i % 16] = std::fma(x[i] - mean, x[i] - mean, squares[i % 16]);
+  }
+  const float variance = Fold(squares) / static_cast<float>(n);
+  const float r = 1.0f / std::sqrt(variance + eps);
+  for (size_t i = 0; i < n; ++i) y[i] = std::fma((x[i] - mean) * r, weight[i], bias[i]);
+}
+
+void AddScaled(const float* a, const float* b, float alpha, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = std::fma(alpha, a[i], b[i]);
+}
+
+void GeluTanh(const float* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    const float exponent = x[i] * std::fma(x[i] * x[i], kGeluCubic, kGeluLinear);
+    y[i] = x[i] / (1.0f + Exp(exponent));
+  }
+}
+
+void RopeNeox(float* base, size_t stride, size_t heads, size_t half, const float* cosines,
+              const float* sines) {
+  for (size_t h = 0; h < heads; ++h) {
+    float* x = base + h * stride;
+    for (size_t i = 0; i < half; ++i) {
+      const float first = x[i], second = x[i + half];
+      x[i] = std::fma(first, cosines[i], -(second * sines[i]));
+      x[i + half] = std::fma(second, cosines[i], first * sines[i]);
+    }
+  }
+}
+
+}  // namespace glint::reference

@@ -1,0 +1,9 @@
+// The reference kernels are the definition of each kernel: the plainest code that is right. They are
+// what tests/check_kernels.cc compares every target with, and the fallback on a CPU without any.
+#include "simd/kernel_list.h"
+
+namespace glint::reference {
+
+GLINT_DEFINE_TABLE("reference", 0)
+
+}  // namespace glint::reference

@@ -1,0 +1,698 @@
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "quant/encode.h"
+#include "quant/f16.h"
+
+using namespace glint;
+
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// A generator of our own, in exact arithmetic and square roots, so that the inputs (and so the
+// hashes below) are the same everywhere.
+struct Random {
+  uint64_t state;
+  double Uniform() {  // in (0, 1)
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (static_cast<double>(state >> 32) + 0.5) / 4294967296.0;
+  }
+  // Marsaglia's polar method needs a logarithm; the sum of 48 uniforms is normal closely enough for
+  // the hashes and bounds here.
+  double Normal() {
+    double sum = 0;
+    for (int i = 0; i < 48; ++i) sum += Uniform();
+    return (sum - 24) / 2;
+  }
+  double Student5() {
+    double squares = 0;
+    for (int i = 0; i < 5; ++i) {
+      const double n = Normal();
+      squares += n * n;
+    }
+    return Normal() / std::sqrt(squares / 5);
+  }
+  std::vector<float> Normals(size_t n) {
+    std::vector<float> out(n);
+    for (float& x : out) x = static_cast<float>(Normal());
+    return out;
+  }
+};
+
+// A tensor in 64-byte aligned memory, filled with a pattern so that a byte nobody wrote shows.
+struct Tensor {
+  MatrixLayout layout;
+  std::vector<uint8_t> storage;
+  uint8_t* data;
+
+  explicit Tensor(const MatrixLayout& l) : layout(l), storage(l.bytes + 64, 0xaa) {
+    const auto address = reinterpret_cast<uintptr_t>(storage.data());
+    data = storage.data() + (64 - address % 64) % 64;
+  }
+  Tensor(const Tensor&) = delete;
+  MatrixView View() const { return {layout, data}; }
+  std::vector<float> Row(uint64_t row) const {
+    std::vector<float> out(layout.cols);
+    DecodeRow(View(), row, out.data());
+    return out;
+  }
+  bool operator==(const Tensor& other) const {
+    return layout.bytes == other.layout.bytes && std::memcmp(data, other.data, layout.bytes) == 0;
+  }
+};
+
+MatrixLayout Layout(DType dtype, uint64_t rows, uint64_t cols,
+                    BlockOffset offset = BlockOffset::kNone) {
+  MatrixLayout layout;
+  REQUIRE(ComputeLayout(dtype, offset, rows, cols, &layout));
+  return layout;
+}
+
+struct Kind {
+  DType dtype;
+  BlockOffset offset;
+  Int4Table table;
+  double bound;  // of squared error / variance on normal values
+};
+const Kind kKinds[] = {
+    {DType::kF32, BlockOffset::kNone, kDefaultInt4Table, 0},
+    {DType::kF16, BlockOffset::kNone, kDefaultInt4Table, 2.5e-7},
+    {DType::kBF16, BlockOffset::kNone, kDefaultInt4Table, 4e-6},
+    {DType::kInt8, BlockOffset::kNone, kDefaultInt4Table, 5e-5},
+    {DType::kInt4, BlockOffset::kNone, kDefaultInt4Table, 1e-2},
+    {DType::kInt4, BlockOffset::kNone, kLinearTable, 1.5e-2},
+    {DType::kInt4x, BlockOffset::kNone, kDefaultInt4Table, 1e-2},
+    {DType::kInt4a, BlockOffset::kNone, kDefaultInt4Table, 1e-2},
+    {DType::kInt4a, BlockOffset::kZero, kUnsignedTable, 1e-2},
+    {DType::kInt4a, BlockOffset::kMin, kUnsignedTable, 1e-2},
+};
+
+void Encode(const Kind& kind, const std::vector<float>& x, bool search, Tensor* tensor) {
+  const EncodeOptions options{kind.table, search};
+  if (Info(kind.dtype).has_table) WriteTable(options.table, tensor->data);
+  const TilePlanes planes = PlanesAt(tensor->layout, tensor->data, 0);
+  REQUIRE(EncodeTiles(tensor->layout, options, x.data(), tensor->layout.rows, planes) == kEncoded);
+}
+
+double ErrorOf(const Tensor& tensor, const std::vector<float>& x) {
+  double error = 0, squares = 0;
+  for (uint64_t r = 0; r < tensor.layout.rows; ++r) {
+    const std::vector<float> got = tensor.Row(r);
+    for (uint64_t c = 0; c < tensor.layout.cols; ++c) {
+      const double want = x[r * tensor.layout.cols + c];
+      error += (got[c] - want) * (got[c] - want);
+      squares += want * want;
+    }
+  }
+  return error / squares;
+}
+
+uint64_t Hash(const uint8_t* data, uint64_t n) {  // FNV-1a
+  uint64_t hash = 14695981039346656037u;
+  for (uint64_t i = 0; i < n; ++i) hash = (hash ^ data[i]) * 1099511628211u;
+  return hash;
+}
+
+}  // namespace
+
+TEST_CASE("f16: every value is exact and comes back") {
+  for (uint32_t h = 0; h < 65536; ++h) {
+    const int exponent = h >> 10 & 31, fraction = h & 1023;
+    const float got = F16ToF32(static_cast<uint16_t>(h));
+    if (exponent == 31 && fraction != 0) {
+      REQUIRE(std::isnan(got));
+      REQUIRE(F32ToF16(got) == (h | 0x200));  // quiet, payload and sign kept
+      continue;
+    }
+    double want =
+        exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+    if (exponent == 31) want = HUGE_VAL;
+    REQUIRE(got == static_cast<float>(h & 0x8000 ? -want : want));
+    REQUIRE(std::signbit(got) == (h >= 0x8000));
+    REQUIRE(F32ToF16(got) == h);
+  }
+}
+
+TEST_CASE("f16: rounds to nearest, ties to even") {
+  for (uint32_t h = 0; h < 0x7c00; ++h) {
+    const float low = F16ToF32(static_cast<uint16_t>(h));
+    // Above the largest half, 65536 stands for infinity.
+    const float high = h == 0x7bff ? 65536.0f : F16ToF32(static_cast<uint16_t>(h + 1));
+    const float middle = static_cast<float>((double{low} + high) / 2);
+    REQUIRE(F32ToF16(middle) == (h & 1 ? h + 1 : h));
+    REQUIRE(F32ToF16(std::nextafter(middle, 0.0f)) == h);
+    REQUIRE(F32ToF16(std::nextafter(middle, kInf)) == h + 1);
+    REQUIRE(F32ToF16(-middle) == ((h & 1 ? h + 1 : h) | 0x8000));
+  }
+  CHECK(F32ToF16(1e-45f) == 0);
+  CHECK(F32ToF16(-1e-45f) == 0x8000);
+  CHECK(F32ToF16(3.4e38f) == 0x7c00);
+  CHECK(std::isnan(F16ToF32(F32ToF16(std::bit_cast<float>(0x7f800001u)))));
+}
+
+TEST_CASE("bf16: every value is exact and comes back; rounds to nearest, ties to even") {
+  for (uint32_t b = 0; b < 65536; ++b) {
+    const float value = BF16ToF32(static_cast<uint16_t>(b));
+    REQUIRE(std::bit_cast<uint32_t>(value) == b << 16);
+    REQUIRE(F32ToBF16(value) == (std::isnan(value) ? (b | 0x40) : b));
+    if ((b & 0x7fff) >= 0x7f80) continue;
+    REQUIRE(F32ToBF16(std::bit_cast<float>(b << 16 | 0x8000)) == (b & 1 ? b + 1 : b));
+    REQUIRE(F32ToBF16(std::bit_cast<float>(b << 16 | 0x7fff)) == b);
+    REQUIRE(F32ToBF16(std::bit_cast<float>(b << 16 | 0x8001)) == b + 1);
+  }
+  CHECK(std::isnan(BF16ToF32(F32ToBF16(std::bit_cast<float>(0x7f800001u)))));
+}
+
+TEST_CASE("types and offsets are found by name") {
+  for (size_t i = 0; i < kDTypeCount; ++i) {
+    DType dtype;
+    REQUIRE(ParseDType(Info(static_cast<DType>(i)).name, &dtype));
+    CHECK(dtype == static_cast<DType>(i));
+  }
+  for (size_t i = 0; i < kBlockOffsetCount; ++i) {
+    BlockOffset offset;
+    REQUIRE(ParseBlockOffset(Name(static_cast<BlockOffset>(i)), &offset));
+    CHECK(offset == static_cast<BlockOffset>(i));
+  }
+  DType dtype;
+  BlockOffset offset;
+  for (const char* name : {"", "int", "int44", "INT4", "f64"}) {
+    CHECK_FALSE(ParseDType(name, &dtype));
+    CHECK_FALSE(ParseBlockOffset(name, &offset));
+  }
+}
+
+TEST_CASE("layout: parts and sizes") {
+  // 100 rows are 7 tiles; 172 columns pad to 192: 6 blocks of 32, 12 of 16.
+  MatrixLayout l = Layout(DType::kInt4, 100, 172);
+  CHECK(l.row_tiles == 7);
+  CHECK(l.padded_cols == 192);
+  CHECK(l.blocks == 6);
+  CHECK(l.table == 0);
+  CHECK(l.row_scales == 64);
+  CHECK(l.block_scales == 64 + 7 * 64);
+  CHECK(l.block_offsets == 1216);  // 512 + 7 * 96 = 1184, rounded up to 64
+  CHECK(l.codes == 1216);
+  CHECK(l.bytes == 1216 + 7 * 6 * 256);
+  CHECK(l.codes_tile == 6 * 256);
+  CHECK(l.block_offsets_tile == 0);
+
+  l = Layout(DType::kInt4x, 100, 172);
+  CHECK(l.blocks == 12);
+  CHECK(l.block_scales_tile == 12 * 16);
+  CHECK(l.codes_tile == 6 * 256);
+
+  l = Layout(DType::kInt8, 17, 33);
+  CHECK(l.row_scales == 0);
+  CHECK(l.block_scales == 0);
+  CHECK(l.codes == 2 * 2 * 32);
+  CHECK(l.bytes == 128 + 2 * 2 * 512);
+
+  l = Layout(DType::kInt4a, 17, 33, BlockOffset::kZero);
+  CHECK(l.block_scales == 64);
+  CHECK(l.block_offsets == 64 + 2 * 2 * 64);
+  CHECK(l.codes == 320 + 64);
+  CHECK(l.bytes == 384 + 2 * 2 * 256);
+  l = Layout(DType::kInt4a, 17, 33, BlockOffset::kMin);
+  CHECK(l.block_offsets_tile == 64);
+
+  l = Layout(DType::kF16, 1, 1);
+  CHECK(l.codes == 0);
+  CHECK(l.blocks == 0);
+  CHECK(l.bytes == 32);
+  CHECK(Layout(DType::kF32, 16, 100).bytes == 6400);
+
+  // DESIGN.md 6: 4.25, 4.5 and 8.5 bits per weight (and 32 bits per row).
+  CHECK(Layout(DType::kInt4, 4096, 4096).bytes == 4096 * 4096 / 8 * 17 / 4 + 4096 * 4 + 64);
+  CHECK(Layout(DType::kInt4x, 4096, 4096).bytes == 4096 * 4096 / 8 * 9 / 2 + 4096 * 4 + 64);
+  CHECK(Layout(DType::kInt8, 4096, 4096).bytes == 4096 * 4096 / 8 * 17 / 2);
+}
+
+TEST_CASE("layout: what cannot be is refused") {
+  MatrixLayout l;
+  l.rows = 7;
+  const auto refused = [&](DType dtype, uint64_t rows, uint64_t cols,
+                           BlockOffset offset = BlockOffset::kNone) {
+    return !ComputeLayout(dtype, offset, rows, cols, &l);
+  };
+  CHECK(refused(DType::kU8, 4, 4));
+  CHECK(refused(DType::kI32, 4, 4));
+  CHECK(refused(DType::kInt4, 4, 4, BlockOffset::kZero));
+  CHECK(refused(DType::kF32, 4, 4, BlockOffset::kMin));
+  const uint64_t big[] = {
+      uint64_t{1} << 31, uint64_t{1} << 58, uint64_t{1} << 62, (uint64_t{1} << 62) - 1,
+      uint64_t{1} << 63, UINT64_MAX - 15,   UINT64_MAX};
+  for (const Kind& kind : kKinds) {
+    CHECK(refused(kind.dtype, 0, 4, kind.offset));
+    CHECK(refused(kind.dtype, 4, 0, kind.offset));
+    for (const uint64_t a : big) {
+      CHECK(refused(kind.dtype, a, uint64_t{1} << 33, kind.offset));
+      CHECK(refused(kind.dtype, uint64_t{1} << 33, a, kind.offset));
+      if (a >= uint64_t{1} << 62) CHECK(refused(kind.dtype, a, 1, kind.offset));
+      if (a >= uint64_t{1} << 62) CHECK(refused(kind.dtype, 1, a, kind.offset));
+    }
+  }
+  CHECK(l.rows == 7);  // untouched by a refusal
+}
+
+namespace {
+
+// The value of an element by the words of layout.h, byte by byte, without the library's help.
+struct Naive {
+  const MatrixLayout& l;
+  const uint8_t* data;
+
+  static uint64_t Up(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
+  uint16_t U16(uint64_t at) const { return static_cast<uint16_t>(data[at] | data[at + 1] << 8); }
+  float F32(uint64_t at) const {
+    return std::bit_cast<float>(U16(at) | uint32_t{U16(at + 2)} << 16);
+  }
+  int S8(uint64_t at) const { return data[at] < 128 ? data[at] : data[at] - 256; }
+
+  float Float(uint64_t row, uint64_t col) const {
+    const uint64_t element = (row / 16 * l.cols + col) * 16 + row % 16;
+    if (l.dtype == DType::kF32) return F32(4 * element);
+    return l.dtype == DType::kF16 ? F16ToF32(U16(2 * element)) : BF16ToF32(U16(2 * element));
+  }
+  float Int8(uint64_t row, uint64_t col) const {
+    const uint64_t tiles = Up(l.rows, 16) / 16, blocks = Up(l.cols, 32) / 32;
+    const uint64_t codes = Up(tiles * blocks * 32, 64), tile = row / 16, lane = row % 16;
+    const float scale = F16ToF32(U16(2 * ((tile * blocks + col / 32) * 16 + lane)));
+    const uint64_t quad = tile * blocks * 8 + col / 4;
+    return scale * static_cast<float>(S8(codes + quad * 64 + lane * 4 + col % 4));
+  }
+  uint8_t Code4(uint64_t codes, uint64_t row, uint64_t col, uint64_t block) const {
+    const uint64_t tile_bytes = Up(l.cols, 32) * 8;
+    const uint64_t half = block / 2, in_block = col % block, low = in_block % half;
+    const uint64_t at = codes + row / 16 * tile_bytes + col / block * (block * 8) + low / 4 * 64 +
+                        row % 16 * 4 + low % 4;
+    return in_block < half ? data[at] & 15 : data[at] >> 4;
+  }
+  float Table(uint64_t row, uint64_t col, uint64_t block) const {
+    const uint64_t tiles = Up(l.rows, 16) / 16, blocks = Up(l.cols, 32) / block;
+    const uint64_t scales = 64 + tiles * 64, codes = Up(scales + tiles * blocks * 16, 64);
+    const int scale = S8(scales + (row / 16 * blocks + col / block) * 16 + row % 16);
+    const int entry = S8(Code4(codes, row, col, block));
+    return static_cast<float>(entry * scale) * F32(64 + 4 * row);
+  }
+  float Int4a(uint64_t row, uint64_t col) const {
+    const uint64_t tiles = Up(l.rows, 16) / 16, blocks = Up(l.cols, 32) / 32;
+    const uint64_t offset_bytes = static_cast<uint64_t>(l.offset);  // 0, 1, 2 by luck
+    const uint64_t offsets = 64 + tiles * blocks * 64;
+    const uint64_t codes = Up(offsets + tiles * blocks * 16 * offset_bytes, 64);
+    const uint64_t entry = (row / 16 * blocks + col / 32) * 16 + row % 16;
+    const float scale = F32(64 + 4 * entry);
+    const int value = S8(Code4(codes, row, col, 32));
+    if (l.offset == BlockOffset::kZero) {
+      return scale * static_cast<float>(value - S8(offsets + entry));
+    }
+    const float product = scale * static_cast<float>(value);
+    return offset_bytes == 0 ? product : product + F16ToF32(U16(offsets + 2 * entry));
+  }
+  float Value(uint64_t row, uint64_t col) const {
+    if (l.dtype == DType::kInt8) return Int8(row, col);
+    if (l.dtype == DType::kInt4) return Table(row, col, 32);
+    if (l.dtype == DType::kInt4x) return Table(row, col, 16);
+    if (l.dtype == DType::kInt4a) return Int4a(row, col);
+    return Float(row, col);
+  }
+};
+
+struct Shape {
+  uint64_t rows, cols;
+};
+const Shape kShapes[] = {{1, 1},    {1, 32},  {3, 5},   {16, 16},
+                         {16, 172}, {17, 33}, {31, 31}, {100, 240}};
+
+}  // namespace
+
+TEST_CASE("encode then decode: every type, every tail") {
+  Random random{1};
+  for (const Kind& kind : kKinds) {
+    for (const Shape& shape : kShapes) {
+      for (const bool search : {false, true}) {
+        CAPTURE(std::string(Info(kind.dtype).name));
+        CAPTURE(std::string(Name(kind.offset)));
+        CAPTURE(shape.rows);
+        CAPTURE(shape.cols);
+        Tensor tensor(Layout(kind.dtype, shape.rows, shape.cols, kind.offset));
+        const std::vector<float> x = random.Normals(shape.rows * shape.cols);
+        Encode(kind, x, search, &tensor);
+        CHECK(ErrorOf(tensor, x) <= kind.bound);
+        const Naive naive{tensor.layout, tensor.data};
+        for (uint64_t r = 0; r < shape.rows; ++r) {
+          const std::vector<float> row = tensor.Row(r);
+          for (uint64_t c = 0; c < shape.cols; ++c) REQUIRE(row[c] == naive.Value(r, c));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("encode: padding rows and columns are zero bytes") {
+  Random random{2};
+  for (const Kind& kind : kKinds) {
+    CAPTURE(std::string(Info(kind.dtype).name));
+    // One row and one column: all else is padding. Its nonzero bytes are few and in known places.
+    Tensor tensor(Layout(kind.dtype, 1, 1, kind.offset));
+    Encode(kind, {1.5f}, true, &tensor);
+    const MatrixLayout& l = tensor.layout;
+    const auto nonzero = [&](uint64_t from, uint64_t n) {
+      uint64_t count = 0;
+      for (uint64_t i = 0; i < n; ++i) count += tensor.data[from + i] != 0;
+      return count;
+    };
+    CHECK(nonzero(l.row_scales, l.row_scales_tile) <= 4);
+    CHECK(nonzero(l.block_scales, l.block_scales_tile) <= 4);
+    CHECK(nonzero(l.block_offsets, l.block_offsets_tile) <= 2);
+    CHECK(nonzero(l.codes, l.codes_tile) <= 4);
+    CHECK(nonzero(l.codes + 4, l.codes_tile - 4) == 0);
+    // 172 columns: the last 20 have no bits. 100 rows: the last tile has 4 rows.
+    if (l.blocks == 0) continue;
+    Tensor wide(Layout(kind.dtype, 100, 172, kind.offset));
+    Encode(kind, random.Normals(100 * 172), true, &wide);
+    const Naive naive{wide.layout, wide.data};
+    const uint64_t block = Info(kind.dtype).block, tiles = wide.layout.row_tiles;
+    for (uint64_t r = 0; r < 16 * tiles; ++r) {
+      for (uint64_t c = r < 100 ? 172 : 0; c < 192; ++c) {
+        if (Info(kind.dtype).has_table) {
+          REQUIRE(naive.Code4(wide.layout.codes, r, c, block) == 0);
+        } else {
+          const uint64_t at = (r / 16 * 48 + c / 4) * 64 + r % 16 * 4 + c % 4;
+          REQUIRE(wide.data[wide.layout.codes + at] == 0);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("encode: error on normal and heavy-tailed weights") {
+  // What docs/QUANT.md states for large matrices, with a margin for the smaller sample.
+  struct Bound {
+    DType dtype;
+    double normal, student;
+  };
+  const Bound bounds[] = {{DType::kInt8, 2.5e-5, 4.5e-5},
+                          {DType::kInt4, 5.4e-3, 7.0e-3},
+                          {DType::kInt4x, 4.0e-3, 4.7e-3},
+                          {DType::kInt4a, 5.4e-3, 7.0e-3}};
+  const uint64_t rows = 48, cols = 4096;
+  Random random{3};
+  const std::vector<float> normal = random.Normals(rows * cols);
+  std::vector<float> student(rows * cols);
+  for (float& x : student) x = static_cast<float>(random.Student5());
+  for (const Bound& bound : bounds) {
+    CAPTURE(std::string(Info(bound.dtype).name));
+    const Kind kind{bound.dtype, BlockOffset::kNone, kDefaultInt4Table, 0};
+    Tensor tensor(Layout(bound.dtype, rows, cols));
+    Encode(kind, normal, true, &tensor);
+    CHECK(ErrorOf(tensor, normal) <= bound.normal);
+    Encode(kind, student, true, &tensor);
+    CHECK(ErrorOf(tensor, student) <= bound.student);
+  }
+}
+
+TEST_CASE("encode: the grouping of tiles does not change a byte; neither does the machine") {
+  // The hashes were computed once on x86-64 and hold for every vector width and architecture.
+  const uint64_t hashes[] = {11529943041647182662u, 17598819866876588516u, 17269379143499412975u,
+                             526795417254316712u,   582232614453332392u,   5948250905584836524u,
+                             6507350560249465898u,  2781392690344082452u,  14972704672457093419u,
+                             8792377599281283670u};
+  Random random{4};
+  const uint64_t rows = 100, cols = 172;
+  const std::vector<float> x = random.Normals(rows * cols);
+  for (size_t i = 0; i < std::size(kKinds); ++i) {
+    const Kind& kind = kKinds[i];
+    CAPTURE(std::string(Info(kind.dtype).name));
+    CAPTURE(i);
+    Tensor whole(Layout(kind.dtype, rows, cols, kind.offset)), parts(whole.layout);
+    std::memset(whole.data, 0, whole.layout.bytes);  // the gaps between the parts
+    std::memset(parts.data, 0, parts.layout.bytes);
+    Encode(kind, x, true, &whole);
+    const EncodeOptions options{kind.table, true};
+    if (Info(kind.dtype).has_table) WriteTable(options.table, parts.data);
+    for (const uint64_t first : {96, 32, 0}) {  // out of order: 4, 64 and 32 rows
+      const uint64_t n = std::min<uint64_t>(first == 32 ? 64 : 32, rows - first);
+      CHECK(EncodeTiles(parts.layout, options, x.data() + first * cols, n,
+                        PlanesAt(parts.layout, parts.data, first / 16)) == kEncoded);
+    }
+    CHECK(whole == parts);
+    CHECK(Hash(whole.data, whole.layout.bytes) == hashes[i]);
+  }
+}
+
+TEST_CASE("encode: what cannot be stored is reported by its index") {
+  Random random{5};
+  const uint64_t rows = 35, cols = 40;
+  for (const Kind& kind : kKinds) {
+    CAPTURE(std::string(Info(kind.dtype).name));
+    Tensor tensor(Layout(kind.dtype, rows, cols, kind.offset));
+    const EncodeOptions options{kind.table, true};
+    const TilePlanes planes = PlanesAt(tensor.layout, tensor.data, 0);
+    for (const float bad : {kInf, -kInf, kNan, -kNan}) {
+      for (const uint64_t at : {0, 39, 40, 15 * 40 + 7, 34 * 40 + 39}) {
+        std::vector<float> x = random.Normals(rows * cols);
+        x[at] = bad;
+        x[rows * cols - 1] = kNan;  // the first one counts
+        CHECK(EncodeTiles(tensor.layout, options, x.data(), rows, planes) == at);
+      }
+    }
+  }
+  // The largest magnitude that each type takes, and the first beyond it.
+  struct Limit {
+    DType dtype;
+    BlockOffset offset;
+    float largest;
+  };
+  const Limit limits[] = {{DType::kF16, BlockOffset::kNone, 65519.996f},
+                          {DType::kBF16, BlockOffset::kNone, 0x1.fefffep127f},
+                          {DType::kInt8, BlockOffset::kNone, 65504.0f * 127},
+                          {DType::kInt4a, BlockOffset::kMin, 65519.996f}};
+  for (const Limit& limit : limits) {
+    CAPTURE(std::string(Info(limit.dtype).name));
+    Tensor tensor(Layout(limit.dtype, 1, 40, limit.offset));
+    const TilePlanes planes = PlanesAt(tensor.layout, tensor.data, 0);
+    std::vector<float> x(40, 1.0f);
+    x[32] = -limit.largest;
+    CHECK(EncodeTiles(tensor.layout, {kUnsignedTable, true}, x.data(), 1, planes) == kEncoded);
+    for (const float value : tensor.Row(0)) CHECK(std::isfinite(value));
+    x[32] = std::nextafter(x[32], -kInf);
+    CHECK(EncodeTiles(tensor.layout, {kUnsignedTable, true}, x.data(), 1, planes) == 32);
+  }
+}
+
+TEST_CASE("encode: zeros, denormals, extremes and outliers") {
+  for (const Kind& kind : kKinds) {
+    CAPTURE(std::string(Info(kind.dtype).name));
+    CAPTURE(std::string(Name(kind.offset)));
+    for (const bool search : {false, true}) {
+      const uint64_t cols = 96;
+      Tensor tensor(Layout(kind.dtype, 17, cols, kind.offset));
+      std::vector<float> x(17 * cols, 0.0f);
+      Encode(kind, x, search, &tensor);
+      for (uint64_t r = 0; r < 17; ++r) {
+        for (const float value : tensor.Row(r)) REQUIRE(value == 0.0f);
+      }
+      // A zero block between others, and a negative zero, stay zero.
+      for (uint64_t c = 0; c < 32; ++c) x[5 * cols + c] = static_cast<float>(c) - 7.0f;
+      x[5 * cols + 40] = -0.0f;
+      Encode(kind, x, search, &tensor);
+      const std::vector<float> row = tensor.Row(5);
+      for (uint64_t c = 32; c < cols; ++c) REQUIRE(row[c] == 0.0f);
+
+      // The whole range of magnitudes, a block each, in a row each: finite, and no worse than zero.
+      const float sizes[] = {1e-45f, 1e-40f,  1.2e-38f, 1e-30f, 1e-8f, 3e-5f,
+                             1.0f,   3000.0f, 6e4f,     1e6f,   1e20f, 3.4e38f};
+      for (const float size : sizes) {
+        CAPTURE(size);
+        if (kind.dtype == DType::kF16 && size > 65504) continue;
+        if (kind.dtype == DType::kInt8 && size > 8e6f) continue;
+        if (kind.dtype == DType::kBF16 && size > 3.38e38f) continue;
+        if (kind.offset == BlockOffset::kMin && size > 65504) continue;
+        Random random{6};
+        std::fill(x.begin(), x.end(), 0.0f);
+        for (uint64_t c = 0; c < 64; ++c) {
+          x[c] = static_cast<float>(size * (2 * random.Uniform() - 1));
+        }
+        x[3] = size;
+        Encode(kind, x, search, &tensor);
+        const std::vector<float> got = tensor.Row(0);
+        for (uint64_t c = 0; c < cols; ++c) {
+          REQUIRE(std::isfinite(got[c]));
+          // Half a step of the coarsest table is below a fifth of the largest magnitude. What is
+          // kept in f16 has steps of 2^-24 at least.
+          const bool half = kind.dtype == DType::kF16 || kind.dtype == DType::kInt8 ||
+                            kind.offset == BlockOffset::kMin;
+          const double smallest = half ? 0x1p-25 : kind.dtype == DType::kBF16 ? 0x1p-134 : 0x1p-149;
+          const double bound = 0.2 * size + smallest;
+          REQUIRE(std::fabs(double{got[c]} - x[c]) <= bound);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("encode: an outlier does not harm its neighbours' blocks") {
+  Random random{7};
+  std::vector<float> x = random.Normals(16 * 128);
+  x[40] = 300.0f;  // in the second block of 32 of row 0
+  for (const Kind& kind : kKinds) {
+    CAPTURE(std::string(Info(kind.dtype).name));
+    Tensor tensor(Layout(kind.dtype, 16, 128, kind.offset));
+    Encode(kind, x, true, &tensor);
+    const std::vector<float> got = tensor.Row(0);
+    // int4's 8-bit scale next to one a hundred times as large has one or two steps.
+    for (uint64_t c = 64; c < 128; ++c) CHECK(std::fabs(got[c] - x[c]) < 1.5);
+    CHECK(std::fabs(got[40] - 300.0f) < 25);
+  }
+}
+
+TEST_CASE("encode: vectors") {
+  const std::vector<float> x = {0.0f, -1.5f, 65504.0f, 1e-8f, 0.1f};
+  std::vector<uint8_t> out(4 * x.size());
+  REQUIRE(EncodeVector(DType::kF32, x.data(), x.size(), out.data()) == kEncoded);
+  CHECK(std::memcmp(out.data(), x.data(), 4 * x.size()) == 0);
+  for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    REQUIRE(EncodeVector(dtype, x.data(), x.size(), out.data()) == kEncoded);
+    for (size_t i = 0; i < x.size(); ++i) {
+      uint16_t got;
+      std::memcpy(&got, out.data() + 2 * i, 2);
+      CHECK(got == (dtype == DType::kF16 ? F32ToF16(x[i]) : F32ToBF16(x[i])));
+    }
+  }
+  const std::vector<float> bad = {1.0f, 70000.0f, kNan};
+  CHECK(EncodeVector(DType::kF16, bad.data(), 3, out.data()) == 1);
+  CHECK(EncodeVector(DType::kF32, bad.data(), 3, out.data()) == 2);
+}
+
+TEST_CASE("pack: THUDM's per-row codes are kept bit for bit") {
+  Random random{8};
+  const uint64_t rows = 37, cols = 172;
+  std::vector<int8_t> codes4(rows * cols), codes8(rows * cols);
+  for (int8_t& code : codes4) code = static_cast<int8_t>(random.Uniform() * 16 - 8);
+  for (int8_t& code : codes8) {
+    code = static_cast<int8_t>(std::floor(random.Uniform() * 255) - 127);
+  }
+  codes4[0] = -8, codes4[1] = 7, codes8[0] = -127, codes8[1] = 127;
+  std::vector<float> scales(rows);
+  for (float& scale : scales) scale = F16ToF32(F32ToF16(static_cast<float>(random.Uniform() / 50)));
+  scales[3] = F16ToF32(1);  // a denormal half
+  scales[4] = 0.0f;
+  scales[5] = 65504.0f;
+
+  Tensor int4(Layout(DType::kInt4, rows, cols)), int8(Layout(DType::kInt8, rows, cols));
+  WriteTable(kLinearTable, int4.data);
+  REQUIRE(PackInt4Rows(int4.layout, codes4.data(), scales.data(), rows,
+                       PlanesAt(int4.layout, int4.data, 0)) == kEncoded);
+  REQUIRE(PackInt8Rows(int8.layout, codes8.data(), scales.data(), rows,
+                       PlanesAt(int8.layout, int8.data, 0)) == kEncoded);
+  const Naive naive{int4.layout, int4.data};
+  for (uint64_t r = 0; r < rows; ++r) {
+    const std::vector<float> row4 = int4.Row(r), row8 = int8.Row(r);
+    for (uint64_t c = 0; c < cols; ++c) {
+      REQUIRE(row4[c] == static_cast<float>(codes4[r * cols + c]) * scales[r]);
+      REQUIRE(row8[c] == static_cast<float>(codes8[r * cols + c]) * scales[r]);
+      REQUIRE(row4[c] == naive.Value(r, c));
+    }
+  }
+  for (uint64_t c = cols; c < 192; ++c) CHECK(naive.Code4(int4.layout.codes, 0, c, 32) == 0);
+
+  // Bands give the same bytes.
+  Tensor again(int4.layout);
+  std::memcpy(again.data, int4.data, int4.layout.bytes);
+  std::memset(again.data + int4.layout.codes, 0xaa, int4.layout.bytes - int4.layout.codes);
+  for (const uint64_t first : {16, 0}) {
+    CHECK(PackInt4Rows(again.layout, codes4.data() + first * cols, scales.data() + first,
+                       first == 0 ? 16 : rows - 16,
+                       PlanesAt(again.layout, again.data, first / 16)) == kEncoded);
+  }
+  CHECK(again == int4);
+}
+
+TEST_CASE("pack: bad codes and scales are reported by index") {
+  const uint64_t rows = 20, cols = 40;
+  std::vector<int8_t> codes(rows * cols, 1);
+  std::vector<float> scales(rows, 0.5f);
+  Tensor int4(Layout(DType::kInt4, rows, cols)), int8(Layout(DType::kInt8, rows, cols));
+  const auto pack4 = [&] {
+    return PackInt4Rows(int4.layout, codes.data(), scales.data(), rows,
+                        PlanesAt(int4.layout, int4.data, 0));
+  };
+  const auto pack8 = [&] {
+    return PackInt8Rows(int8.layout, codes.data(), scales.data(), rows,
+                        PlanesAt(int8.layout, int8.data, 0));
+  };
+  CHECK(pack4() == kEncoded);
+  CHECK(pack8() == kEncoded);
+  codes[17 * cols + 35] = 8;
+  CHECK(pack4() == 17 * cols + 35);
+  CHECK(pack8() == kEncoded);
+  codes[17 * cols + 35] = -128;
+  CHECK(pack8() == 17 * cols + 35);
+  codes[17 * cols + 35] = 0;
+  scales[18] = 0.1f;  // not a half
+  CHECK(pack4() == kEncoded);
+  CHECK(pack8() == 18 * cols);
+  scales[18] = kInf;
+  CHECK(pack4() == 18 * cols);
+  CHECK(pack8() == 18 * cols);
+}
+
+TEST_CASE("pack: int4a from given codes, scales and offsets") {
+  Random random{9};
+  const uint64_t rows = 18, cols = 70;
+  const Int4Table iq4 = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  for (const BlockOffset offset : {BlockOffset::kNone, BlockOffset::kZero, BlockOffset::kMin}) {
+    CAPTURE(std::string(Name(offset)));
+    Tensor tensor(Layout(DType::kInt4a, rows, cols, offset));
+    const uint64_t entries = rows * tensor.layout.blocks;
+    std::vector<uint8_t> codes(rows * cols);
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(random.Uniform() * 16);
+    std::vector<float> scales = random.Normals(entries);
+    std::vector<int8_t> zeros(entries);
+    std::vector<uint16_t> mins(entries);
+    for (uint64_t i = 0; i < entries; ++i) {
+      zeros[i] = static_cast<int8_t>(random.Uniform() * 256 - 128);
+      mins[i] = F32ToF16(static_cast<float>(random.Normal()));
+    }
+    const Int4aParts parts{codes.data(), scales.data(), zeros.data(), mins.data()};
+    const auto pack = [&] {
+      return PackInt4a(tensor.layout, parts, rows, PlanesAt(tensor.layout, tensor.data, 0));
+    };
+    WriteTable(iq4, tensor.data);
+    REQUIRE(pack() == kEncoded);
+    const Naive naive{tensor.layout, tensor.data};
+    for (uint64_t r = 0; r < rows; ++r) {
+      const std::vector<float> row = tensor.Row(r);
+      for (uint64_t c = 0; c < cols; ++c) {
+        const uint64_t entry = r * tensor.layout.blocks + c / 32;
+        const int value = iq4[codes[r * cols + c]];
+        float want = scales[entry] * static_cast<float>(value);
+        if (offset == BlockOffset::kZero) {
+          want = scales[entry] * static_cast<float>(value - zeros[entry]);
+        }
+        if (offset == BlockOffset::kMin) want = want + F16ToF32(mins[entry]);
+        REQUIRE(row[c] == want);
+        REQUIRE(naive.Value(r, c) == want);
+      }
+    }
+    codes[5 * cols + 33] = 16;
+    CHECK(pack() == 5 * cols + 33);
+    codes[5 * cols + 33] = 0;
+    scales[17 * 3 + 2] = kNan;
+    CHECK(pack() == 17 * cols + 64);
+    scales[17 * 3 + 2] = 1.0f;
+    mins[16 * 3 + 1] = 0x7c00;
+    CHECK(pack() == (offset == BlockOffset::kMin ? 16 * cols + 32 : kEncoded));
+  }
+}

@@ -1,0 +1,44 @@
+#pragma once
+#include <bit>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace glint {
+
+// Protobuf fields, as a .model file has them.
+inline std::string Varint(uint64_t value) {
+  std::string out;
+  for (; value >= 128; value >>= 7) out += static_cast<char>((value & 127) | 128);
+  return out + static_cast<char>(value);
+}
+inline std::string Field(uint64_t number, uint64_t value) {
+  return Varint(number << 3) + Varint(value);
+}
+inline std::string Field(uint64_t number, std::string_view value) {
+  return Varint(number << 3 | 2) + Varint(value.size()) + std::string(value);
+}
+inline std::string Field(uint64_t number, float value) {
+  std::string out = Varint(number << 3 | 5);
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  for (int i = 0; i < 4; ++i) out += static_cast<char>(bits >> (8 * i));
+  return out;
+}
+
+// A piece of a .model; types are PieceType's numbers.
+inline std::string Piece(std::string_view text, float score, uint64_t type = 1) {
+  return Field(1, Field(1, text) + Field(2, score) + Field(3, type));
+}
+
+// Small files that the tests read, beside this header.
+inline std::string DataDir() {
+  return (std::filesystem::path(__FILE__).parent_path() / "data").string();
+}
+// The vocabulary of the tiny model that ships with glint.
+inline std::string TinyVocabulary() {
+  return (std::filesystem::path(__FILE__).parent_path().parent_path() /
+          "examples/tiny/model/ice_text.model").string();
+}
+
+}  // namespace glint
