@@ -1,7 +1,6 @@
 #include "formats/json.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -11,6 +10,9 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxDepth = 64;
+// Twice what the largest tokenizer.json holds. A value takes up to 100 bytes of memory and may take
+// only two of the text.
+constexpr size_t kMaxValues = size_t{1} << 22;
 constexpr size_t kMaxReason = 200;  // bytes of the parser's own words that a message may hold
 
 // Builds the value while it checks what nlohmann's own builder lets through: a repeated key (the
@@ -55,6 +57,9 @@ class CheckedBuilder {
  private:
   template <class T>
   json* Place(T&& value) {
+    if (++values_ > kMaxValues) {
+      throw Error(where_ + ": JSON with more than " + std::to_string(kMaxValues) + " values");
+    }
     if (open_.empty()) {
       *root_ = std::forward<T>(value);
       return root_;
@@ -89,6 +94,7 @@ class CheckedBuilder {
 
   const std::string& where_;
   json* root_;
+  size_t values_ = 0;
   json* member_ = nullptr;  // the value of the key read last
   // The open containers. A container does not grow while one inside it is open, so the pointers
   // hold.

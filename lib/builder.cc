@@ -55,7 +55,7 @@ GraphBuilder::Value GraphBuilder::AppendOne(const char* op, const char* output,
 }
 
 GraphBuilder::Value GraphBuilder::Embedding(Value ids, const std::string& weight) {
-  return AppendOne("embedding", "embedding", {ids.name, weight});
+  return AppendOne("embedding", "embedded", {ids.name, weight});
 }
 
 GraphBuilder::Value GraphBuilder::Linear(Value x, const std::string& weight,

@@ -40,7 +40,7 @@ bool IsUnsafe(uint32_t code) {
 
 std::string Quoted(std::string_view text) {
   static const char kHex[] = "0123456789abcdef";
-  std::string out = "'";
+  std::string out(1, '\'');
   size_t i = 0;
   while (i < text.size()) {
     uint32_t code = 0;
@@ -52,12 +52,15 @@ std::string Quoted(std::string_view text) {
     } else {
       for (const char c : text.substr(i, step)) {
         const uint8_t byte = static_cast<uint8_t>(c);
-        out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
+        const char escaped[] = {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
+        out.append(escaped, sizeof escaped);
       }
     }
     i += step;
   }
-  return out + (i < text.size() ? "'..." : "'");
+  out += '\'';
+  if (i < text.size()) out.append(3, '.');
+  return out;
 }
 
 }  // namespace glint

@@ -117,8 +117,7 @@ void Model::ReadPrompt() {
 }
 
 void Model::ReadTokenizer() {
-  const nlohmann::json& options = *file_->header().tokenizer;
-  if (options.is_null()) return;
+  if (!file_->header().tokenizer) return;
   TokenizerTables tables;
   tables.piece_bytes = Table<uint8_t>(*file_, "piece_bytes", DType::kU8, true);
   tables.piece_ends = Table<int32_t>(*file_, "piece_ends", DType::kI32, true);
@@ -126,7 +125,7 @@ void Model::ReadTokenizer() {
   tables.types = Table<uint8_t>(*file_, "types", DType::kU8, true);
   tables.charsmap = Table<uint8_t>(*file_, "charsmap", DType::kU8, false);
   tables.index = Table<int32_t>(*file_, "index", DType::kI32, false);
-  tokenizer_ = Tokenizer::Create(options, tables, file_->path() + ": tokenizer");
+  tokenizer_ = Tokenizer::Create(*file_->header().tokenizer, tables, file_->path() + ": tokenizer");
 }
 
 }  // namespace glint

@@ -19,6 +19,8 @@ struct Encoder {
 constexpr uint32_t kLargestFloat = 0x7f7fffff;
 constexpr uint32_t kLargestToF16 = 0x477fefff;   // what still rounds to 65504
 constexpr uint32_t kLargestToBF16 = 0x7f7f7fff;  // what still rounds to the largest bfloat16
+// A fitted scale may put the table's end a little above the largest element: leave room for that.
+constexpr uint32_t kLargestTo4Bit = std::bit_cast<uint32_t>(0x1p126f);
 constexpr Encoder kEncoders[kDTypeCount] = {
     {nullptr, 0},
     {nullptr, 0},
@@ -26,9 +28,9 @@ constexpr Encoder kEncoders[kDTypeCount] = {
     {EncodeF16Tile, kLargestToF16},
     {EncodeBF16Tile, kLargestToBF16},
     {EncodeInt8Tile, std::bit_cast<uint32_t>(65504.0f * 127.0f)},
-    {EncodeInt4Tile, kLargestFloat},
-    {EncodeInt4xTile, kLargestFloat},
-    {EncodeInt4aTile, kLargestFloat},
+    {EncodeInt4Tile, kLargestTo4Bit},
+    {EncodeInt4xTile, kLargestTo4Bit},
+    {EncodeInt4aTile, kLargestTo4Bit},
 };
 
 uint32_t Magnitude(float x) {

@@ -20,16 +20,8 @@ struct Choice {
 // Tries the integer scales `k`; the error is without the sum of squares, which all of them share.
 void Try(const Codebook& book, const float* block, size_t n, Lanes row_scale, Lanes k,
          Choice* best) {
-  const Lanes zero(0.0f);
   const Lanes scale = k * row_scale;
-  const Lanes to_code = xsimd::select(scale == zero, zero, Lanes(1.0f) / scale);
-  Lanes wt(0.0f), tt(0.0f);
-  for (size_t c = 0; c < n; ++c) {
-    const Lanes w = Lanes::load_unaligned(block + c * kTileRows);
-    const Lanes t = book.Nearest(w * to_code);
-    wt += w * t;
-    tt += t * t;
-  }
+  const auto [wt, tt] = SumProducts(book, block, n, Reciprocal(scale));
   const Lanes error = scale * (scale * tt - (wt + wt));
   const auto better = error < best->error;
   best->error = xsimd::select(better, error, best->error);
@@ -46,7 +38,7 @@ void ChooseScales(const Codebook& book, const float* block, size_t n, const floa
     for (size_t i = 0; i < (search ? 2 : 1); ++i) {
       const Lanes scale = Lanes::load_unaligned(&wanted.scale[i][lane]);
       // The second orientation's scale may lie beyond the row's range.
-      const Lanes ratio = xsimd::select(row_scale > zero, scale / row_scale, zero);
+      const Lanes ratio = scale * Reciprocal(row_scale);
       const Lanes k = Round(xsimd::min(xsimd::max(ratio, -limit), limit));
       if (!search) {
         best.scale = k;

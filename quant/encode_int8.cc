@@ -34,12 +34,11 @@ struct Scales {
 };
 
 void Measure(const float* block, size_t n, Scales* s) {
-  const Lanes zero(0.0f);
   float values[kTileRows];
   for (size_t r = 0; r < kTileRows; ++r) values[r] = F16ToF32(s->halves[r]);
   for (size_t lane = 0; lane < kTileRows; lane += Lanes::size) {
     const Lanes scale = Lanes::load_unaligned(values + lane);
-    const Lanes inverse = xsimd::select(scale == zero, zero, Lanes(1.0f) / scale);
+    const Lanes inverse = Reciprocal(scale);
     Lanes sum(0.0f);
     for (size_t c = 0; c < n; ++c) {
       const Lanes x = Lanes::load_unaligned(block + c * kTileRows + lane) * inverse;

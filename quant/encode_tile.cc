@@ -54,8 +54,8 @@ Codebook::Codebook(const Int4Table& table) {
 
 namespace {
 
-// Multiples of the scale that maps the largest element onto the table's end. Below 1 the largest is
-// clipped for the sake of the others. The least squares fit after each moves on from there, so a
+// Where the largest element first lands, as a multiple of the table's end: above 1 it is clipped
+// for the sake of the others. The least squares fit after each start moves on from there, so that a
 // dozen starts find what a hundred find (docs/QUANT.md).
 constexpr float kStarts[] = {0.75f, 0.79f, 0.83f, 0.87f, 0.91f, 0.95f,
                              1.0f,  1.04f, 1.08f, 1.12f, 1.16f, 1.2f};
@@ -78,16 +78,9 @@ struct Fit {
 Fit FitOrientation(const Codebook& book, const float* block, size_t n, Lanes inverse, float end) {
   Fit best{Lanes(0.0f), Lanes(-1.0f)};
   for (const float start : kStarts) {
-    const Lanes to_code = inverse * Lanes(end * start);
-    Lanes wt(0.0f), tt(0.0f);
-    for (size_t c = 0; c < n; ++c) {
-      const Lanes w = Lanes::load_unaligned(block + c * kTileRows);
-      const Lanes t = book.Nearest(w * to_code);
-      wt += w * t;
-      tt += t * t;
-    }
+    const auto [wt, tt] = SumProducts(book, block, n, inverse * Lanes(end * start));
     // tt is 0 only where a table has an entry 0 that takes all; then there is nothing to gain.
-    const Lanes scale = wt / xsimd::max(tt, Lanes(1.0f));
+    const Lanes scale = Divide(wt, xsimd::max(tt, Lanes(1.0f)));
     const Lanes gain = scale * wt;
     const auto better = gain > best.gain;
     best.gain = xsimd::select(better, gain, best.gain);
@@ -104,7 +97,7 @@ BlockScales FindScales(const Codebook& book, const float* block, size_t n, bool 
   for (size_t lane = 0; lane < kTileRows; lane += Lanes::size) {
     const Lanes extreme = Extreme(block + lane, n);
     const auto counts = xsimd::abs(extreme) > tiny;
-    const Lanes inverse = xsimd::select(counts, Lanes(1.0f) / extreme, zero);
+    const Lanes inverse = Reciprocal(xsimd::select(counts, extreme, zero));
     Lanes scale[2];
     if (search) {
       const Fit a = FitOrientation(book, block + lane, n, inverse, book.first);
@@ -114,7 +107,7 @@ BlockScales FindScales(const Codebook& book, const float* block, size_t n, bool 
       scale[1] = xsimd::select(a_wins, b.scale, a.scale);
     } else {
       const float end = -book.first > book.last ? book.first : book.last;
-      scale[0] = scale[1] = extreme / Lanes(end);
+      scale[0] = scale[1] = Divide(extreme, Lanes(end));
     }
     for (size_t i = 0; i < 2; ++i) {
       xsimd::select(counts, scale[i], zero).store_unaligned(&found.scale[i][lane]);
@@ -125,10 +118,8 @@ BlockScales FindScales(const Codebook& book, const float* block, size_t n, bool 
 
 void NearestCodes(const Codebook& book, const float* block, size_t n, const float* scales,
                   uint8_t* codes) {
-  const Lanes zero(0.0f);
   for (size_t lane = 0; lane < kTileRows; lane += Lanes::size) {
-    const Lanes scale = Lanes::load_unaligned(scales + lane);
-    const Lanes to_code = xsimd::select(scale == zero, zero, Lanes(1.0f) / scale);
+    const Lanes to_code = Reciprocal(Lanes::load_unaligned(scales + lane));
     for (size_t c = 0; c < n; ++c) {
       float code[Lanes::size];
       book.Code(Lanes::load_unaligned(block + c * kTileRows + lane) * to_code)

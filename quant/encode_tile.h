@@ -53,6 +53,22 @@ inline Lanes Round(Lanes x) {
   return (x + magic) - magic;
 }
 
+// The IEEE quotient. xsimd's operator/ is an estimate on NEON, with other bits than elsewhere.
+inline Lanes Divide(Lanes a, Lanes b) {
+  float quotients[Lanes::size], divisors[Lanes::size];
+  a.store_unaligned(quotients);
+  b.store_unaligned(divisors);
+  for (size_t i = 0; i < Lanes::size; ++i) quotients[i] /= divisors[i];
+  return Lanes::load_unaligned(quotients);
+}
+
+// 1 / x, or 0 where x is 0.
+inline Lanes Reciprocal(Lanes x) {
+  const Lanes zero(0.0f), one(1.0f);
+  const auto is_zero = x == zero;
+  return xsimd::select(is_zero, zero, Divide(one, xsimd::select(is_zero, one, x)));
+}
+
 // A table as a sum of steps: x is nearest to first + the steps whose thresholds it passes. A tie
 // goes to the lower entry. All values are integers or halves, so every sum of them is exact.
 struct Codebook {
@@ -77,6 +93,22 @@ struct Codebook {
     return a + (b + c);
   }
 };
+
+// Per lane, the sums over a block of w * t and t * t, t being the entry nearest to w * to_code. The
+// scale wt / tt is then the best one for these codes.
+struct Products {
+  Lanes wt, tt;
+};
+inline Products SumProducts(const Codebook& book, const float* block, size_t n, Lanes to_code) {
+  Products sums{Lanes(0.0f), Lanes(0.0f)};
+  for (size_t c = 0; c < n; ++c) {
+    const Lanes w = Lanes::load_unaligned(block + c * kTileRows);
+    const Lanes t = book.Nearest(w * to_code);
+    sums.wt += w * t;
+    sums.tt += t * t;
+  }
+  return sums;
+}
 
 // Scales of one block for a codebook, without regard to how a scale is stored: per lane the best of
 // each orientation (which end of the table takes the largest element), the better one first. A lane

@@ -1,32 +1,33 @@
 #pragma once
-#include <bit>
 #include <cstdint>
 
-// Half and bfloat16 to float and back, in integer arithmetic alone: the same bits on every machine,
-// under any rounding mode and with denormals flushed. `static inline` because kernels compiled for
-// different targets include this: a shared inline function could be the copy with foreign
-// instructions.
+// Half and bfloat16 to float and back: the same bits on every machine, under any rounding mode and
+// with denormals flushed. Kernels compiled for different targets include this, so nothing here may
+// leave an out-of-line copy that the linker shares between them: hence `static` and no
+// std::bit_cast.
 namespace glint {
+
+static inline float FloatOf(uint32_t bits) {
+  return __builtin_bit_cast(float, bits);
+}
+static inline uint32_t BitsOf(float value) {
+  return __builtin_bit_cast(uint32_t, value);
+}
 
 // IEEE binary16 to float: exact. Infinities and NaN payloads are kept (the payload's bits move up).
 static inline float F16ToF32(uint16_t half) {
   const uint32_t sign = uint32_t{half & 0x8000u} << 16;
   const uint32_t magnitude = half & 0x7fffu;
-  if (magnitude >= 0x7c00)
-    return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
-  if (magnitude >= 0x0400) return std::bit_cast<float>(sign | ((magnitude << 13) + (112u << 23)));
-  if (magnitude == 0) return std::bit_cast<float>(sign);
-  // A denormal half is magnitude * 2^-24: normalize, so that the leading one becomes the hidden
-  // bit.
-  const uint32_t shift = static_cast<uint32_t>(std::countl_zero(magnitude)) - 21;  // 1..10
-  const uint32_t fraction = (magnitude << shift & 0x3ffu) << 13;
-  return std::bit_cast<float>(sign | (113 - shift) << 23 | fraction);
+  if (magnitude >= 0x7c00) return FloatOf(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
+  if (magnitude >= 0x0400) return FloatOf(sign | ((magnitude << 13) + (112u << 23)));
+  // A denormal half, or zero, is magnitude * 2^-24: an exact product, and a normal float.
+  return FloatOf(sign | BitsOf(static_cast<float>(magnitude) * 0x1p-24f));
 }
 
 // Float to IEEE binary16, to nearest, ties to even; beyond 65519.99 it is infinity. NaN stays NaN
 // (quiet, the payload's upper bits kept).
 static inline uint16_t F32ToF16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t bits = BitsOf(value);
   const uint32_t sign = bits >> 16 & 0x8000u;
   const uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) {
@@ -52,12 +53,12 @@ static inline uint16_t F32ToF16(float value) {
 
 // bfloat16 is the upper half of a float.
 static inline float BF16ToF32(uint16_t value) {
-  return std::bit_cast<float>(uint32_t{value} << 16);
+  return FloatOf(uint32_t{value} << 16);
 }
 
 // To nearest, ties to even. NaN stays NaN (quiet).
 static inline uint16_t F32ToBF16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t bits = BitsOf(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40u);
   return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }

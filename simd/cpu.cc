@@ -1,7 +1,5 @@
 #include "simd/cpu.h"
-
-#include <cstddef>
-#include <cstdio>
+#include "simd/cpu_info.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

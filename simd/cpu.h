@@ -1,7 +1,5 @@
 #pragma once
 #include <cstdint>
-#include <string>
-#include <vector>
 
 namespace glint {
 
@@ -19,11 +17,5 @@ enum CpuFeature : uint32_t {
 
 // Features of the CPU we run on. Cheap; not cached.
 uint32_t CpuFeatures();
-
-// Their names, for `glint info --cpu`: {"avx2", "avx512", ...}.
-std::vector<std::string> CpuFeatureNames(uint32_t features);
-
-// The CPU's own name ("AMD EPYC 9R14"), or the architecture's where it has none.
-std::string CpuModelName();
 
 }  // namespace glint

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "simd/math.h"
+#include "simd/float_math.h"
 
 namespace glint {
 namespace {

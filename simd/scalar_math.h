@@ -4,7 +4,7 @@
 // operations in a fixed order, so the results are the same on every machine, unlike those of libm.
 namespace glint {
 
-// e^x with the bits that the kernels give (simd/math.h). Error below 1 ulp.
+// e^x with the bits that the kernels give (simd/float_math.h). Error below 1 ulp.
 float Exp(float x);
 
 // Within 1e-15 relative (SinD and CosD: absolute) of the true value; |x| < 1e6 for SinD and CosD.

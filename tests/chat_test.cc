@@ -12,7 +12,9 @@
 namespace glint {
 namespace {
 
-const ChatFormat& Glm() { return FindChatFormat("chatglm-6b", "test"); }
+const ChatFormat& Glm() {
+  return FindChatFormat("chatglm-6b", "test");
+}
 
 std::string Replaced(std::string text, const std::string& from, const std::string& to) {
   for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size()) {
@@ -21,8 +23,8 @@ std::string Replaced(std::string text, const std::string& from, const std::strin
   return text;
 }
 
-// The published process_response step by step: strip, placeholder, then for each mark one pass for a
-// Chinese character before it and one for a Chinese character after it.
+// The published process_response step by step: strip, placeholder, then for each mark one pass for
+// a Chinese character before it and one for a Chinese character after it.
 std::string Published(std::string text) {
   text = std::string(StripRight(StripLeft(text)));
   text = Replaced(text, "[[训练时间]]", "2023年");
@@ -104,9 +106,9 @@ TEST_CASE("replies are post-processed") {
 }
 
 TEST_CASE("a stream shows what the whole gives, however it is cut") {
-  const std::vector<std::string> kParts = {" ", "\n", "\u3000", "你", "好", ",", "!", ":", ";", "?",
-                                           "a", "b c", "[", "[[", "[[训练时间]]", "训练", "时间",
-                                           "]]", "😀", "，", "[[训"};
+  const std::vector<std::string> kParts = {
+      " ",   "\n", "\u3000", "你",           "好",   ",",    "!",  ":", ";",  "?",   "a",
+      "b c", "[",  "[[",     "[[训练时间]]", "训练", "时间", "]]", "😀", "，", "[[训"};
   std::mt19937 random(7);
   for (int round = 0; round < 3000; ++round) {
     ReplyStream stream(Glm());

@@ -6,12 +6,14 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <sstream>
 
 #include "formats/glint_writer.h"
 #include "lib/error.h"
@@ -251,7 +253,78 @@ TEST_CASE("a changed file is noticed under a map and does not matter to a copy")
   third->Verify();
 }
 
-TEST_CASE("an untouched gigabyte opens in milliseconds, with a tensor past 4 GiB") {
+// The example of docs/FORMAT.md 8, written anew.
+void WriteDocumentedExample(const std::string& path) {
+  ModelHeader header;
+  *header.metadata = {{"name", "example"}, {"numerics", 1}};
+  *header.config = {{"dim", 3}, {"vocab_size", 2}};
+  Graph graph;
+  graph.name = "main";
+  graph.inputs = {"ids"};
+  graph.outputs = {"logits"};
+  graph.nodes.push_back({"embedding", {"ids", "words"}, {"x"}, {}});
+  graph.nodes.push_back({"add", {"x", "x"}, {"y"}, {{"alpha", 1.0}}});
+  graph.nodes.push_back({"linear", {"y", "lm_head", "bias"}, {"logits"}, {}});
+  header.graphs.push_back(graph);
+  const BlockOffset none = BlockOffset::kNone;
+  GlintWriter writer(path, header,
+                     {{"words", DType::kF32, none, {2, 3}, ""},
+                      {"lm_head", DType::kF32, none, {}, "words"},
+                      {"bias", DType::kF32, none, {2}, ""}},
+                     false);
+  const float words[2][3] = {{1.0f, 2.0f, 3.0f}, {-1.0f, -2.0f, 0.5f}};
+  for (uint64_t row = 0; row < 2; ++row) {
+    for (uint64_t col = 0; col < 3; ++col)
+      writer.Write(0, (col * 16 + row) * 4, &words[row][col], 4);
+  }
+  const float bias[2] = {0.25f, -0.25f};
+  writer.Write(2, 0, bias, sizeof(bias));
+  writer.Finish();
+}
+
+// The bytes of the one hex dump in `document`: lines of an offset and 16 bytes; a line with an
+// asterisk repeats the line before it up to the next offset; the last line is the size alone.
+std::string ParseHexDump(const std::string& document) {
+  std::istringstream lines(document);
+  std::string line, bytes;
+  bool repeats = false;
+  while (std::getline(lines, line)) {
+    repeats = repeats || line == std::string("*");
+    if (line.size() < 8 || line.find_first_not_of("0123456789abcdef") < 8) continue;
+    const size_t offset = std::stoul(line.substr(0, 8), nullptr, 16);
+    while (repeats && bytes.size() < offset) bytes += bytes.substr(bytes.size() - 16);
+    repeats = false;
+    REQUIRE(bytes.size() == offset);
+    std::istringstream words(line.substr(8, line.find('|') - 8));
+    for (std::string word; words >> word;)
+      bytes += static_cast<char>(std::stoul(word, nullptr, 16));
+  }
+  return bytes;
+}
+
+TEST_CASE("the example of docs/FORMAT.md is a file, and the file that the writer writes") {
+  const char* source = std::getenv("GLINT_SOURCE_DIR");
+  const std::string document = ReadFile(std::string(source ? source : ".") + "/docs/FORMAT.md");
+  const std::string dumped = ParseHexDump(document);
+  const std::string dir = TempDir();
+  WriteFile(dir + "/dumped.glint", dumped);
+  const auto file = GlintFile::Open(dir + "/dumped.glint");
+  file->Verify();
+  REQUIRE(file->Find("words"));
+  CHECK(file->Find("lm_head")->data == file->Find("words")->data);
+  const MatrixView words = ViewOf(*file->Find("words"));
+  float row[3];
+  DecodeRow(words, 1, row);
+  CHECK(row[0] == -1.0f);
+  CHECK(row[1] == -2.0f);
+  CHECK(row[2] == 0.5f);
+  CHECK(file->Find("bias")->As<float>()[0] == 0.25f);
+  CHECK(std::get<double>(file->FindGraph("main")->nodes[1].attributes.at("alpha")) == 1.0);
+  WriteDocumentedExample(dir + "/written.glint");
+  CHECK(ReadFile(dir + "/written.glint") == dumped);
+}
+
+TEST_CASE("a file of 5 GiB opens in milliseconds, with a tensor past 4 GiB") {
   // A sparse file of 5 GiB: one tensor of 5 GiB - 64, then a small one.
   const std::string path = TempDir() + "/large.glint";
   const uint64_t large = (uint64_t{5} << 30) - 64;

@@ -137,6 +137,22 @@ inline std::string ZipCentral(const ZipMember& m, uint64_t offset) {
          U32(m.attributes) + U32(m.zip64 ? 0xFFFFFFFF : place) + m.name + extra;
 }
 
+// What follows the central directory of `bytes` bytes at `directory`.
+inline std::string ZipEnd(uint64_t entries, uint64_t directory, uint64_t bytes,
+                          const ZipOptions& o) {
+  std::string end;
+  if (o.zip64) {
+    const uint64_t count = entries + o.end64_entries_change;
+    end += "PK\6\6"s + U64(44 + o.end64_size_change) + U16(45) + U16(45) + U32(0) + U32(0) +
+           U64(count) + U64(count) + U64(bytes) + U64(directory + o.end64_offset_change);
+    end += "PK\6\7"s + U32(0) + U64(directory + bytes + o.locator_change) + U32(o.disks);
+  }
+  const uint64_t shown = directory > 0xFFFFFFFF ? 0xFFFFFFFF : directory + o.directory_change;
+  return end + "PK\5\6"s + U16(o.disk) + U16(o.disk) + U16(entries) + U16(entries) +
+         U32(bytes + o.directory_bytes_change) + U32(shown) +
+         U16(o.comment.size() + o.comment_length_change) + o.comment;
+}
+
 inline std::string Zip(const std::vector<ZipMember>& members, const ZipOptions& o = {}) {
   std::string file = o.prefix, central;
   for (const ZipMember& m : members) {
@@ -146,20 +162,8 @@ inline std::string Zip(const std::vector<ZipMember>& members, const ZipOptions& 
       file += "PK\7\10"s + U32(Crc32(m.data)) + U32(m.data.size()) + U32(m.data.size());
     }
   }
-  const uint64_t directory = file.size();
-  const uint64_t entries = members.size() + o.entries_change;
-  file += central;
-  if (o.zip64) {
-    const uint64_t end64 = file.size();
-    const uint64_t count = entries + o.end64_entries_change;
-    file += "PK\6\6"s + U64(44 + o.end64_size_change) + U16(45) + U16(45) + U32(0) + U32(0) +
-            U64(count) + U64(count) + U64(central.size()) + U64(directory + o.end64_offset_change);
-    file += "PK\6\7"s + U32(0) + U64(end64 + o.locator_change) + U32(o.disks);
-  }
-  file += "PK\5\6"s + U16(o.disk) + U16(o.disk) + U16(entries) + U16(entries) +
-          U32(central.size() + o.directory_bytes_change) + U32(directory + o.directory_change) +
-          U16(o.comment.size() + o.comment_length_change) + o.comment;
-  return file + o.suffix;
+  const std::string end = ZipEnd(members.size() + o.entries_change, file.size(), central.size(), o);
+  return file + central + end + o.suffix;
 }
 
 // --- pickle, protocol 2 ---

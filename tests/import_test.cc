@@ -382,6 +382,7 @@ TEST_CASE("JSON: what strangers write") {
                              "[1] // c",
                              Repeat("[", 65) + Repeat("]", 65),
                              Repeat("[", 1000000),
+                             "[0" + Repeat(",0", 1 << 22) + "]",
                              Repeat("{\"a\":", 1000000)};
   for (const std::string& text : bad) {
     CAPTURE(text.substr(0, 40));

@@ -1,6 +1,7 @@
 #pragma once
 #include <bit>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -31,14 +32,17 @@ inline std::string Piece(std::string_view text, float score, uint64_t type = 1) 
   return Field(1, Field(1, text) + Field(2, score) + Field(3, type));
 }
 
-// Small files that the tests read, beside this header.
+// The project's folder: where meson says, else where this header is.
+inline std::string SourceDir() {
+  if (const char* dir = std::getenv("GLINT_SOURCE_DIR")) return dir;
+  return std::filesystem::path(__FILE__).parent_path().parent_path().string();
+}
 inline std::string DataDir() {
-  return (std::filesystem::path(__FILE__).parent_path() / "data").string();
+  return SourceDir() + "/tests/data";
 }
 // The vocabulary of the tiny model that ships with glint.
 inline std::string TinyVocabulary() {
-  return (std::filesystem::path(__FILE__).parent_path().parent_path() /
-          "examples/tiny/model/ice_text.model").string();
+  return SourceDir() + "/examples/tiny/model/ice_text.model";
 }
 
 }  // namespace glint

@@ -19,6 +19,12 @@ std::string ReferenceDir() {
   return dir;
 }
 
+std::string SourceDir() {
+  const char* dir = std::getenv("GLINT_SOURCE_DIR");
+  if (!dir) throw std::runtime_error("GLINT_SOURCE_DIR is not set");
+  return dir;
+}
+
 bool SkipWithoutReference(const char* what) {
   if (!ReferenceDir().empty()) return false;
   std::printf("skipped: %s (no reference_dir)\n", what);

@@ -2,7 +2,7 @@
 
     python3 train.py --work WORKDIR --steps 30000      continues from WORKDIR/checkpoint.pt if there is one
 
-The learning rate warms up, falls to zero along a half cosine over --steps. In the last part of the training (--quantize)
+The learning rate warms up, then falls to zero by the end of --steps (or --minutes). In the last part of the training (--quantize)
 half of the steps run with the weights rounded to int4, so that the finished model stands being quantized.
 """
 import argparse
@@ -55,11 +55,27 @@ class Batches:
         return ids, torch.tensor([c for c, _ in batch]), torch.tensor([len(ids) for _, ids in batch])
 
 
-def learning_rate(step, args):
-    if step < args.warmup:
-        return args.lr * (step + 1) / args.warmup
-    left = min(1.0, (step - args.warmup) / max(1, args.steps - args.warmup))
-    return args.lr * 0.5 * (1 + math.cos(math.pi * left))
+class Schedule:
+    """How far the training is: by steps, or, on a shared machine, by the minutes that this run may take."""
+
+    def __init__(self, args):
+        self.args, self.begun = args, time.time()
+
+    def progress(self, step):
+        if self.args.minutes:
+            return min(1.0, (time.time() - self.begun) / 60 / self.args.minutes)
+        return min(1.0, max(0.0, (step - self.args.warmup) / max(1, self.args.steps - self.args.warmup)))
+
+    def learning_rate(self, step):
+        """A warm-up, then half a cosine down to zero; by minutes a straight line, for a start in mid-training."""
+        if step < self.args.warmup:
+            return self.args.lr * (step + 1) / self.args.warmup
+        done = self.progress(step)
+        return self.args.lr * (1 - done if self.args.minutes else 0.5 * (1 + math.cos(math.pi * done)))
+
+    def finished(self, step):
+        end = self.progress(step) >= 1.0 if self.args.minutes else step >= self.args.steps
+        return end or (self.args.stop_after is not None and step >= self.args.stop_after)
 
 
 def make_optimizer(model, args):
@@ -89,6 +105,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", required=True)
     parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--minutes", type=float, help="instead of --steps: take this long from here, rate falling to 0")
     parser.add_argument("--tokens", type=int, default=3000, help="tokens in a batch")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=300)
@@ -131,13 +148,14 @@ def main():
 
     model.train()
     mean, begun, counted = 0.0, time.time(), 0
-    while state["step"] < min(args.steps, args.stop_after or args.steps):
+    schedule = Schedule(args)
+    while not schedule.finished(state["step"]):
         step = state["step"]
         ids, context, length = batches.next()
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args)
+            group["lr"] = schedule.learning_rate(step)
         heads = random.Random("%d:%d" % (args.seed, step)).random() < 0.5
-        if heads and step >= args.steps * (1 - args.quantize):
+        if heads and schedule.progress(step) >= 1 - args.quantize:
             with quantized(model, "int4"):
                 loss = model.loss(ids, context, length)
         else:
@@ -154,11 +172,11 @@ def main():
             seconds = time.time() - begun
             state["seconds"] += seconds
             print("step %d loss %.4f lr %.2e %d tokens/s %.2fM tokens %.0f s" % (
-                state["step"], mean / 100, learning_rate(step, args), counted / seconds, state["tokens"] / 1e6,
+                state["step"], mean / 100, schedule.learning_rate(step), counted / seconds, state["tokens"] / 1e6,
                 state["seconds"]), flush=True)
             save(path, model, optimizer, state)
             mean, counted, begun = 0.0, 0, time.time()
-        if state["step"] % args.eval_every == 0 or state["step"] == args.steps:
+        if state["step"] % args.eval_every == 0:
             report(model, tokenizer, dev, state["step"])
             begun = time.time()
     save(path, model, optimizer, state)

@@ -231,7 +231,8 @@ void ConvertCheckpoint(const ConvertOptions& options) {
   *header.config = plan.config;
   *header.prompt = plan.prompt;
   header.graphs.push_back(plan.build(TensorMetas(jobs), options.source));
-  *header.tokenizer = ImportTokenizer(*checkpoint, plan, options, &jobs);
+  Json tokenizer = ImportTokenizer(*checkpoint, plan, options, &jobs);
+  if (!tokenizer.is_null()) header.tokenizer = std::make_unique<Json>(std::move(tokenizer));
   WriteModel(header, jobs, options.write);
 }
 

@@ -54,7 +54,8 @@ class ProtoReader {
   int32_t Int32() const {
     Expect(kVarint);
     const int64_t value = static_cast<int64_t>(number_);
-    if (value < INT32_MIN || value > INT32_MAX) Fail("expected 32 bits, found " + std::to_string(value));
+    if (value < INT32_MIN || value > INT32_MAX)
+      Fail("expected 32 bits, found " + std::to_string(value));
     return static_cast<int32_t>(value);
   }
   bool Bool() const {

@@ -49,8 +49,10 @@ constexpr struct {
   uint64_t field;
   int32_t Specs::*member;
   const char* name;
-} kTrainerNumbers[] = {{3, &Specs::model_type, "model_type"}, {40, &Specs::unk_id, "unk_id"},
-                       {41, &Specs::bos_id, "bos_id"},        {42, &Specs::eos_id, "eos_id"},
+} kTrainerNumbers[] = {{3, &Specs::model_type, "model_type"},
+                       {40, &Specs::unk_id, "unk_id"},
+                       {41, &Specs::bos_id, "bos_id"},
+                       {42, &Specs::eos_id, "eos_id"},
                        {43, &Specs::pad_id, "pad_id"}};
 
 void AppendPiece(std::string_view text, float score, PieceType type, SentencePieceModel* model) {
@@ -77,7 +79,8 @@ void ReadPiece(ProtoReader in, SentencePieceModel* model) {
   if (!IsUtf8(view)) in.Fail("expected a piece in UTF-8, found " + Quoted(view));
   if (!std::isfinite(score)) in.Fail("piece " + Quoted(view) + ": expected a finite score");
   if (type < 1 || type > static_cast<int32_t>(PieceType::kByte)) {
-    in.Fail("piece " + Quoted(view) + ": expected a type from 1 to 6, found " + std::to_string(type));
+    in.Fail("piece " + Quoted(view) + ": expected a type from 1 to 6, found " +
+            std::to_string(type));
   }
   if (model->size() >= kMaxPieces) {
     in.Fail("expected at most " + std::to_string(kMaxPieces) + " pieces");
@@ -133,8 +136,8 @@ Specs ReadModel(ProtoReader in, const std::string& where, SentencePieceModel* mo
     } else if (in.field() == kTrainerSpec) {
       ReadTrainerSpec(ProtoReader(in.Bytes(), where + ": trainer_spec", in.bytes_base()), &specs);
     } else if (in.field() == kNormalizerSpec) {
-      ReadNormalizerSpec(ProtoReader(in.Bytes(), where + ": normalizer_spec", in.bytes_base()), &specs,
-                         model);
+      ReadNormalizerSpec(ProtoReader(in.Bytes(), where + ": normalizer_spec", in.bytes_base()),
+                         &specs, model);
     } else if (in.field() == kDenormalizerSpec) {
       ReadDenormalizerSpec(ProtoReader(in.Bytes(), where + ": denormalizer_spec", in.bytes_base()));
     }
@@ -170,8 +173,8 @@ void CheckPieces(const Specs& specs, const SentencePieceModel& model, const std:
   for (auto& names : seen) names.reserve(model.size());
   for (size_t id = 0; id < model.size(); ++id) {
     const auto type = static_cast<PieceType>(model.types[id]);
-    const bool in_text = type == PieceType::kNormal || type == PieceType::kUserDefined ||
-                         type == PieceType::kUnused;
+    const bool in_text =
+        type == PieceType::kNormal || type == PieceType::kUserDefined || type == PieceType::kUnused;
     const std::string_view piece = PieceOf(tables, id);
     if (!seen[in_text ? 1 : 0].insert(piece).second) {
       throw Error(where + ": piece " + std::to_string(id) + ": " + Quoted(piece) +
@@ -192,12 +195,12 @@ bool HasPiece(const SentencePieceModel& model, std::string_view piece) {
   return false;
 }
 
-// The pieces that THUDM's first tokenization_chatglm.py appends to its ice_text.model when it loads it;
-// the later file contains them, at the same places.
+// The pieces that THUDM's first tokenization_chatglm.py appends to its ice_text.model when it loads
+// it; the later file contains them, at the same places.
 void CompleteChatGlmPieces(Specs* specs, SentencePieceModel* model) {
   if (HasPiece(*model, "[gMASK]")) return;
-  for (const char* special : {"[MASK]", "[gMASK]", "[sMASK]", "<unused_0>", "<sop>", "<eop>", "<ENC>",
-                              "<dBLOCK>"}) {
+  for (const char* special :
+       {"[MASK]", "[gMASK]", "[sMASK]", "<unused_0>", "<sop>", "<eop>", "<ENC>", "<dBLOCK>"}) {
     AppendPiece(special, 0.0f, PieceType::kControl, model);
   }
   AppendPiece("<|tab|>", 0.0f, PieceType::kUserDefined, model);
@@ -213,7 +216,8 @@ void CompleteChatGlmPieces(Specs* specs, SentencePieceModel* model) {
   }
 }
 
-// The special ids by the names that ChatGLM's rules know; an importer may replace them by config.json's.
+// The special ids by the names that ChatGLM's rules know; an importer may replace them by
+// config.json's.
 void AddChatGlmIds(int32_t id_offset, SentencePieceModel* model) {
   constexpr std::pair<std::string_view, const char*> kIds[] = {{"[MASK]", "mask_id"},
                                                                {"[gMASK]", "gmask_id"},

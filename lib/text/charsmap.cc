@@ -10,9 +10,15 @@ namespace {
 
 constexpr uint32_t kLeafBit = 1u << 31;
 
-uint32_t Label(uint32_t unit) { return unit & (kLeafBit | 0xFF); }
-bool HasValue(uint32_t unit) { return (unit >> 8) & 1; }
-uint32_t Offset(uint32_t unit) { return (unit & ~kLeafBit) >> 10 << ((unit & (1u << 9)) >> 6); }
+uint32_t Label(uint32_t unit) {
+  return unit & (kLeafBit | 0xFF);
+}
+bool HasValue(uint32_t unit) {
+  return (unit >> 8) & 1;
+}
+uint32_t Offset(uint32_t unit) {
+  return (unit & ~kLeafBit) >> 10 << ((unit & (1u << 9)) >> 6);
+}
 
 // A file could make one byte of text into megabytes; no real rule is long.
 void CheckReplacements(std::string_view text, const std::string& where) {

@@ -8,7 +8,8 @@
 namespace glint {
 namespace {
 
-// ChatGLM-6B's chat() in THUDM's modeling_chatglm.py: the first query goes bare, rounds count from 0.
+// ChatGLM-6B's chat() in THUDM's modeling_chatglm.py: the first query goes bare, rounds count from
+// 0.
 std::string BuildChatGlmPrompt(std::span<const ChatTurn> history, std::string_view query) {
   if (history.empty()) return std::string(query);
   std::string prompt;
@@ -26,16 +27,21 @@ std::string BuildChatGlmPrompt(std::span<const ChatTurn> history, std::string_vi
 
 // The placeholder is what the model was taught to say for the time of its training.
 constexpr ChatFormat kFormats[] = {
-    {"chatglm-6b", BuildChatGlmPrompt,
-     {true, "[[\u8bad\u7ec3\u65f6\u95f4]]", "2023\u5e74", true}},
+    {"chatglm-6b", BuildChatGlmPrompt, {true, "[[\u8bad\u7ec3\u65f6\u95f4]]", "2023\u5e74", true}},
 };
 
 constexpr std::string_view kMarks = ",!:;?";
 constexpr std::string_view kWideMarks[] = {"\uff0c", "\uff01", "\uff1a", "\uff1b", "\uff1f"};
 
-std::string_view Wide(char mark) { return kWideMarks[kMarks.find(mark)]; }
-bool IsMark(int32_t c) { return c > 0 && c < 0x80 && kMarks.find(static_cast<char>(c)) != kMarks.npos; }
-bool IsChinese(int32_t c) { return c >= 0x4E00 && c <= 0x9FFF; }
+std::string_view Wide(char mark) {
+  return kWideMarks[kMarks.find(mark)];
+}
+bool IsMark(int32_t c) {
+  return c > 0 && c < 0x80 && kMarks.find(static_cast<char>(c)) != kMarks.npos;
+}
+bool IsChinese(int32_t c) {
+  return c >= 0x4E00 && c <= 0x9FFF;
+}
 
 }  // namespace
 

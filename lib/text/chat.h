@@ -29,10 +29,11 @@ struct ChatFormat {
 // Throws Error, beginning with `where`, that lists the names that are known.
 const ChatFormat& FindChatFormat(std::string_view name, const std::string& where);
 
-// Post-processes a reply while it grows. What Add and Finish return is, put together, PostProcess of
-// the whole reply: nothing shown is ever taken back. Held back are only space that may prove to be the
-// end, what may become a placeholder, and one punctuation mark whose right neighbour decides. So a
-// streaming chat prints Add(detokenizer.Add(id)) for each id, then Add(detokenizer.Finish()), Finish().
+// Post-processes a reply while it grows. What Add and Finish return is, put together, PostProcess
+// of the whole reply: nothing shown is ever taken back. Held back are only space that may prove to
+// be the end, what may become a placeholder, and one punctuation mark whose right neighbour
+// decides. So a streaming chat prints Add(detokenizer.Add(id)) for each id, then
+// Add(detokenizer.Finish()), Finish().
 class ReplyStream {
  public:
   explicit ReplyStream(const ChatFormat& format) : rules_(format.reply) {}

@@ -57,7 +57,8 @@ Match ReadTag(std::string_view text, size_t max_blank, size_t* bytes, std::strin
   return end;
 }
 
-// Appends `tag` to `out` with its tags read. What may be the beginning of a tag stays, unless `last`.
+// Appends `tag` to `out` with its tags read. What may be the beginning of a tag stays, unless
+// `last`.
 void ReadTags(bool last, size_t max_blank, std::string* tag, std::string* out) {
   std::string_view text = *tag;
   while (!text.empty()) {
@@ -80,7 +81,9 @@ void ReadTags(bool last, size_t max_blank, std::string* tag, std::string* out) {
   tag->erase(0, tag->size() - text.size());
 }
 
-int32_t Choose(int32_t option, int32_t found) { return option >= 0 ? option : found; }
+int32_t Choose(int32_t option, int32_t found) {
+  return option >= 0 ? option : found;
+}
 
 }  // namespace
 
@@ -117,8 +120,8 @@ const ChatGlmTokenizer::Special* ChatGlmTokenizer::SpecialAt(std::string_view te
   return nullptr;
 }
 
-// Newlines, tabs and runs of spaces as tags; of a run the longest tag that the vocabulary has, again
-// and again.
+// Newlines, tabs and runs of spaces as tags; of a run the longest tag that the vocabulary has,
+// again and again.
 std::string ChatGlmTokenizer::WriteTags(std::string_view text) const {
   std::string out;
   out.reserve(text.size() + text.size() / 4);

@@ -10,9 +10,9 @@
 namespace glint {
 
 // ChatGLM-6B's rules around its Unigram model (THUDM's tokenization_chatglm.py as it runs within
-// transformers 4.27): a newline, a tab and a run of k spaces are pieces of their own, "<n>", "<|tab|>"
-// and "<|blank_k|>"; five special tokens are recognized where they stand in text; a prompt ends with
-// [gMASK] and <sop>.
+// transformers 4.27): a newline, a tab and a run of k spaces are pieces of their own, "<n>",
+// "<|tab|>" and "<|blank_k|>"; five special tokens are recognized where they stand in text; a
+// prompt ends with [gMASK] and <sop>.
 class ChatGlmTokenizer : public Tokenizer {
  public:
   ChatGlmTokenizer(const TokenizerOptions& options, const TokenizerTables& tables,

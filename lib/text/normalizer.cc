@@ -68,7 +68,8 @@ void Normalizer::Normalize(std::string_view text, std::string* out) const {
     AppendEscaped(piece, out);
     after_space = remove && piece.back() == ' ';
   }
-  while (remove && std::string_view(*out).ends_with(space_)) out->resize(out->size() - space_.size());
+  while (remove && std::string_view(*out).ends_with(space_))
+    out->resize(out->size() - space_.size());
   if (options_.add_dummy_prefix && suffix) *out += space_;
 }
 

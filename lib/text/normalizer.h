@@ -17,9 +17,9 @@ struct NormalizerOptions {
   bool treat_whitespace_as_suffix = false;  // the dummy space goes to the end
 };
 
-// What sentencepiece does to text before it looks for pieces (its normalizer.cc): user-defined pieces
-// pass untouched, the charsmap's rules replace the longest match, bytes that are not UTF-8 become
-// U+FFFD one by one, spaces are trimmed and escaped.
+// What sentencepiece does to text before it looks for pieces (its normalizer.cc): user-defined
+// pieces pass untouched, the charsmap's rules replace the longest match, bytes that are not UTF-8
+// become U+FFFD one by one, spaces are trimmed and escaped.
 class Normalizer {
  public:
   // `tables` and `index` must outlive it; `index` finds the user-defined pieces. Throws Error.

@@ -22,20 +22,22 @@ inline std::string_view PieceOf(const TokenizerTables& tables, size_t id) {
 // byte never are), stored as a double array so that opening a file costs nothing.
 //
 // It is a list of units, two i32 each: (parent, value). Unit 0 is the root; its parent is -1, as
-// is that of a unit not in use. The child of unit s by byte c is unit t = base(s) ^ c, if that unit's
-// parent is s. A value >= 0 is 2 * base + (1 if a piece ends here: that is the child by byte 0). A
-// value < 0 is ~id: of the pieces only this one begins with the bytes so far; what remains of it is
-// compared with piece_bytes.
+// is that of a unit not in use. The child of unit s by byte c is unit t = base(s) ^ c, if that
+// unit's parent is s. A value >= 0 is 2 * base + (1 if a piece ends here: that is the child by byte
+// 0). A value < 0 is ~id: of the pieces only this one begins with the bytes so far; what remains of
+// it is compared with piece_bytes.
 //
-// Nothing is trusted: each step checks that the unit exists, a walk ends after kMaxPieceBytes, and an
-// id is checked before use. A damaged index finds wrong pieces or none, but neither crashes nor hangs.
+// Nothing is trusted: each step checks that the unit exists, a walk ends after kMaxPieceBytes, and
+// an id is checked before use. A damaged index finds wrong pieces or none, but neither crashes nor
+// hangs.
 class PieceIndex {
  public:
   PieceIndex() = default;
   explicit PieceIndex(const TokenizerTables& tables)
       : tables_(tables), n_units_(static_cast<uint32_t>(tables.index.size() / 2)) {}
 
-  // Calls visit(id, bytes) for each piece that `text` begins with, shortest first; 0 < bytes <= size.
+  // Calls visit(id, bytes) for each piece that `text` begins with, shortest first; 0 < bytes <=
+  // size.
   template <class Visit>
   void ForEachPrefix(std::string_view text, Visit visit) const;
 

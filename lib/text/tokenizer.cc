@@ -53,7 +53,8 @@ constexpr struct {
 constexpr size_t kMaxSurfaceBytes = 255;
 
 bool GetBool(const Json& value, const std::string& where) {
-  if (!value.is_boolean()) throw Error(where + ": expected true or false, found " + value.type_name());
+  if (!value.is_boolean())
+    throw Error(where + ": expected true or false, found " + value.type_name());
   return value.get<bool>();
 }
 
@@ -64,8 +65,8 @@ int32_t GetId(const Json& value, int32_t low, const std::string& where) {
                     value.get<int64_t>() >= low && value.get<int64_t>() <= kHigh;
   if (!fits) {
     throw Error(where + ": expected a whole number from " + std::to_string(low) + " to " +
-                std::to_string(kHigh) + ", found " + Quoted(value.dump(-1, ' ', true,
-                                                            Json::error_handler_t::replace)));
+                std::to_string(kHigh) + ", found " +
+                Quoted(value.dump(-1, ' ', true, Json::error_handler_t::replace)));
   }
   return value.get<int32_t>();
 }
@@ -76,7 +77,8 @@ std::string GetText(const Json& value, const std::string& where) {
 }
 
 // True if `name` is an option; sets it.
-bool SetOption(const std::string& name, const Json& value, const std::string& where, Options* options) {
+bool SetOption(const std::string& name, const Json& value, const std::string& where,
+               Options* options) {
   for (const auto& row : kNormalizerOptions) {
     if (name == row.name) {
       options->normalizer.*row.member = GetBool(value, where);

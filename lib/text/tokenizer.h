@@ -24,22 +24,22 @@ enum class PieceType : uint8_t { kNormal = 1, kUnknown, kControl, kUserDefined, 
 
 // What decoding remembers between two ids.
 struct DecodeState {
-  bool any_text = false;      // some text has come out
-  bool space_dropped = false; // the last piece gave up its leading space
-  bool at_start = true;       // a leading space may still be dropped
-  std::string bytes;          // byte pieces of an unfinished character, at most 3
-  std::string tag;            // text that may become a tag, such as "<|bla"
+  bool any_text = false;       // some text has come out
+  bool space_dropped = false;  // the last piece gave up its leading space
+  bool at_start = true;        // a leading space may still be dropped
+  std::string bytes;           // byte pieces of an unfinished character, at most 3
+  std::string tag;             // text that may become a tag, such as "<|bla"
 };
 
 // The rules of one tokenizer: text to ids and back. Immutable, safe to share between threads.
 class Tokenizer {
  public:
-  // `options` is the file's "tokenizer" object ({"algorithm": "unigram", "rules": "chatglm1", ...});
-  // an option that we do not know is an error. Copies nothing large: the tables must outlive it.
-  // Without an index it builds one, which takes a while. `where` begins each message. Throws Error.
-  // The options: docs/FORMAT.md and struct TokenizerOptions in unigram.h.
-  static std::unique_ptr<Tokenizer> Create(const nlohmann::json& options, const TokenizerTables& tables,
-                                           const std::string& where);
+  // `options` is the file's "tokenizer" object ({"algorithm": "unigram", "rules": "chatglm1",
+  // ...}); an option that we do not know is an error. Copies nothing large: the tables must outlive
+  // it. Without an index it builds one, which takes a while. `where` begins each message. Throws
+  // Error. The options: docs/FORMAT.md and struct TokenizerOptions in unigram.h.
+  static std::unique_ptr<Tokenizer> Create(const nlohmann::json& options,
+                                           const TokenizerTables& tables, const std::string& where);
   virtual ~Tokenizer() = default;
 
   virtual size_t size() const = 0;  // every id is below it
@@ -47,7 +47,8 @@ class Tokenizer {
   virtual std::vector<int32_t> Encode(std::string_view text) const = 0;
   // What `tokenize --special` adds: the ids that the model's own tokenizer puts around a text.
   virtual std::vector<int32_t> EncodeWithSpecial(std::string_view text) const = 0;
-  // Ids outside the vocabulary are skipped, as the published tokenizer does with those it cannot name.
+  // Ids outside the vocabulary are skipped, as the published tokenizer does with those it cannot
+  // name.
   std::string Decode(std::span<const int32_t> ids) const;
 
   // Decoding a step at a time, which is all that Decode does: appends to `out` the text that is now

@@ -22,7 +22,9 @@ int32_t ByteOf(std::string_view piece) {
   return static_cast<int32_t>(16 * high + low);
 }
 
-std::string PieceName(size_t id) { return ": piece " + std::to_string(id); }
+std::string PieceName(size_t id) {
+  return ": piece " + std::to_string(id);
+}
 
 }  // namespace
 
@@ -133,7 +135,8 @@ int32_t UnigramTokenizer::FindSpecial(std::string_view piece) const {
 }
 
 // The best way to cut a text, found from left to right. Where no piece crosses a boundary, the best
-// way up to it is settled and given out: so memory follows the longest stretch without such a place.
+// way up to it is settled and given out: so memory follows the longest stretch without such a
+// place.
 struct UnigramTokenizer::Segmentation {
   struct Node {  // the best way that ends here
     float score = 0.0f;
@@ -141,7 +144,8 @@ struct UnigramTokenizer::Segmentation {
     uint32_t bytes = 0;  // of its last piece; 0: no way ends here yet
   };
 
-  Segmentation(const UnigramTokenizer& rules, std::string_view normalized, std::vector<int32_t>* out)
+  Segmentation(const UnigramTokenizer& rules, std::string_view normalized,
+               std::vector<int32_t>* out)
       : tokenizer(rules), text(normalized), ids(out) {}
 
   const UnigramTokenizer& tokenizer;
@@ -152,8 +156,8 @@ struct UnigramTokenizer::Segmentation {
   size_t begin = 0;
   bool after_unknown = false;
 
-  // Sums are stored as float. sentencepiece adds and compares the scores of pieces in double and that
-  // of the unknown piece in float; so must we, or nearly equal ways would be chosen otherwise.
+  // Sums are stored as float. sentencepiece adds and compares the scores of pieces in double and
+  // that of the unknown piece in float; so must we, or nearly equal ways would be chosen otherwise.
   template <class Score>
   void Offer(size_t from, size_t bytes, uint32_t id, Score score) {
     Node& node = nodes[from - begin + bytes];
@@ -245,8 +249,8 @@ std::vector<int32_t> UnigramTokenizer::EncodeWithSpecial(std::string_view text) 
   return Encode(text);
 }
 
-// Moves whole characters from the byte pieces to `out`; a byte that begins none becomes U+FFFD. Bytes
-// that may yet become a character stay, unless the run of byte pieces is `complete`.
+// Moves whole characters from the byte pieces to `out`; a byte that begins none becomes U+FFFD.
+// Bytes that may yet become a character stay, unless the run of byte pieces is `complete`.
 void UnigramTokenizer::FlushBytes(bool complete, DecodeState* state, std::string* out) const {
   std::string_view bytes = state->bytes;
   while (!bytes.empty()) {

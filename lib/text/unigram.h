@@ -11,8 +11,8 @@
 
 namespace glint {
 
-// The members of a file's "tokenizer" object besides "algorithm" and "rules". Ids are the model's: a
-// piece's number in the tables plus id_offset. -1 stands for an id not given.
+// The members of a file's "tokenizer" object besides "algorithm" and "rules". Ids are the model's:
+// a piece's number in the tables plus id_offset. -1 stands for an id not given.
 struct TokenizerOptions {
   NormalizerOptions normalizer;
   bool byte_fallback = false;  // unknown characters become byte pieces
@@ -24,7 +24,8 @@ struct TokenizerOptions {
 
 // A sentencepiece Unigram model: of all ways to cut the text into pieces, the one with the greatest
 // sum of log probabilities (Kudo 2018, "Subword Regularization"; sentencepiece 0.1.97's optimized
-// Viterbi, whose mixture of float and double is part of the result where two ways are nearly equal).
+// Viterbi, whose mixture of float and double is part of the result where two ways are nearly
+// equal).
 class UnigramTokenizer : public Tokenizer {
  public:
   // Checks the tables. Throws Error.
@@ -39,8 +40,8 @@ class UnigramTokenizer : public Tokenizer {
 
   // Appends the ids of `text`, which is normalized here as a text of its own.
   void AppendIds(std::string_view text, std::vector<int32_t>* ids) const;
-  // The model's id of the piece with this text that is not found in text by itself or is user-defined
-  // (control, unknown, user-defined); -1 if there is none.
+  // The model's id of the piece with this text that is not found in text by itself or is
+  // user-defined (control, unknown, user-defined); -1 if there is none.
   int32_t FindSpecial(std::string_view piece) const;
   const TokenizerOptions& options() const { return options_; }
 
@@ -58,10 +59,10 @@ class UnigramTokenizer : public Tokenizer {
   std::vector<int32_t> own_index_;  // if the tables have none
   PieceIndex index_;
   std::unique_ptr<Normalizer> normalizer_;
-  uint32_t unk_ = 0;                    // a piece's number, as all below
-  std::array<int32_t, 256> byte_ids_;   // -1: none
+  uint32_t unk_ = 0;                   // a piece's number, as all below
+  std::array<int32_t, 256> byte_ids_;  // -1: none
   std::vector<std::pair<std::string_view, uint32_t>> specials_;
-  float min_score_, max_score_;         // of normal pieces
+  float min_score_, max_score_;  // of normal pieces
 };
 
 }  // namespace glint

@@ -7,8 +7,8 @@ namespace glint {
 
 inline constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-// The code point that `text` (not empty) begins with, and its length in bytes; -1 and 1 if the bytes
-// there are not UTF-8 (an overlong form, a surrogate, beyond U+10FFFF, or cut short).
+// The code point that `text` (not empty) begins with, and its length in bytes; -1 and 1 if the
+// bytes there are not UTF-8 (an overlong form, a surrogate, beyond U+10FFFF, or cut short).
 struct CodePoint {
   int32_t value;
   uint32_t bytes;
@@ -19,7 +19,9 @@ CodePoint FirstCodePoint(std::string_view text);
 uint32_t NominalBytes(char lead);
 
 bool IsUtf8(std::string_view text);
-inline bool IsContinuation(char c) { return (static_cast<uint8_t>(c) & 0xC0) == 0x80; }
+inline bool IsContinuation(char c) {
+  return (static_cast<uint8_t>(c) & 0xC0) == 0x80;
+}
 
 // What Python's str.strip() takes away; the published tokenizer and chat rules are Python.
 bool IsPythonSpace(int32_t code_point);

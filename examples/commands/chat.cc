@@ -1,0 +1,177 @@
+// glint chat: a conversation at the terminal or through a pipe.
+#include <cstdio>
+#include <iostream>
+
+#include "examples/commands/command.h"
+#include "examples/commands/console.h"
+#include "examples/commands/interrupt.h"
+#include "examples/commands/options.h"
+#include "lib/error.h"
+#include "lib/generate.h"
+#include "lib/text/utf8.h"
+
+namespace glint {
+namespace {
+
+struct Options {
+  ComputeOptions compute;
+  SamplingOptions sampling;
+};
+
+// "user> " and "glint> " in both languages; the Chinese words are what THUDM's cli_demo shows.
+constexpr char kUserPrompt[] = "\u7528\u6237/you> ";
+constexpr char kReplyPrompt[] = "glint> ";
+constexpr char kHelp[] =
+    "  clear   \u6e05\u7a7a\u5bf9\u8bdd\u5386\u53f2 / forget the conversation\n"
+    "  stop    \u9000\u51fa\u7a0b\u5e8f / leave (also Ctrl-D)\n"
+    "  help    \u663e\u793a\u672c\u5e2e\u52a9 / show this\n"
+    "  Ctrl-C  \u505c\u6b62\u5f53\u524d\u56de\u7b54 / stop the reply\n";
+
+class ChatLoop {
+ public:
+  ChatLoop(const Model& model, const Options& options)
+      : model_(model), options_(options), session_(model, SessionOptionsFor(model, options.compute)),
+        chat_(session_), at_terminal_(StdinIsTerminal()), to_terminal_(StdoutIsTerminal()) {
+    sampler_ = SamplerFor(options.sampling);
+  }
+
+  void Run() {
+    if (!at_terminal_) return AnswerLines();
+    const InterruptScope interrupts(&session_);
+    Banner();
+    std::string line;
+    while (ReadLine(&line) && Obey(line)) {
+    }
+  }
+
+ private:
+  // From a pipe or a file: each line is a query, each reply one answer and a newline, nothing else.
+  void AnswerLines() {
+    std::string line;
+    while (std::getline(std::cin, line) && Obey(line)) {
+    }
+    if (failed_) throw Error("some of the messages got no reply");
+  }
+
+  void Banner() const {
+    const nlohmann::json& metadata = *model_.file().header().metadata;
+    const std::string name = metadata.is_object() ? metadata.value("name", "") : "";
+    Print("\u6b22\u8fce\u4f7f\u7528 glint \u00b7 Welcome to glint" +
+          (name.empty() ? "" : " (" + OneLine(name) + ")") + "\n");
+    Print("\u8f93\u5165\u5185\u5bb9\u5373\u53ef\u5bf9\u8bdd\uff0cclear \u6e05\u7a7a\u5386\u53f2\uff0c"
+          "stop \u9000\u51fa / type a message; clear forgets, stop leaves, help tells more\n");
+    Flush();
+  }
+
+  // False at the end: Ctrl-D, or Ctrl-C twice with nothing said between.
+  bool ReadLine(std::string* line) {
+    for (;;) {
+      Print(std::string("\n") + kUserPrompt);
+      Flush();
+      if (std::getline(std::cin, *line)) {
+        InterruptScope::Reset();
+        return true;
+      }
+      const bool interrupted = InterruptScope::Count() != 0 && std::cin.eof() && !std::feof(stdin);
+      Print("\n");
+      if (!interrupted || InterruptScope::Count() > 1) return false;
+      std::cin.clear();
+      std::clearerr(stdin);
+      Print("(\u518d\u6309\u4e00\u6b21 Ctrl-C \u9000\u51fa / Ctrl-C again leaves)\n");
+    }
+  }
+
+  // Does what a line says. False if it says to leave.
+  bool Obey(std::string line) {
+    line = std::string(StripRight(StripLeft(line)));
+    const std::string command = line.starts_with('/') ? line.substr(1) : line;
+    if (line.empty()) return true;
+    if (command == "stop" || line == "/exit" || line == "/quit") return false;
+    if (command == "clear") {
+      chat_.Clear();
+      if (at_terminal_) Print("(\u5386\u53f2\u5df2\u6e05\u7a7a / history cleared)\n");
+      return true;
+    }
+    if (line == "/help" || (at_terminal_ && line == "help")) {
+      Print(kHelp);
+      return true;
+    }
+    try {
+      Ask(line);
+    } catch (const Error& error) {
+      // A message that cannot be answered ends neither the chat nor the lines of a pipe.
+      Flush();
+      std::fprintf(stderr, "glint: %s\n", OneLine(error.what()).c_str());
+      failed_ = true;
+    }
+    return true;
+  }
+
+  void Ask(const std::string& query) {
+    session_.ClearCancel();
+    GenerateOptions generate;
+    generate.sampler = sampler_;
+    // Each turn draws other numbers, and the same conversation with the same seed is the same again.
+    sampler_.seed += 1;
+    generate.max_tokens = options_.sampling.max_tokens;
+    size_t forgotten = 0;
+    bool begun = false;
+    const auto begin = [&] {
+      if (begun) return;
+      begun = true;
+      if (forgotten != 0) {
+        Note("the context of " + std::to_string(session_.context()) + " tokens is full: forgot the " +
+             (forgotten == 1 ? "oldest turn" : std::to_string(forgotten) + " oldest turns"));
+      }
+      if (at_terminal_) Print(kReplyPrompt);
+    };
+    const Reply reply = chat_.Ask(
+        query, generate,
+        [&](std::string_view piece) {
+          begin();
+          Print(to_terminal_ ? ForTerminal(piece) : std::string(piece));
+          Flush();
+        },
+        &forgotten);
+    begin();
+    Print("\n");
+    Flush();
+    if (reply.end == Reply::End::kCancelled) {
+      Print("(\u5df2\u505c\u6b62 / stopped)\n");
+    } else if (reply.end == Reply::End::kContextFull) {
+      Note("the reply ends here: the context of " + std::to_string(session_.context()) +
+           " tokens is full (-c raises it)");
+    } else if (reply.end == Reply::End::kError) {
+      Expect(reply.status, model_);
+    }
+  }
+
+  const Model& model_;
+  const Options& options_;
+  Session session_;
+  Chat chat_;
+  SamplerOptions sampler_;
+  bool at_terminal_, to_terminal_, failed_ = false;
+};
+
+}  // namespace
+
+RunCommand SetUpChat(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  AddModelOption(app, &options->compute, kBuiltinName);
+  AddSamplingOptions(app, &options->sampling);
+  AddComputeOptions(app, &options->compute);
+  app.footer(
+      "In the chat: clear forgets the conversation, stop or Ctrl-D leaves, Ctrl-C stops a reply.\n"
+      "Where standard input is no terminal, each line is a message and each reply is printed with a\n"
+      "newline, nothing else.\n\n"
+      "Examples:\n"
+      "  glint chat chatglm-6b.glint\n"
+      "  echo 'What is \"cat\" in Chinese?' | glint chat --temp 0");
+  return [options] {
+    const std::unique_ptr<Model> model = OpenModel(options->compute.model, options->compute.load);
+    ChatLoop(*model, *options).Run();
+  };
+}
+
+}  // namespace glint

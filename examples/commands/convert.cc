@@ -1,0 +1,96 @@
+// glint convert: from a published checkpoint to a .glint file.
+#include "formats/convert/convert.h"
+
+#include <filesystem>
+
+#include "examples/commands/command.h"
+#include "examples/commands/console.h"
+#include "examples/commands/interrupt.h"
+#include "examples/commands/options.h"
+#include "examples/commands/written.h"
+#include "formats/output_file.h"
+#include "lib/error.h"
+
+namespace glint {
+namespace {
+
+struct Options {
+  ConvertOptions convert;
+  std::string type;
+  std::vector<std::string> tensor_types;
+};
+
+std::pair<std::string, DType> ParseTensorType(const std::string& text) {
+  const size_t equals = text.rfind('=');
+  const std::string type = equals == std::string::npos ? "" : text.substr(equals + 1);
+  DType dtype;
+  if (equals == 0 || !IsConvertType(type) || !ParseDType(type, &dtype)) {
+    throw UsageError("--tensor-type: expected PATTERN=TYPE with a type of " + ConvertTypes() +
+                     "; found " + Quoted(text));
+  }
+  return {text.substr(0, equals), dtype};
+}
+
+// An output that is a part of the input would destroy it while it is read.
+void RefuseOverwritingSource(const std::string& source, const std::string& output) {
+  std::error_code error;
+  bool same = SameFile(source, output);
+  if (std::filesystem::is_directory(source, error)) {
+    for (const auto& entry : std::filesystem::directory_iterator(source, error)) {
+      same = same || SameFile(entry.path().string(), output);
+    }
+  }
+  if (same) throw Error(output + ": is the source itself; choose another name for the output");
+}
+
+void Run(Options& options) {
+  ConvertOptions& convert = options.convert;
+  if (convert.source.ends_with(".gguf")) {
+    throw Error(convert.source + ": GGUF files are not supported yet");
+  }
+  convert.has_type = !options.type.empty();
+  if (convert.has_type) ParseDType(options.type, &convert.type);
+  for (const std::string& text : options.tensor_types) {
+    convert.tensor_types.push_back(ParseTensorType(text));
+  }
+  RefuseOverwritingSource(convert.source, convert.write.output);
+  convert.warn = [](const std::string& text) { Note(text); };
+  WriteWithProgress("converting", convert.write.output, [&](std::function<void(double)> progress) {
+    convert.write.progress = std::move(progress);
+    Convert(convert);
+  });
+}
+
+}  // namespace
+
+RunCommand SetUpConvert(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  app.add_option("SRC", options->convert.source,
+                 "a Hugging Face folder, .safetensors or PyTorch .bin file, or a .glint file")
+      ->required()
+      ->option_text(" ");
+  app.add_option("-o,--output", options->convert.write.output, "the file to write")
+      ->required()
+      ->option_text("OUT.glint");
+  app.add_option("--type", options->type,
+                 "numbers of the matrices: " + ConvertTypes() +
+                     " (default: int4, or what the source is quantized to)")
+      ->check(CLI::Validator(CheckConvertType, ""))
+      ->option_text("TYPE");
+  app.add_option("--tensor-type", options->tensor_types,
+                 "another type for tensors whose name matches a pattern with * and ?; may be repeated, "
+                 "the first match holds")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->option_text("PATTERN=TYPE");
+  app.add_flag("--force", options->convert.write.overwrite, "replace the file if it exists");
+  AddThreadsOption(app, &options->convert.write.threads);
+  app.footer(
+      "Needs little memory whatever the size of the model. The output appears complete or not at all.\n\n"
+      "Examples:\n"
+      "  glint convert ~/models/chatglm-6b -o chatglm-6b.glint\n"
+      "  glint convert chatglm-6b -o mixed.glint --type int4 --tensor-type 'layer.*.ffn_down.*=int8'");
+  return [options] { Run(*options); };
+}
+
+}  // namespace glint

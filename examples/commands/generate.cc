@@ -1,0 +1,84 @@
+// glint generate: continues a text.
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "examples/commands/command.h"
+#include "examples/commands/console.h"
+#include "examples/commands/options.h"
+#include "examples/commands/report.h"
+#include "lib/error.h"
+#include "lib/generate.h"
+
+namespace glint {
+namespace {
+
+struct Options {
+  ComputeOptions compute;
+  SamplingOptions sampling;
+  std::string prompt;
+  bool json = false;
+};
+
+double PerSecond(size_t n, double seconds) {
+  return seconds > 0 ? static_cast<double>(n) / seconds : 0;
+}
+
+void Run(const Options& options) {
+  std::string prompt = options.prompt;
+  if (prompt == "-") prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+  const std::unique_ptr<Model> model = OpenModel(options.compute.model, options.compute.load);
+  if (!model->tokenizer()) throw Error(options.compute.model + ": the model has no tokenizer");
+  Session session(*model, SessionOptionsFor(*model, options.compute));
+  const std::vector<int32_t> ids = model->tokenizer()->EncodeWithSpecial(prompt);
+  if (ids.size() > session.context()) throw Error(PromptTooLong(ids.size(), session.context()));
+
+  GenerateOptions generate;
+  generate.sampler = SamplerFor(options.sampling);
+  generate.max_tokens = options.sampling.max_tokens;
+  const bool terminal = StdoutIsTerminal();
+  OnText show;
+  if (!options.json) {
+    show = [terminal](std::string_view piece) {
+      Print(terminal ? ForTerminal(piece) : std::string(piece));
+      Flush();
+    };
+  }
+  const Reply reply = Generate(session, ids, generate, show);
+  if (!options.json) Print("\n");
+  if (reply.end == Reply::End::kError) Expect(reply.status, *model);
+  if (!options.json) {
+    if (reply.end == Reply::End::kContextFull) {
+      Note("the context of " + std::to_string(session.context()) + " tokens is full (-c raises it)");
+    }
+    return;
+  }
+  PrintJson({{"text", reply.text},
+             {"ids", reply.ids},
+             {"end", Name(reply.end)},
+             {"prompt_tokens", reply.prompt_tokens},
+             {"prompt_tokens_per_s", PerSecond(reply.prompt_tokens, reply.prompt_seconds)},
+             {"reply_tokens_per_s", PerSecond(reply.ids.size(), reply.reply_seconds)},
+             {"seed", generate.sampler.seed}});
+}
+
+}  // namespace
+
+RunCommand SetUpGenerate(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  AddModelOption(app, &options->compute);
+  app.add_option("-p,--prompt", options->prompt, "the text to continue; - reads standard input")
+      ->required()
+      ->option_text("TEXT");
+  app.add_flag("--json", options->json, "one JSON object with the text, ids and speeds");
+  AddSamplingOptions(app, &options->sampling);
+  AddComputeOptions(app, &options->compute);
+  app.footer(
+      "The text goes to the model as it is, with only the special tokens that its tokenizer adds; for\n"
+      "questions and answers use glint chat.\n\n"
+      "Example:\n"
+      "  glint generate builtin -p 'What is \"cat\" in Chinese?' --temp 0");
+  return [options] { Run(*options); };
+}
+
+}  // namespace glint

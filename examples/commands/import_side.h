@@ -1,0 +1,32 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "lib/text/tokenizer.h"
+#include "quant/dtype.h"
+
+// What commands need of the import side: readers of foreign files and the quantizers. A build with
+// -Dimport=disabled has no_import.cc in their place, where each throws Error saying so.
+namespace glint {
+
+// `glint info` of a checkpoint: folder, .safetensors or .bin.
+void PrintCheckpoint(const std::string& path, bool json);
+
+// The tokenizer of a Hugging Face folder or of a vocabulary file alone. `type` names the rules where
+// the file cannot; may be empty. What is returned owns all that the tokenizer reads.
+std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string& type);
+
+// A .glint file of a published shape with random weights.
+struct SynthRequest {
+  std::string shape, output;
+  std::string type = "int4";
+  uint64_t seed = 1;
+  size_t threads = 0;
+  bool overwrite = false;
+  std::function<void(double)> progress{};
+};
+void SynthesizeModel(const SynthRequest& request);
+
+}  // namespace glint

@@ -1,0 +1,152 @@
+// glint info: what is in a model file, a checkpoint, or this machine.
+#include <filesystem>
+#include <fstream>
+
+#include "examples/commands/builtin.h"
+#include "examples/commands/command.h"
+#include "examples/commands/console.h"
+#include "examples/commands/graph_text.h"
+#include "examples/commands/import_side.h"
+#include "examples/commands/options.h"
+#include "examples/commands/report.h"
+#include "lib/error.h"
+#include "simd/cpu.h"
+#include "simd/kernels.h"
+
+namespace glint {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Options {
+  std::string file;
+  bool json = false, graph = false, cpu = false;
+};
+
+void PrintCpu(bool as_json) {
+  const uint32_t features = CpuFeatures();
+  std::vector<std::string> targets;
+  for (const KernelTable* const* table = kKernelTables; *table; ++table) {
+    if (((*table)->requires_ & ~features) == 0) targets.push_back((*table)->isa);
+  }
+  const Json out = {{"cpu", CpuModelName()},
+                    {"features", CpuFeatureNames(features)},
+                    {"isa", ChooseKernels().isa},
+                    {"targets", targets},
+                    {"threads", DefaultThreads()}};
+  if (as_json) return PrintJson(out);
+  const auto list = [](const Json& names) {
+    std::string text;
+    for (const Json& name : names) text += (text.empty() ? "" : ", ") + name.get<std::string>();
+    return text.empty() ? std::string("none") : text;
+  };
+  PrintColumns({{"cpu", OneLine(out["cpu"].get<std::string>())},
+                {"features", list(out["features"])},
+                {"isa", out["isa"].get<std::string>() + "   (runs; GLINT_ISA chooses another)"},
+                {"targets", list(out["targets"]) + "   (of this build, on this CPU)"},
+                {"threads", std::to_string(DefaultThreads()) + "   (by default)"}},
+               {});
+}
+
+std::vector<TensorRow> TensorRows(const GlintFile& file) {
+  std::vector<TensorRow> rows;
+  for (size_t i = 0; i < file.tensors().size(); ++i) {
+    const Tensor& tensor = file.tensors()[i];
+    TensorRow row{tensor.name, Info(tensor.dtype).name, tensor.shape, 1, tensor.bytes, ""};
+    if (tensor.offset != BlockOffset::kNone) row.type += std::string("+") + Name(tensor.offset);
+    for (const uint64_t n : tensor.shape) row.elements *= n;
+    if (!file.TiedTo(i).empty()) {
+      row.remark = file.TiedTo(i);
+      row.elements = row.bytes = 0;  // stored under the other name
+    }
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+std::string DescribeGraphs(const GlintFile& file) {
+  std::string text;
+  const FindTensor find = [&](const std::string& name) { return file.Find(name); };
+  for (const Graph& graph : file.header().graphs) {
+    text += DescribeGraph(file.path() + ": graph '" + graph.name + "'", graph, find);
+  }
+  return text;
+}
+
+void PrintModel(const Options& options) {
+  // Opening the whole model, not the file alone, also checks graph, tokenizer and prompt.
+  const std::unique_ptr<Model> model = OpenModel(options.file);
+  const GlintFile& file = model->file();
+  const ModelHeader& header = file.header();
+  std::vector<TensorRow> rows = TensorRows(file);
+  if (options.json) {
+    Json out = {{"file", options.file},         {"format", "glint"},
+                {"bytes", file.bytes()},        {"metadata", *header.metadata},
+                {"config", *header.config},     {"tokenizer", *header.tokenizer},
+                {"prompt", *header.prompt},     {"tensors", TensorsJson(rows, "tied_to")}};
+    if (options.graph) out["graphs"] = DescribeGraphs(file);
+    return PrintJson(out);
+  }
+  if (options.graph) return Print(DescribeGraphs(file));
+  Print(OneLine(options.file) + ": glint model, " + HumanBytes(file.bytes()) + "\n");
+  PrintObject("metadata", *header.metadata);
+  PrintObject("config", *header.config);
+  PrintObject("tokenizer", *header.tokenizer);
+  PrintObject("prompt", *header.prompt);
+  for (TensorRow& row : rows) {
+    if (!row.remark.empty()) row.remark = "= " + row.remark;
+  }
+  PrintTensors(rows);
+}
+
+std::string Magic(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return "";
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::string(magic, sizeof magic);
+}
+
+void Run(const Options& options) {
+  if (options.cpu != options.file.empty()) {
+    throw UsageError(options.cpu ? "FILE and --cpu exclude each other" : "FILE or --cpu is required");
+  }
+  if (options.cpu) {
+    if (options.graph) throw UsageError("--graph and --cpu exclude each other");
+    return PrintCpu(options.json);
+  }
+  const std::string magic = Magic(options.file);
+  if (magic == "GGUF") throw Error(options.file + ": GGUF files are not supported yet");
+  std::error_code ignored;
+  const bool is_folder = std::filesystem::is_directory(options.file, ignored);
+  const bool is_checkpoint =
+      is_folder || (!options.file.ends_with(".glint") && options.file != kBuiltinName &&
+                    magic != "\x89GLI");
+  if (!is_checkpoint) return PrintModel(options);
+  if (options.graph) {
+    throw Error(options.file + ": a checkpoint holds no graph; convert it first (glint convert)");
+  }
+  PrintCheckpoint(options.file, options.json);
+}
+
+}  // namespace
+
+RunCommand SetUpInfo(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  app.add_option("FILE", options->file,
+                 "a .glint file, 'builtin', a Hugging Face folder, .safetensors or PyTorch .bin")
+      ->option_text(" ");
+  app.add_flag("--json", options->json, "one JSON object");
+  app.add_flag("--graph", options->graph, "the graph instead: one line per node, like layers once");
+  app.add_flag("--cpu", options->cpu, "about this machine: which kernels run here");
+  app.footer(
+      "Checks the whole structure of the file (checksums of weights: glint verify), then lists\n"
+      "metadata and tensors.\n\n"
+      "Examples:\n"
+      "  glint info chatglm-6b.glint\n"
+      "  glint info --graph builtin\n"
+      "  glint info --cpu --json");
+  return [options] { Run(*options); };
+}
+
+}  // namespace glint

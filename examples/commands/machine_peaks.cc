@@ -1,0 +1,78 @@
+#include "examples/commands/machine_peaks.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "examples/commands/console.h"
+
+namespace glint {
+namespace {
+
+constexpr int kRounds = 5;
+constexpr uint64_t kReadBytes = uint64_t{1} << 30;
+constexpr double kDotSeconds = 0.1;  // of one round
+
+// Runs `work` once on every thread of the pool; the seconds until all were done. A pool hands tasks out
+// one by one, so each waits until every thread has one: a late start is not counted as work.
+double OnEveryThread(ThreadPool& pool, const std::function<void(size_t)>& work) {
+  const size_t n = pool.size();
+  std::atomic<size_t> arrived{0};
+  std::atomic<double> start{0};
+  pool.Run(n, [&](size_t task, size_t) {
+    if (arrived.fetch_add(1) + 1 == n) start.store(Now());
+    while (start.load() == 0) {
+    }
+    work(task);
+  });
+  return Now() - start.load();
+}
+
+double ReadPeak(const KernelTable& kernels, ThreadPool& pool) {
+  const size_t n = pool.size();
+  const uint64_t part = (kReadBytes / n + 63) / 64 * 64;
+  // Not value-initialized: each thread touches its own part first, so that it lies near it.
+  const std::unique_ptr<uint8_t[]> memory(new uint8_t[part * n + 64]);
+  uint8_t* data = memory.get() + (64 - reinterpret_cast<uintptr_t>(memory.get()) % 64) % 64;
+  std::atomic<uint64_t> sum{0};  // keeps the reads alive
+  OnEveryThread(pool, [&](size_t i) { std::memset(data + i * part, static_cast<int>(i + 1), part); });
+  double best = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const double seconds = OnEveryThread(
+        pool, [&](size_t i) { sum.fetch_add(kernels.read_sum(data + i * part, part)); });
+    best = std::max(best, static_cast<double>(part * n) / seconds * 1e-9);
+  }
+  return sum.load() == 1 ? 0 : best;
+}
+
+double DotPeak(const KernelTable& kernels, ThreadPool& pool) {
+  // As many iterations as one thread does in the time of a round.
+  int32_t sink = 1;
+  uint64_t iterations = 1000;
+  for (double seconds = 0; seconds < kDotSeconds / 4; iterations *= 2) {
+    const double start = Now();
+    kernels.dot_peak(iterations, &sink);
+    seconds = Now() - start;
+  }
+  double best = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    std::atomic<uint64_t> done{0};
+    const double seconds = OnEveryThread(pool, [&](size_t) {
+      int32_t own = 1;
+      done.fetch_add(kernels.dot_peak(2 * iterations, &own));
+    });
+    best = std::max(best, static_cast<double>(done.load()) / seconds * 1e-9);
+  }
+  return best;
+}
+
+}  // namespace
+
+MachinePeaks MeasurePeaks(const KernelTable& kernels, ThreadPool& pool) {
+  return {ReadPeak(kernels, pool), DotPeak(kernels, pool)};
+}
+
+}  // namespace glint

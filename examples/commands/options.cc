@@ -1,0 +1,174 @@
+#include "examples/commands/options.h"
+
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string_view>
+
+#include "examples/commands/builtin.h"
+#include "examples/commands/console.h"
+#include "lib/error.h"
+
+namespace glint {
+namespace {
+
+constexpr size_t kMaxThreads = 1024;
+constexpr size_t kMaxContext = size_t{1} << 24;
+
+// What somebody may take for a model who has not converted it yet.
+bool IsCheckpoint(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return true;
+  for (const char* ending : {".bin", ".safetensors", ".pt", ".pth", ".ckpt", ".gguf"}) {
+    if (!path.ends_with(ending)) continue;
+    char magic[6] = {};
+    std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+    return std::filesystem::exists(path, ignored) &&
+           std::string_view(magic, sizeof magic) != "\x89GLINT";
+  }
+  return false;
+}
+
+}  // namespace
+
+void AddModelOption(CLI::App& app, ComputeOptions* options, const char* model_default) {
+  std::string help = "a .glint file, or 'builtin' for the built-in bilingual model";
+  CLI::Option* model = app.add_option("MODEL", options->model, "");
+  if (model_default) {
+    options->model = model_default;
+    help += " (the default)";
+  } else {
+    model->required();
+  }
+  model->description(help)->option_text(" ");
+}
+
+void AddThreadsOption(CLI::App& app, size_t* threads) {
+  app.add_option("-t,--threads", *threads, "threads (default: the physical performance cores)")
+      ->check(CLI::Range(size_t{1}, kMaxThreads).description(""))
+      ->option_text("THREADS");
+}
+
+void AddComputeOptions(CLI::App& app, ComputeOptions* options) {
+  AddThreadsOption(app, &options->threads);
+  app.add_option("-c,--context", options->context,
+                 "tokens that prompt and reply may have together (default: the model's)")
+      ->check(CLI::Range(size_t{1}, kMaxContext).description(""))
+      ->option_text("CONTEXT");
+  app.add_option("--kv", options->kv,
+                 "numbers of the key-value cache: f32 or f16 (default: f32 for f32 models, else f16)")
+      ->check(CLI::IsMember({"f32", "f16"}).description(""))
+      ->option_text("TYPE");
+  app.add_option("--load", options->load,
+                 "map: share the file's pages (default); copy: read it into private memory")
+      ->check(CLI::IsMember({"map", "copy"}).description(""))
+      ->option_text("MODE");
+}
+
+std::unique_ptr<Model> OpenModel(const std::string& path, const std::string& load) {
+  if (path == kBuiltinName) {
+    const std::span<const uint8_t> file = BuiltinModel();
+    if (file.empty()) {
+      throw Error("this build has no built-in model: name a .glint file (glint chat MODEL)");
+    }
+    return Model::FromMemory(file.data(), file.size(), kBuiltinName);
+  }
+  if (IsCheckpoint(path)) {
+    throw Error(path + ": a checkpoint, not a .glint file: convert it first (glint convert " + path +
+                " -o MODEL.glint)");
+  }
+  return Model::Open(path, load == "copy" ? LoadMode::kCopy : LoadMode::kMap);
+}
+
+SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options) {
+  SessionOptions session;
+  session.context = options.context != 0 ? options.context : model.max_context();
+  session.threads = options.threads != 0 ? options.threads : DefaultThreads();
+  session.kv = DefaultKv(model);
+  if (!options.kv.empty()) ParseKvType(options.kv, &session.kv);
+  return session;
+}
+
+void AddSamplingOptions(CLI::App& app, SamplingOptions* options) {
+  SamplerOptions& sampler = options->sampler;
+  app.add_option("-n,--tokens", options->max_tokens,
+                 "at most so many tokens of reply (default: what the context holds)")
+      ->check(CLI::Range(size_t{1}, kMaxContext).description(""))
+      ->option_text("N");
+  app.add_option("--temp", sampler.temperature, "temperature; 0: always the likeliest token")
+      ->check(CLI::Range(0.0f, 100.0f).description(""))
+      ->option_text("T [0.95]");
+  app.add_option("--top-p", sampler.top_p, "choose among the likeliest with this much probability")
+      ->check(CLI::Range(1e-6f, 1.0f).description(""))
+      ->option_text("P [0.7]");
+  app.add_option("--top-k", sampler.top_k, "choose among so many of the likeliest; 0: all")
+      ->option_text("K [50]");
+  app.add_option("--repeat-penalty", sampler.repetition_penalty,
+                 "above 1: makes tokens that occurred less likely")
+      ->check(CLI::Range(0.01f, 100.0f).description(""))
+      ->option_text("X [1]");
+  app.add_option("--seed", options->seed, "the same seed gives the same reply (default: random)")
+      ->option_text("S");
+}
+
+SamplerOptions SamplerFor(const SamplingOptions& options) {
+  SamplerOptions sampler = options.sampler;
+  // Seeds stay below 2^53, so that every JSON reader can hand them back.
+  std::random_device device;
+  sampler.seed = options.seed ? *options.seed
+                              : (uint64_t{device()} << 32 | device()) & ((uint64_t{1} << 53) - 1);
+  return sampler;
+}
+
+std::vector<int64_t> ParseIds(const std::string& text) {
+  std::vector<int64_t> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  for (;;) {
+    while (at != end && *at == ' ') ++at;
+    int64_t id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    at = next;
+    while (at != end && *at == ' ') ++at;
+    if (error != std::errc() || (at != end && *at != ',')) {
+      throw UsageError("--ids: expected integers with commas between them, such as 5,64286; found " +
+                       Quoted(text));
+    }
+    ids.push_back(id);
+    if (at == end) return ids;
+    ++at;
+  }
+}
+
+std::vector<int32_t> CheckIds(const std::vector<int64_t>& ids, const Session& session,
+                              size_t more) {
+  const uint64_t vocabulary = session.model().vocab_size();
+  std::vector<int32_t> checked;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || static_cast<uint64_t>(ids[i]) >= vocabulary) {
+      throw Error("--ids: id " + std::to_string(ids[i]) + " at index " + std::to_string(i) +
+                  " is outside the vocabulary of " + std::to_string(vocabulary));
+    }
+    checked.push_back(static_cast<int32_t>(ids[i]));
+  }
+  const size_t context = session.context();
+  if (ids.size() > context) throw Error(PromptTooLong(ids.size(), context));
+  if (more > context - ids.size()) {
+    throw Error("the prompt has " + std::to_string(ids.size()) + " tokens and " +
+                std::to_string(more) + " more are to follow; the context holds " +
+                std::to_string(context) + " (-c raises it)");
+  }
+  return checked;
+}
+
+std::string PromptTooLong(size_t tokens, size_t context) {
+  return "the prompt has " + std::to_string(tokens) + " tokens; the context holds " +
+         std::to_string(context);
+}
+
+void Expect(Status status, const Model& model) {
+  if (status != Status::kOk) throw Error(model.file().path() + ": " + Describe(status));
+}
+
+}  // namespace glint

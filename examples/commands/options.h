@@ -1,0 +1,64 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "lib/sampler.h"
+#include "lib/session.h"
+
+// Options that several commands share, said once.
+namespace glint {
+
+// Options that are wrong by themselves or together: exit status 2 and a hint at --help.
+class UsageError : public std::runtime_error {
+ public:
+  explicit UsageError(const std::string& message) : std::runtime_error(message) {}
+};
+
+inline constexpr char kBuiltinName[] = "builtin";
+
+// MODEL -t -c --kv --load: what every command takes that computes.
+struct ComputeOptions {
+  std::string model;
+  size_t threads = 0;  // 0: DefaultThreads()
+  size_t context = 0;  // 0: the model's
+  std::string kv;      // empty: DefaultKv()
+  std::string load = "map";
+};
+
+// Adds MODEL, required unless `model_default` is given.
+void AddModelOption(CLI::App& app, ComputeOptions* options, const char* model_default = nullptr);
+void AddComputeOptions(CLI::App& app, ComputeOptions* options);
+void AddThreadsOption(CLI::App& app, size_t* threads);
+
+// Opens MODEL: a .glint file or "builtin". Throws Error.
+std::unique_ptr<Model> OpenModel(const std::string& path, const std::string& load = "map");
+// What -t -c --kv mean for this model.
+SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options);
+
+// --temp --top-p --top-k --repeat-penalty --seed -n.
+struct SamplingOptions {
+  SamplerOptions sampler;
+  std::optional<uint64_t> seed;
+  size_t max_tokens = 0;  // 0: what the context holds
+};
+void AddSamplingOptions(CLI::App& app, SamplingOptions* options);
+// With a seed from the system where none was given.
+SamplerOptions SamplerFor(const SamplingOptions& options);
+
+// "1,2,3". Throws UsageError for what is no list of integers.
+std::vector<int64_t> ParseIds(const std::string& text);
+// The ids as the model takes them. Throws Error naming one that is outside the vocabulary, and if they
+// and `more` further tokens are more than the context holds.
+std::vector<int32_t> CheckIds(const std::vector<int64_t>& ids, const Session& session, size_t more);
+// "the prompt has 3000 tokens; the context holds 2048"
+std::string PromptTooLong(size_t tokens, size_t context);
+
+// Throws Error unless the computation went well.
+void Expect(Status status, const Model& model);
+
+}  // namespace glint

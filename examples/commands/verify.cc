@@ -1,0 +1,27 @@
+// glint verify: reads every byte of a model file and compares checksums.
+#include "examples/commands/command.h"
+#include "examples/commands/console.h"
+#include "examples/commands/options.h"
+
+namespace glint {
+
+RunCommand SetUpVerify(CLI::App& app) {
+  const auto options = std::make_shared<ComputeOptions>();
+  AddModelOption(app, options.get());
+  app.footer(
+      "Checks the structure, the graph, the tokenizer and the checksum of every tensor. Prints one\n"
+      "line and exits with status 0 if all is well.\n\n"
+      "Example:\n"
+      "  glint verify chatglm-6b.glint");
+  return [options] {
+    const std::unique_ptr<Model> model = OpenModel(options->model);
+    {
+      ProgressBar bar("verifying");
+      model->file().Verify(bar.Callback());
+    }
+    Print(OneLine(options->model) + ": ok, " + std::to_string(model->file().tensors().size()) +
+          " tensors, " + std::to_string(model->file().bytes()) + " bytes\n");
+  };
+}
+
+}  // namespace glint

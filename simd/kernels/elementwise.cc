@@ -1,0 +1,37 @@
+#include "simd/kernels/exp-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace glint::ISA {
+
+void AddScaled(const float* a, const float* b, float alpha, float* y, size_t n) {
+  const auto factor = hn::Set(F32(), alpha);
+  for (size_t i = 0; i < n; i += kLanes) {
+    StoreUpTo(hn::MulAdd(factor, LoadUpTo(a + i, n - i), LoadUpTo(b + i, n - i)), y + i, n - i);
+  }
+}
+
+void GeluTanh(const float* x, float* y, size_t n) {
+  const F32 d;
+  const auto cubic = hn::Set(d, kGeluCubic), linear = hn::Set(d, kGeluLinear);
+  for (size_t i = 0; i < n; i += kLanes) {
+    const auto v = LoadUpTo(x + i, n - i);
+    const auto exponent = hn::Mul(v, hn::MulAdd(hn::Mul(v, v), cubic, linear));
+    StoreUpTo(hn::Div(v, hn::Add(hn::Set(d, 1.0f), Exp(exponent))), y + i, n - i);
+  }
+}
+
+void RopeNeox(float* base, size_t stride, size_t heads, size_t half, const float* cosines,
+              const float* sines) {
+  for (size_t i = 0; i < half; i += kLanes) {
+    const auto c = LoadUpTo(cosines + i, half - i), s = LoadUpTo(sines + i, half - i);
+    for (size_t h = 0; h < heads; ++h) {
+      float* x = base + h * stride + i;
+      const auto first = LoadUpTo(x, half - i), second = LoadUpTo(x + half, half - i);
+      StoreUpTo(hn::MulAdd(first, c, hn::Neg(hn::Mul(second, s))), x, half - i);
+      StoreUpTo(hn::MulAdd(second, c, hn::Mul(first, s)), x + half, half - i);
+    }
+  }
+}
+
+}  // namespace glint::ISA
+HWY_AFTER_NAMESPACE();

@@ -1,0 +1,25 @@
+#include "simd/kernels/matmul_quantized-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace glint::ISA {
+namespace {
+
+struct Int4Weights : TableUnpack<true> {
+  using TableUnpack<true>::TableUnpack;
+  static constexpr size_t kHalves = 1, kScaleBytes = 1;
+  static constexpr bool kSmall = true, kRowScales = true;
+  static constexpr BlockOffset kOffset = BlockOffset::kNone;
+
+  static HWY_INLINE Floats LoadScale(const uint8_t* p) { return LoadInt8AsFloats(p); }
+};
+
+}  // namespace
+
+void MatmulInt4(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
+                size_t y_stride, size_t tile_begin, size_t tile_end) {
+  const QuantizedMatmul<Int4Weights> kernel{w, x, bias, y, y_stride, Int4Weights(w.Table())};
+  RunGroups<kMaxTokens>(kernel, w, m, tile_begin, tile_end);
+}
+
+}  // namespace glint::ISA
+HWY_AFTER_NAMESPACE();

@@ -1,0 +1,41 @@
+#include "simd/kernels/matmul_quantized-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace glint::ISA {
+namespace {
+
+// A table here may hold any signed bytes.
+template <BlockOffset kBlockOffset>
+struct Int4aWeights : TableUnpack<false> {
+  using TableUnpack<false>::TableUnpack;
+  static constexpr size_t kHalves = 1, kScaleBytes = 4;
+  static constexpr bool kSmall = false, kRowScales = false;
+  static constexpr BlockOffset kOffset = kBlockOffset;
+
+  static HWY_INLINE Floats LoadScale(const uint8_t* p) {
+    return hn::LoadU(F32(), reinterpret_cast<const float*>(p));
+  }
+};
+
+template <BlockOffset kBlockOffset>
+void Matmul(const MatrixView& w, const QuantizedRows& x, size_t m, const float* bias, float* y,
+            size_t y_stride, size_t tile_begin, size_t tile_end) {
+  using W = Int4aWeights<kBlockOffset>;
+  const QuantizedMatmul<W> kernel{w, x, bias, y, y_stride, W(w.Table())};
+  RunGroups<kMaxTokens>(kernel, w, m, tile_begin, tile_end);
+}
+
+// By BlockOffset.
+using MatmulFunction = decltype(&Matmul<BlockOffset::kNone>);
+constexpr MatmulFunction kByOffset[kBlockOffsetCount] = {&Matmul<BlockOffset::kNone>, &Matmul<BlockOffset::kZero>,
+                            &Matmul<BlockOffset::kMin>};
+
+}  // namespace
+
+void MatmulInt4a(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
+                 size_t y_stride, size_t tile_begin, size_t tile_end) {
+  kByOffset[static_cast<size_t>(w.layout.offset)](w, x, m, bias, y, y_stride, tile_begin, tile_end);
+}
+
+}  // namespace glint::ISA
+HWY_AFTER_NAMESPACE();

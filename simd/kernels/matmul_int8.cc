@@ -1,0 +1,27 @@
+#include "simd/kernels/matmul_quantized-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace glint::ISA {
+namespace {
+
+struct Int8Weights {
+  static constexpr size_t kHalves = 1, kParts = 1, kScaleBytes = 2;
+  static constexpr bool kSmall = false, kRowScales = false;
+  static constexpr BlockOffset kOffset = BlockOffset::kNone;
+
+  HWY_INLINE Bytes Unpack(Bytes codes, size_t) const {
+    return AddBytes(codes, kWeightOffset<kSmall>);
+  }
+  static HWY_INLINE Floats LoadScale(const uint8_t* p) { return LoadF16AsFloats(p); }
+};
+
+}  // namespace
+
+void MatmulInt8(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
+                size_t y_stride, size_t tile_begin, size_t tile_end) {
+  RunGroups<kMaxTokens>(QuantizedMatmul<Int8Weights>{w, x, bias, y, y_stride, {}}, w, m, tile_begin,
+                        tile_end);
+}
+
+}  // namespace glint::ISA
+HWY_AFTER_NAMESPACE();

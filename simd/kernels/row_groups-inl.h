@@ -1,0 +1,73 @@
+#pragma once
+// What all matmuls share: the walk over a range of tiles and all tokens. A group is kLanes rows, one
+// vector; a register tile is G groups times T tokens.
+#include "simd/kernels/target.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace glint::ISA {
+namespace {
+
+// Shapes of the register tiles. Every kernel's accumulators, and what it multiplies them with, should
+// fit the registers: 32 of 512 bits, 16 of 256 bits, 32 of 128 bits.
+#if HWY_TARGET == HWY_AVX3
+constexpr size_t kGroups = 2, kGemvGroups = 4, kMaxTokens = 6;
+#elif HWY_TARGET == HWY_AVX2
+constexpr size_t kGroups = 2, kGemvGroups = 4, kMaxTokens = 3;
+#else
+constexpr size_t kGroups = 4, kGemvGroups = 4, kMaxTokens = 2;
+#endif
+
+// Where group `group` of the matrix lies: its tile, and its first row within the tile.
+struct GroupPlace {
+  size_t tile, row_in_tile;
+};
+HWY_INLINE GroupPlace PlaceOf(size_t group) {
+  return {group / kVectorsPerTile, group % kVectorsPerTile * kLanes};
+}
+
+// The results of one group for one token, as far as the matrix has rows.
+HWY_INLINE void StoreGroup(Floats v, const MatrixView& w, size_t group, float* y) {
+  StoreUpTo(v, y + group * kLanes, w.layout.rows - group * kLanes);
+}
+HWY_INLINE Floats LoadBias(const float* bias, const MatrixView& w, size_t group) {
+  if (!bias) return hn::Zero(F32());
+  return LoadUpTo(bias + group * kLanes, w.layout.rows - group * kLanes);
+}
+
+// Calls kernel.Run<G, T>(group, panel, panel_tokens, token) so that all groups of the tiles meet all m
+// tokens: groups [group, group + G), and tokens [token, token + T) of the panel that begins at token
+// `panel` and has panel_tokens. Groups outermost: a group's weights stay in the cache meanwhile.
+template <size_t G, size_t kMax, class Kernel>
+HWY_INLINE void RunTokens(const Kernel& kernel, size_t group, size_t m) {
+  for (size_t panel = 0; panel < m; panel += kPanelTokens) {
+    const size_t tokens = HWY_MIN(m - panel, kPanelTokens);
+    size_t t = 0;
+    if constexpr (kMax >= 6) {
+      for (; t + 6 <= tokens; t += 6) kernel.template Run<G, 6>(group, panel, tokens, t);
+    }
+    if constexpr (kMax >= 3) {
+      for (; t + 3 <= tokens; t += 3) kernel.template Run<G, 3>(group, panel, tokens, t);
+    }
+    for (; t + 2 <= tokens; t += 2) kernel.template Run<G, 2>(group, panel, tokens, t);
+    for (; t < tokens; ++t) kernel.template Run<G, 1>(group, panel, tokens, t);
+  }
+}
+
+template <size_t kMax, class Kernel>
+HWY_INLINE void RunGroups(const Kernel& kernel, const MatrixView& w, size_t m, size_t tile_begin,
+                          size_t tile_end) {
+  const size_t groups = (w.layout.rows + kLanes - 1) / kLanes;
+  const size_t end = HWY_MIN(tile_end * kVectorsPerTile, groups);
+  size_t group = tile_begin * kVectorsPerTile;
+  if (m == 1) {
+    for (; group + kGemvGroups <= end; group += kGemvGroups) {
+      kernel.template Run<kGemvGroups, 1>(group, 0, 1, 0);
+    }
+  }
+  for (; group + kGroups <= end; group += kGroups) RunTokens<kGroups, kMax>(kernel, group, m);
+  for (; group < end; ++group) RunTokens<1, kMax>(kernel, group, m);
+}
+
+}  // namespace
+}  // namespace glint::ISA
+HWY_AFTER_NAMESPACE();

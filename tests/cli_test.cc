@@ -1,0 +1,322 @@
+// The program as a user meets it: every command on the tiny model of the repository.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#define DOCTEST_CONFIG_TREAT_CHAR_STAR_AS_STRING
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <sstream>
+
+#include "tests/cli.h"
+#include "tests/npy.h"
+
+using namespace glint;
+using namespace glint::test;
+using nlohmann::json;
+
+namespace {
+
+struct SpecialIds {
+  int gmask, sop;
+};
+
+SpecialIds Specials() {
+  static const json prompt = JsonOutput({"info", TinyModel(), "--json"})["prompt"];
+  return {prompt["gmask_id"], prompt["sop_id"]};
+}
+
+// A prompt of `n` ids that crosses a block of keys: text, [gMASK], sop, and some of a reply.
+std::string PromptIds(int n, int reply) {
+  std::string ids;
+  for (int i = 0; i < n; ++i) ids += std::to_string(100 + (i * 37) % 2000) + ",";
+  ids += std::to_string(Specials().gmask) + "," + std::to_string(Specials().sop);
+  for (int i = 0; i < reply; ++i) ids += "," + std::to_string(200 + i * 11);
+  return ids;
+}
+
+std::vector<int> SplitIds(const std::string& line) {
+  std::vector<int> ids;
+  std::istringstream in(line);
+  for (std::string id; std::getline(in, id, ',');) ids.push_back(std::stoi(id));
+  return ids;
+}
+
+// 64-bit FNV-1a: enough to compare files between machines.
+std::string Hash(const std::string& bytes) {
+  uint64_t hash = 14695981039346656037u;
+  for (const char c : bytes) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211u;
+  std::ostringstream out;
+  out << std::hex << hash;
+  return out.str();
+}
+
+size_t Lines(const std::string& text) {
+  return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+}  // namespace
+
+TEST_CASE("help and version") {
+  if (!IsProgramThere()) return;
+  const std::string help = Output({"--help"});
+  CHECK(Output({"-h"}) == help);
+  CHECK(Output({"--version"}).starts_with("glint "));
+  for (const char* command : {"chat", "generate", "convert", "info", "verify", "tokenize", "logits",
+                              "greedy", "synth", "bench"}) {
+    CAPTURE(command);
+    CHECK(help.find(std::string("\n  ") + command + " ") != std::string::npos);
+    const std::string own = Output({command, "--help"});
+    CHECK(own.find(std::string("Usage: glint ") + command) != std::string::npos);
+    CHECK(own.find("Example") != std::string::npos);
+  }
+}
+
+TEST_CASE("convert, info, verify") {
+  if (!IsProgramThere()) return;
+  const std::string folder = TempDir(), path = folder + "/tiny.glint";
+  const std::string said = Output({"convert", TinyFolder(), "-o", path, "--type", "int4", "-t", "1",
+                                   "--tensor-type", "layer.0.*=int8", "--tensor-type", "layer.*=f16"});
+  CHECK(said.starts_with(path + ": "));
+  CHECK(said.find(" bits per weight, ") != std::string::npos);
+  CHECK(Lines(said) == 1);
+  CHECK(FilesIn(folder) == 1);
+
+  const json info = JsonOutput({"info", path, "--json"});
+  std::map<std::string, std::string> types;
+  uint64_t bytes = 0;
+  for (const json& tensor : info["tensors"]) {
+    types[tensor["name"]] = tensor["type"];
+    bytes += tensor["bytes"].get<uint64_t>();
+  }
+  CHECK(types["layer.0.qkv.weight"] == "int8");
+  CHECK(types["layer.1.qkv.weight"] == "f16");
+  CHECK(types["layer.0.qkv.bias"] == "f32");
+  CHECK(info["bytes"] == std::filesystem::file_size(path));
+  CHECK(bytes <= info["bytes"]);
+  CHECK(info["config"]["architecture"] == "chatglm");
+
+  const std::string text = Output({"info", path});
+  CHECK(text.find("layer.0.qkv.weight") != std::string::npos);
+  CHECK(Output({"verify", path}) == path + ": ok, " + std::to_string(info["tensors"].size()) +
+                                        " tensors, " + info["bytes"].dump() + " bytes\n");
+  // The same source gives the same file, whatever the number of threads.
+  const std::string again = folder + "/again.glint";
+  Output({"convert", TinyFolder(), "-o", again, "--type", "int4", "-t", "2", "--tensor-type",
+          "layer.0.*=int8", "--tensor-type", "layer.*=f16"});
+  CHECK(ReadFile(path) == ReadFile(again));
+  // A .glint file is a source too.
+  const std::string other = folder + "/other.glint";
+  Output({"convert", path, "-o", other, "--type", "int8"});
+  CHECK(Output({"verify", other}).find(": ok, ") != std::string::npos);
+}
+
+TEST_CASE("convert replaces a file only when told to") {
+  if (!IsProgramThere()) return;
+  const std::string path = TempDir() + "/tiny.glint";
+  WriteFile(path, "mine");
+  CheckFails(1, {"convert", TinyFolder(), "-o", path}, {path, "exists"});
+  CHECK(ReadFile(path) == "mine");
+  Output({"convert", TinyFolder(), "-o", path, "--type", "int8", "--force"});
+  CHECK(ReadFile(path).size() > 1000000);
+  CheckFails(1, {"convert", path, "-o", path, "--force"}, {path, "the source itself"});
+  CHECK(ReadFile(path).size() > 1000000);
+}
+
+TEST_CASE("info of a checkpoint, of the graph, of this machine") {
+  if (!IsProgramThere()) return;
+  for (const std::string& source : {TinyFolder(), TinyFolder() + "/model.safetensors"}) {
+    const json info = JsonOutput({"info", source, "--json"});
+    CHECK(info["config"]["model_type"] == "chatglm");
+    CHECK(info["tensors"].size() > 60);
+    CHECK(info["tensors"][0]["type"] == "F16");
+    CHECK(Output({"info", source}).find("transformer.word_embeddings.weight") != std::string::npos);
+  }
+  const std::string graph = Output({"info", TinyModel(), "--graph"});
+  CHECK(graph.find("layer.0.qkv = linear(layer.0.attn_norm, layer.0.qkv.weight int8 (384, 128), "
+                   "layer.0.qkv.bias) -> (n_tokens, 384)") != std::string::npos);
+  CHECK(graph.find("layer.1 to layer.5 are like layer.0") != std::string::npos);
+  CHECK(graph.find("layer.3.qkv") == std::string::npos);
+  CHECK(Lines(graph) < 30);
+
+  const json cpu = JsonOutput({"info", "--cpu", "--json"});
+  for (const char* key : {"cpu", "features", "isa", "targets", "threads"}) CHECK(cpu.contains(key));
+  CHECK(cpu["targets"].back() == "reference");
+  CHECK(cpu["threads"].get<int>() >= 1);
+  for (const json& target : cpu["targets"]) {
+    const std::string forced = "GLINT_ISA=" + target.get<std::string>();
+    CHECK(json::parse(Output({"info", "--cpu", "--json"}, "", forced))["isa"] == target);
+  }
+  CHECK(Output({"info", "--cpu"}).find(cpu["isa"].get<std::string>()) != std::string::npos);
+}
+
+TEST_CASE("tokenize there and back") {
+  if (!IsProgramThere()) return;
+  const std::string texts =
+      "\"What is \\\"cat\\\" in Chinese?\"\n\"\u4f60\u597d\uff0c\u4e16\u754c\"\n\"\"\n\"a\\tb\\u0000c\"\n";
+  const std::string ids = Output({"tokenize", TinyModel()}, texts);
+  CHECK(Lines(ids) == 4);
+  CHECK(Output({"tokenize", TinyFolder()}, texts) == ids);
+  CHECK(Output({"tokenize", TinyFolder() + "/ice_text.model"}, texts) == ids);
+  CHECK(Output({"tokenize", TinyFolder() + "/ice_text.model", "--type", "chatglm1"}, texts) == ids);
+  std::istringstream back(Output({"tokenize", TinyModel(), "--decode"}, ids));
+  std::istringstream wanted(texts);
+  std::string line, text;
+  for (int i = 0; i < 2; ++i) {
+    std::getline(back, line);
+    std::getline(wanted, text);
+    // The tokenizer itself turns the full-width comma into a plain one.
+    if (i == 0) CHECK(json::parse(line) == json::parse(text));
+    CHECK(json::parse(line).get<std::string>().size() >= 10);
+  }
+  const json special = json::parse(Output({"tokenize", TinyModel(), "--special"}, "\"cat\"\n"));
+  const json plain = json::parse(Output({"tokenize", TinyModel()}, "\"cat\"\n"));
+  REQUIRE(special.size() == plain.size() + 2);
+  CHECK(special[plain.size()] == Specials().gmask);
+  CHECK(special[plain.size() + 1] == Specials().sop);
+  // Ids that spell no whole character decode to valid UTF-8 all the same.
+  std::string every = "[";
+  for (int id = 0; id < 2880; ++id) every += (id == 0 ? "" : ",") + std::to_string(id);
+  CHECK(json::parse(Output({"tokenize", TinyModel(), "--decode"}, every + "]\n")).is_string());
+  CHECK(Output({"tokenize", TinyModel()}, "") == "");
+}
+
+TEST_CASE("greedy and generate agree with logits") {
+  if (!IsProgramThere()) return;
+  const std::string folder = TempDir(), prompt = PromptIds(9, 0);
+  const std::vector<int> chosen =
+      SplitIds(Output({"greedy", TinyModel("f32"), "--ids", prompt, "-n", "6"}));
+  REQUIRE(chosen.size() == 6);
+  std::string all = prompt;
+  for (const int id : chosen) all += "," + std::to_string(id);
+  Output({"logits", TinyModel("f32"), "--ids", all, "-o", folder + "/logits.npy"});
+  const NpyArray logits = ReadNpy(folder + "/logits.npy");
+  REQUIRE(logits.shape == std::vector<uint64_t>{9 + 2 + 6, 2880});
+  CHECK(FilesIn(folder) == 1);
+  for (size_t i = 0; i < 6; ++i) {
+    const float* row = logits.floats.data() + (10 + i) * 2880;
+    CHECK(std::max_element(row, row + 2880) - row == chosen[i]);
+  }
+
+  const std::vector<std::string> command = {"generate", TinyModel(), "-p", "hello", "--temp", "0",
+                                            "-n", "5"};
+  const std::string text = Output(command);
+  std::vector<std::string> with_json = command;
+  with_json.push_back("--json");
+  const json reply = JsonOutput(with_json);
+  CHECK(text == reply["text"].get<std::string>() + "\n");
+  for (const char* key : {"text", "ids", "end", "prompt_tokens", "prompt_tokens_per_s",
+                          "reply_tokens_per_s", "seed"}) {
+    CHECK(reply.contains(key));
+  }
+  CHECK(reply["ids"].size() <= 5);
+  CHECK(Output({"generate", TinyModel(), "-p", "-", "--temp", "0", "-n", "5"}, "hello") == text);
+  // Sampling is repeated by its seed.
+  const json sampled = JsonOutput({"generate", TinyModel(), "-p", "a", "--json", "-n", "12"});
+  const json repeated = JsonOutput({"generate", TinyModel(), "-p", "a", "--json", "-n", "12",
+                                    "--seed", sampled["seed"].dump()});
+  CHECK(sampled["ids"] == repeated["ids"]);
+}
+
+TEST_CASE("chat through a pipe, in both languages") {
+  if (!IsProgramThere()) return;
+  const std::string questions =
+      "What is \"cat\" in Chinese?\n\n\u732b\u7528\u82f1\u8bed\u600e\u4e48\u8bf4\uff1f\n";
+  const std::string replies = Output({"chat", TinyModel(), "--temp", "0"}, questions);
+  CHECK(replies == "\u732b\ncat\n");
+  // Ctrl-D or "stop" ends it; what follows is not read; "clear" says nothing.
+  const std::string one = Output({"chat", TinyModel(), "--temp", "0"},
+                                 "clear\nWhat is \"cat\" in Chinese?\nstop\nWhat is \"cat\"?\n");
+  CHECK(one == "\u732b\n");
+  // A message that cannot fit is reported; the others are answered.
+  std::string noise;
+  for (int i = 0; i < 600; ++i) noise += "cat ";
+  const Result result = Glint({"chat", TinyModel(), "--temp", "0"},
+                              noise + "\nclear\nWhat is \"cat\" in Chinese?\n");
+  CHECK(result.out == "\u732b\n");
+  CHECK(result.status == 1);
+  CHECK(result.err.find("tokens; the context holds 512") != std::string::npos);
+  // The oldest turns give way.
+  std::string many;
+  for (int i = 0; i < 30; ++i) many += "What is \"cat\" in Chinese?\n";
+  const Result longer = Glint({"chat", TinyModel(), "--temp", "0", "-n", "8", "-c", "200"}, many);
+  CHECK(longer.status == 0);
+  CHECK(Lines(longer.out) == 30);
+  CHECK(longer.err.find("forgot the oldest turn") != std::string::npos);
+}
+
+TEST_CASE("the built-in model") {
+  if (!IsProgramThere()) return;
+  const Result result = Glint({}, "What is \"cat\" in Chinese?\n");
+  if (result.err.find("no built-in model") != std::string::npos) {
+    std::printf("skipped: the built-in model (examples/tiny/tiny.glint was not there)\n");
+    return;
+  }
+  CHECK(result.status == 0);
+  CHECK(result.out != "");
+  CHECK(Output({"verify", "builtin"}).starts_with("builtin: ok, "));
+  CHECK(Output({"chat", "--temp", "0"}, "\u732b\u7528\u82f1\u8bed\u600e\u4e48\u8bf4\uff1f\n") == "cat\n");
+}
+
+TEST_CASE("bench reports the contract's numbers") {
+  if (!IsProgramThere()) return;
+  if (!Env("GLINT_WRAPPER").empty()) return;  // the peaks take minutes under emulation
+  const json report =
+      JsonOutput({"bench", TinyModel(), "-p", "40", "-n", "4", "-t", "2", "--json"});
+  for (const char* key : {"cpu", "isa", "threads", "read_gb_per_s", "dot_gmac_per_s"}) {
+    CHECK(report["machine"].contains(key));
+  }
+  CHECK(report["machine"]["threads"] == 2);
+  CHECK(report["machine"]["read_gb_per_s"].get<double>() > 0.1);
+  CHECK(report["machine"]["dot_gmac_per_s"].get<double>() > 0.1);
+  for (const char* key : {"name", "type", "bytes", "parameters"}) {
+    CHECK(report["model"].contains(key));
+  }
+  CHECK(report["load_ms"].get<double>() > 0);
+  CHECK(report["prefill"]["tokens"] == 40);
+  CHECK(report["prefill"]["tokens_per_s"].get<double>() > 0);
+  CHECK(report["decode"]["tokens"] == 4);
+  CHECK(report["decode"]["context"] == 40);
+  CHECK(report["anonymous_mib"].get<double>() > 0);
+  // The linear layers of six layers of 128: 12 * 128 * 128 each, and the head for one row.
+  const double macs = 40.0 * 6 * 12 * 128 * 128 + 2880 * 128;
+  const double gmac = report["prefill"]["gmac_per_s"], speed = report["prefill"]["tokens_per_s"];
+  CHECK(std::abs(gmac / (macs * 1e-9 * speed / 40) - 1) < 1e-4);
+}
+
+TEST_CASE("the same bits with any threads, chunks and instruction set") {
+  if (!IsProgramThere()) return;
+  const json targets = JsonOutput({"info", "--cpu", "--json"})["targets"];
+  const std::string ids = PromptIds(70, 9), out = TempDir() + "/logits.npy";
+  std::string hashes;
+  for (const char* type : {"f32", "f16", "bf16", "int8", "int4", "int4x"}) {
+    std::string first;
+    for (const json& target : targets) {
+      for (const auto& [threads, chunk] : {std::pair{"1", "512"}, {"2", "7"}, {"1", "1"}, {"2", "512"}}) {
+        CAPTURE(type);
+        CAPTURE(target);
+        CAPTURE(threads);
+        CAPTURE(chunk);
+        Output({"logits", TinyModel(type), "--ids", ids, "-o", out, "--force", "-t", threads, "--chunk",
+                chunk},
+               "", "GLINT_ISA=" + target.get<std::string>());
+        const std::string hash = Hash(ReadFile(out));
+        if (first.empty()) first = hash;
+        CHECK(hash == first);
+      }
+    }
+    hashes += std::string(type) + " " + first + "\n";
+  }
+  std::printf("targets that ran: %s\n", targets.dump().c_str());
+  // Another machine's hashes: compared if the file is there, else written for the other to compare.
+  const std::string file = Env("GLINT_LOGITS_HASHES");
+  if (file.empty()) return;
+  if (std::filesystem::exists(file)) {
+    CHECK(ReadFile(file) == hashes);
+  } else {
+    WriteFile(file, hashes);
+  }
+}

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Builds glint and passes its tests. With GLINT_INSTALL=1 missing Debian packages are installed first; in
+# CI (CI=1) warnings are errors and nothing may be skipped. Prints one closing line: N passed, N failed.
+set -eu
+cd "$(dirname "$0")/.."
+if [ "${GLINT_INSTALL:-}" = 1 ]; then sh tests/packages.sh all; else sh tests/packages.sh all || exit 1; fi
+build=${GLINT_BUILD:-build}
+werror=false
+[ -n "${CI:-}" ] && werror=true
+if [ -f "$build/build.ninja" ]; then
+  meson configure "$build" -Dwerror=$werror
+else
+  meson setup "$build" -Dwerror=$werror
+fi
+ninja -C "$build"
+log="$build/meson-logs/testlog.txt"
+status=0
+meson test -C "$build" --no-rebuild --print-errorlogs || status=1
+
+# The same tests compiled for aarch64, under qemu, for three processors.
+if command -v aarch64-linux-gnu-g++ >/dev/null 2>&1; then
+  sh tests/cross_aarch64.sh "$build-aarch64" || status=1
+else
+  echo 'skipped: aarch64 (no cross compiler)'
+fi
+
+passed=$(sed -n 's/^Ok: *//p' "$log" | tail -1)
+failed=$(sed -n 's/^\(Fail\|Unexpected Pass\|Timeout\): *//p' "$log" | awk '{n += $1} END {print n + 0}')
+if [ -n "${CI:-}" ] && grep -q '^skipped:' "$log"; then
+  echo 'CI may not skip:'
+  grep '^skipped:' "$log" | sort -u
+  status=1
+fi
+[ $status = 0 ] || [ "$failed" != 0 ] || failed=1
+echo "${passed:-0} passed, $failed failed"
+exit $status

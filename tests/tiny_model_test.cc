@@ -1,0 +1,158 @@
+// The tiny bilingual model, end to end: Hugging Face folder to .glint in each type, then chats over the
+// held-out questions. The share of exact answers is the quality gauge of every quantizer.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <map>
+#include <sstream>
+
+#include "formats/convert/convert.h"
+#include "formats/json.h"
+#include "lib/fp_mode.h"
+#include "lib/generate.h"
+#include "tests/test_util.h"
+
+using namespace glint;
+
+namespace {
+
+struct Question {
+  std::string lang, family, question, answer;
+  std::vector<ChatTurn> history;
+};
+
+std::vector<Question> ReadQuestions() {
+  std::istringstream lines(ReadFile(SourceDir() + "/examples/tiny/questions.jsonl"));
+  std::vector<Question> questions;
+  for (std::string line; std::getline(lines, line);) {
+    const nlohmann::json row = ParseJson(line, "questions.jsonl");
+    Question question{row.at("lang"), row.at("family"), row.at("question"), row.at("answer"), {}};
+    for (const auto& turn : row.at("history")) question.history.push_back({turn[0], turn[1]});
+    questions.push_back(std::move(question));
+  }
+  return questions;
+}
+
+std::unique_ptr<Model> ConvertTiny(DType type) {
+  ConvertOptions options;
+  options.source = SourceDir() + "/examples/tiny/model";
+  options.write.output = TempDir() + "/tiny.glint";
+  options.has_type = true;
+  options.type = type;
+  Convert(options);
+  return Model::Open(options.write.output);
+}
+
+// Percentages of exact answers, "all" and by language.
+std::map<std::string, double> Score(const Model& model, const std::vector<Question>& questions) {
+  SessionOptions session_options;
+  session_options.kv = DefaultKv(model);
+  session_options.threads = 2;
+  Session session(model, session_options);
+  GenerateOptions options;
+  options.sampler.temperature = 0;
+  options.max_tokens = 64;
+  options.format = model.chat();
+  std::map<std::string, double> right, total;
+  for (const Question& q : questions) {
+    const std::string prompt = model.chat()->build_prompt(q.history, q.question);
+    const Reply reply = Generate(session, model.tokenizer()->EncodeWithSpecial(prompt), options, {});
+    const double exact = reply.text == q.answer ? 1 : 0;
+    for (const std::string& group : {std::string("all"), q.lang, q.lang + " " + q.family}) {
+      right[group] += exact;
+      total[group] += 1;
+    }
+  }
+  for (auto& [group, n] : right) n = 100 * n / total[group];
+  return right;
+}
+
+}  // namespace
+
+TEST_CASE("exact answers to held-out questions, by type") {
+  const std::vector<Question> questions = ReadQuestions();
+  CHECK(questions.size() >= 400);
+  std::map<DType, double> all;
+  for (const DType type : {DType::kF32, DType::kF16, DType::kInt8, DType::kInt4x, DType::kInt4}) {
+    std::map<std::string, double> score = Score(*ConvertTiny(type), questions);
+    all[type] = score["all"];
+    std::printf("%-6s exact answers %.1f%% (English %.1f%%, Chinese %.1f%%)\n", Info(type).name,
+                score["all"], score["en"], score["zh"]);
+    for (const auto& [group, percent] : score) {
+      if (percent < 90 && type == DType::kF32) std::printf("       %s %.1f%%\n", group.c_str(), percent);
+    }
+  }
+  CHECK(all[DType::kF32] >= 95);
+  CHECK(all[DType::kF16] >= all[DType::kF32] - 0.5);
+  CHECK(all[DType::kInt8] >= all[DType::kF32] - 1);
+  CHECK(all[DType::kInt4] >= all[DType::kF32] - 3);
+  CHECK(all[DType::kInt4x] >= all[DType::kF32] - 3);
+}
+
+TEST_CASE("a conversation remembers, forgets when told, and drops old turns when full") {
+  const std::unique_ptr<Model> model = ConvertTiny(DType::kF32);
+  SessionOptions session_options;
+  session_options.context = 96;
+  session_options.threads = 2;
+  Session session(*model, session_options);
+  Chat chat(session);
+  GenerateOptions options;
+  options.sampler.temperature = 0;
+  options.max_tokens = 24;
+  size_t forgotten = 0, most = 0;
+  for (int turn = 0; turn < 12; ++turn) {
+    std::string streamed;
+    const Reply reply = chat.Ask("hello", options, [&](std::string_view piece) { streamed += piece; },
+                                 &forgotten);
+    CHECK(streamed == reply.text);
+    CHECK(reply.status == Status::kOk);
+    CHECK_FALSE(reply.text.empty());
+    most = std::max(most, chat.n_turns());
+    CHECK(session.length() <= session.context());
+  }
+  CHECK(most < 12);  // old turns went
+  CHECK(forgotten > 0);
+  chat.Clear();
+  CHECK(chat.n_turns() == 0);
+  std::string huge;
+  for (int i = 0; i < 400; ++i) huge += "hello ";
+  CHECK_THROWS_WITH_AS(chat.Ask(huge, options, {}), doctest::Contains("the context holds 96"), Error);
+  CHECK(chat.n_turns() == 0);
+}
+
+TEST_CASE("a cancelled reply keeps the session usable") {
+  const std::unique_ptr<Model> model = ConvertTiny(DType::kInt8);
+  Session session(*model, {});
+  GenerateOptions options;
+  options.sampler.temperature = 0;
+  const std::vector<int32_t> prompt = model->tokenizer()->EncodeWithSpecial("hello");
+  const Reply whole = Generate(session, prompt, options, {});
+  session.Cancel();
+  const Reply cancelled = Generate(session, prompt, options, {});
+  CHECK(cancelled.end == Reply::End::kCancelled);
+  CHECK(cancelled.text.empty());
+  session.ClearCancel();
+  CHECK(Generate(session, prompt, options, {}).text == whole.text);
+}
+
+TEST_CASE("the caller's floating-point mode changes no bit and comes back") {
+  const std::unique_ptr<Model> model = ConvertTiny(DType::kInt4);
+  const std::vector<int32_t> prompt = model->tokenizer()->EncodeWithSpecial("what is 7 plus 5?");
+  Session session(*model, {});
+  REQUIRE(session.Start(prompt) == Status::kOk);
+  const std::vector<float> want(session.logits().begin(), session.logits().end());
+#if defined(__x86_64__)
+  const unsigned saved = _mm_getcsr();
+  _mm_setcsr(saved | 0x8040 | 0x6000);  // flush to zero, denormals are zero, round to zero
+  const unsigned set = _mm_getcsr() & 0xE040;
+  const Status status = session.Start(prompt);
+  const bool kept = (_mm_getcsr() & 0xE040) == set;
+  _mm_setcsr(saved);
+  CHECK(kept);
+  REQUIRE(status == Status::kOk);
+#else
+  REQUIRE(session.Start(prompt) == Status::kOk);
+#endif
+  CHECK(std::equal(want.begin(), want.end(), session.logits().begin()));
+}
