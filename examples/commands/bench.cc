@@ -14,7 +14,7 @@
 #include "examples/commands/options.h"
 #include "examples/commands/report.h"
 #include "lib/error.h"
-#include "simd/cpu.h"
+#include "simd/cpu_info.h"
 
 namespace glint {
 namespace {
@@ -148,12 +148,6 @@ uint64_t Parameters(const GlintFile& file) {
     parameters += elements;
   }
   return parameters;
-}
-
-std::string MetadataText(const GlintFile& file, const char* key) {
-  const nlohmann::json& metadata = *file.header().metadata;
-  const auto found = metadata.find(key);
-  return found != metadata.end() && found->is_string() ? found->get<std::string>() : "unknown";
 }
 
 // Numbers to six digits or so: what a stopwatch gives, without the noise after.

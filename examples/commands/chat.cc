@@ -6,6 +6,7 @@
 #include "examples/commands/console.h"
 #include "examples/commands/interrupt.h"
 #include "examples/commands/options.h"
+#include "examples/commands/report.h"
 #include "lib/error.h"
 #include "lib/generate.h"
 #include "lib/text/utf8.h"
@@ -54,10 +55,8 @@ class ChatLoop {
   }
 
   void Banner() const {
-    const nlohmann::json& metadata = *model_.file().header().metadata;
-    const std::string name = metadata.is_object() ? metadata.value("name", "") : "";
-    Print("\u6b22\u8fce\u4f7f\u7528 glint \u00b7 Welcome to glint" +
-          (name.empty() ? "" : " (" + OneLine(name) + ")") + "\n");
+    Print("\u6b22\u8fce\u4f7f\u7528 glint \u00b7 Welcome to glint (" +
+          OneLine(MetadataText(model_.file(), "name")) + ")\n");
     Print("\u8f93\u5165\u5185\u5bb9\u5373\u53ef\u5bf9\u8bdd\uff0cclear \u6e05\u7a7a\u5386\u53f2\uff0c"
           "stop \u9000\u51fa / type a message; clear forgets, stop leaves, help tells more\n");
     Flush();

@@ -11,6 +11,7 @@
 #include "examples/commands/report.h"
 #include "lib/error.h"
 #include "simd/cpu.h"
+#include "simd/cpu_info.h"
 #include "simd/kernels.h"
 
 namespace glint {

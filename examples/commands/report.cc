@@ -19,6 +19,12 @@ std::string ShapeText(const std::vector<uint64_t>& shape) {
 
 }  // namespace
 
+std::string MetadataText(const GlintFile& file, const char* key) {
+  const nlohmann::json& metadata = *file.header().metadata;
+  const auto found = metadata.find(key);
+  return found != metadata.end() && found->is_string() ? found->get<std::string>() : "unknown";
+}
+
 void PrintJson(const nlohmann::ordered_json& value) { Print(Dump(value) + "\n"); }
 
 nlohmann::ordered_json TensorsJson(const std::vector<TensorRow>& rows, const char* remark) {

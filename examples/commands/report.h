@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "formats/glint_file.h"
+
 // What `info` says about files of every kind, for people and for programs.
 namespace glint {
 
@@ -13,6 +15,9 @@ struct TensorRow {
   uint64_t elements = 0, bytes = 0;
   std::string remark;  // the shard it is in, or what it is tied to
 };
+
+// A text of the file's metadata ("name", "recipe"); "unknown" if it is not there.
+std::string MetadataText(const GlintFile& file, const char* key);
 
 // One JSON value on one line; invalid UTF-8 is replaced, never written.
 void PrintJson(const nlohmann::ordered_json& value);

@@ -4,8 +4,7 @@ HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
 namespace {
 
-struct Int4Weights : TableUnpack<true> {
-  using TableUnpack<true>::TableUnpack;
+struct Int4Weights : TableUnpack {
   static constexpr size_t kHalves = 1, kScaleBytes = 1;
   static constexpr bool kSmall = true, kRowScales = true;
   static constexpr BlockOffset kOffset = BlockOffset::kNone;
@@ -17,7 +16,8 @@ struct Int4Weights : TableUnpack<true> {
 
 void MatmulInt4(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                 size_t y_stride, size_t tile_begin, size_t tile_end) {
-  const QuantizedMatmul<Int4Weights> kernel{w, x, bias, y, y_stride, Int4Weights(w.Table())};
+  const Int4Weights type{{LoadWeightTable<Int4Weights::kSmall>(w.Table())}};
+  const QuantizedMatmul<Int4Weights> kernel{w, x, bias, y, y_stride, type};
   RunGroups<kMaxTokens>(kernel, w, m, tile_begin, tile_end);
 }
 

@@ -6,8 +6,7 @@ namespace {
 
 // A table here may hold any signed bytes.
 template <BlockOffset kBlockOffset>
-struct Int4aWeights : TableUnpack<false> {
-  using TableUnpack<false>::TableUnpack;
+struct Int4aWeights : TableUnpack {
   static constexpr size_t kHalves = 1, kScaleBytes = 4;
   static constexpr bool kSmall = false, kRowScales = false;
   static constexpr BlockOffset kOffset = kBlockOffset;
@@ -21,7 +20,8 @@ template <BlockOffset kBlockOffset>
 void Matmul(const MatrixView& w, const QuantizedRows& x, size_t m, const float* bias, float* y,
             size_t y_stride, size_t tile_begin, size_t tile_end) {
   using W = Int4aWeights<kBlockOffset>;
-  const QuantizedMatmul<W> kernel{w, x, bias, y, y_stride, W(w.Table())};
+  const W type{{LoadWeightTable<W::kSmall>(w.Table())}};
+  const QuantizedMatmul<W> kernel{w, x, bias, y, y_stride, type};
   RunGroups<kMaxTokens>(kernel, w, m, tile_begin, tile_end);
 }
 

@@ -170,12 +170,14 @@ struct QuantizedMatmul {
 
 // Codes that are nibbles, each the index of a table entry.
 template <bool kSmall>
+HWY_INLINE Bytes LoadWeightTable(const int8_t* entries) {
+  return AddBytes(LoadTable16(entries), kWeightOffset<kSmall>);
+}
+
 struct TableUnpack {
   static constexpr size_t kParts = 2;
   Bytes table;
 
-  HWY_INLINE explicit TableUnpack(const int8_t* entries)
-      : table(AddBytes(LoadTable16(entries), kWeightOffset<kSmall>)) {}
   HWY_INLINE Bytes Unpack(Bytes codes, size_t part) const {
     return Lookup(table, part ? HighNibbles(codes) : LowNibbles(codes));
   }

@@ -1,0 +1,108 @@
+// Invariant 3: the same file and ids give the same bits on every target. Each target of this build that
+// the CPU can run is compared with tests/data/tiny_bits.txt, which holds a hash of the encoded file and
+// one of the logits for every type; so builds for different processors are compared with each other.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <sstream>
+
+#include "formats/checksum.h"
+#include "formats/convert/convert.h"
+#include "lib/sampler.h"
+#include "lib/session.h"
+#include "lib/text/chat.h"
+#include "simd/cpu.h"
+#include "tests/test_util.h"
+
+using namespace glint;
+
+namespace {
+
+// Of every byte of the file but the header, whose metadata changes with the version.
+std::string DataHash(const std::string& path) {
+  const std::unique_ptr<GlintFile> file = GlintFile::Open(path);
+  const std::string bytes = ReadFile(path);
+  return ChecksumText(ChecksumOf(bytes.data() + file->data_offset(), bytes.size() - file->data_offset()));
+}
+
+// Of the logits of a two-turn prompt and of 12 greedy tokens after it.
+std::string LogitsHash(const Model& model, size_t threads, size_t chunk) {
+  SessionOptions options;
+  options.threads = threads;
+  options.chunk = chunk;
+  Session session(model, options);
+  const ChatTurn turn{"hello", "\u4f60\u597d"};
+  const std::string prompt = model.chat()->build_prompt({&turn, 1}, "what is 7 plus 5?");
+  std::vector<float> all;
+  const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
+    for (size_t i = 0; i < n; ++i) {
+      all.insert(all.end(), rows + i * stride, rows + i * stride + model.n_outputs());
+    }
+  };
+  const OutputSink sink(collect);
+  const std::vector<int32_t> ids = model.tokenizer()->EncodeWithSpecial(prompt);
+  REQUIRE(session.Start(ids, &sink) == Status::kOk);
+  for (int i = 0; i < 12; ++i) {
+    REQUIRE(session.Append(Sampler::Greedy(session.logits())) == Status::kOk);
+    all.insert(all.end(), session.logits().begin(), session.logits().end());
+  }
+  return ChecksumText(ChecksumOf(all.data(), all.size() * sizeof(float)));
+}
+
+struct Expected {
+  std::string file, logits;
+};
+
+std::map<std::string, Expected> ReadExpected() {
+  std::istringstream lines(ReadFile(SourceDir() + "/tests/data/tiny_bits.txt"));
+  std::map<std::string, Expected> expected;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string type;
+    Expected row;
+    if (words >> type >> row.file >> row.logits) expected[type] = row;
+  }
+  return expected;
+}
+
+}  // namespace
+
+TEST_CASE("every target, thread count and chunk gives the bits on record") {
+  const std::map<std::string, Expected> expected = ReadExpected();
+  const DType kTypes[] = {DType::kF32,  DType::kF16,   DType::kBF16,
+                          DType::kInt8, DType::kInt4, DType::kInt4x};
+  std::string ran;
+  for (const DType type : kTypes) {
+    const std::string name = Info(type).name;
+    CAPTURE(name);
+    REQUIRE(expected.count(name) == 1);
+    ConvertOptions options;
+    options.source = SourceDir() + "/examples/tiny/model";
+    options.write.output = TempDir() + "/tiny.glint";
+    options.has_type = true;
+    options.type = type;
+    Convert(options);
+    const std::string file_hash = DataHash(options.write.output);
+    CHECK(file_hash == expected.at(name).file);
+    const std::unique_ptr<Model> model = Model::Open(options.write.output);
+    ran.clear();
+    std::string logits_hash;
+    for (const KernelTable* const* table = kKernelTables; *table; ++table) {
+      const std::string isa = (*table)->isa;
+      if (((*table)->requires_ & ~CpuFeatures()) != 0) continue;
+      CAPTURE(isa);
+      setenv("GLINT_ISA", isa.c_str(), 1);
+      logits_hash = LogitsHash(*model, 2, 512);
+      CHECK(logits_hash == expected.at(name).logits);
+      ran += " " + isa;
+    }
+    unsetenv("GLINT_ISA");
+    CHECK(LogitsHash(*model, 1, 1) == expected.at(name).logits);
+    CHECK(LogitsHash(*model, 3, 7) == expected.at(name).logits);
+    std::printf("%s %s %s\n", name.c_str(), file_hash.c_str(), logits_hash.c_str());
+  }
+  std::printf("targets compared:%s\n", ran.c_str());
+}
