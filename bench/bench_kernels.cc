@@ -1,7 +1,7 @@
 // Speed of every kernel of every target that this CPU can run, on one thread, as shares of what the
-// machine can do: its int8 dot peak for matmuls of many tokens, its read bandwidth for one token, both
-// measured in the same run. Usage: bench_kernels [--json] [--quick] [--only KERNEL] [TARGET]...
-// Times are this thread's CPU time, because the machine may be shared.
+// machine can do: its int8 dot peak for matmuls of many tokens, its read bandwidth for one token,
+// both measured in the same run. Usage: bench_kernels [--json] [--quick] [--only KERNEL]
+// [TARGET]... Times are this thread's CPU time, because the machine may be shared.
 #include <time.h>
 
 #include <algorithm>
@@ -95,11 +95,9 @@ class Bench {
     FillFloats(Fill::kRandom, rng, x.data(), x.size());
     FillFloats(Fill::kRandom, rng, weight.data(), n);
     const double row_bytes = 8.0 * n;
-    Add(k, "layer_norm", "4096", 0, row_bytes, results, [&] {
-      k.layer_norm(x.data(), weight.data(), bias.data(), y.data(), n, 1e-5f);
-    });
-    Add(k, "gelu_tanh", "4096", 0, row_bytes, results,
-        [&] { k.gelu_tanh(x.data(), y.data(), n); });
+    Add(k, "layer_norm", "4096", 0, row_bytes, results,
+        [&] { k.layer_norm(x.data(), weight.data(), bias.data(), y.data(), n, 1e-5f); });
+    Add(k, "gelu_tanh", "4096", 0, row_bytes, results, [&] { k.gelu_tanh(x.data(), y.data(), n); });
     Add(k, "add_scaled", "4096", 0, row_bytes * 1.5, results,
         [&] { k.add_scaled(x.data(), weight.data(), 7.5f, y.data(), n); });
     std::vector<int8_t> codes(n * m);
@@ -147,9 +145,8 @@ class Bench {
     const auto matmul = FloatMatmulOf(k, kind.dtype);
     const std::string dims = std::to_string(rows) + "x" + std::to_string(cols);
     Add(k, std::string("matmul_") + kind.name, dims + " m=" + std::to_string(m),
-        static_cast<double>(rows * cols * m), static_cast<double>(w.layout.bytes), results, [&] {
-          matmul(w.view, x.data(), cols, m, nullptr, y.data(), rows, 0, w.layout.row_tiles);
-        });
+        static_cast<double>(rows * cols * m), static_cast<double>(w.layout.bytes), results,
+        [&] { matmul(w.view, x.data(), cols, m, nullptr, y.data(), rows, 0, w.layout.row_tiles); });
   }
 
   // One block of keys of one head, seen by all queries.
@@ -193,17 +190,18 @@ void PrintText(const KernelTable& k, const Peaks& peaks, const std::vector<Resul
 
 void PrintJson(const KernelTable& k, const Peaks& peaks, const std::vector<Result>& results,
                bool first) {
-  std::printf("%s{\"cpu\": \"%s\", \"isa\": \"%s\", \"dot_gmac_per_s\": %.2f, "
-              "\"read_gb_per_s\": %.2f, \"kernels\": [",
-              first ? "[" : ",\n", CpuModelName().c_str(), k.isa, peaks.macs / 1e9,
-              peaks.bytes / 1e9);
+  std::printf(
+      "%s{\"cpu\": \"%s\", \"isa\": \"%s\", \"dot_gmac_per_s\": %.2f, "
+      "\"read_gb_per_s\": %.2f, \"kernels\": [",
+      first ? "[" : ",\n", CpuModelName().c_str(), k.isa, peaks.macs / 1e9, peaks.bytes / 1e9);
   for (size_t i = 0; i < results.size(); ++i) {
     const Result& r = results[i];
     const double macs = r.macs / r.seconds, bytes = r.bytes / r.seconds;
-    std::printf("%s\n  {\"kernel\": \"%s\", \"shape\": \"%s\", \"us\": %.2f, \"gmac_per_s\": %.2f, "
-                "\"gb_per_s\": %.2f, \"share_of_dot_peak\": %.4f, \"share_of_bandwidth\": %.4f}",
-                i ? "," : "", r.kernel.c_str(), r.shape.c_str(), r.seconds * 1e6, macs / 1e9,
-                bytes / 1e9, macs / peaks.macs, bytes / peaks.bytes);
+    std::printf(
+        "%s\n  {\"kernel\": \"%s\", \"shape\": \"%s\", \"us\": %.2f, \"gmac_per_s\": %.2f, "
+        "\"gb_per_s\": %.2f, \"share_of_dot_peak\": %.4f, \"share_of_bandwidth\": %.4f}",
+        i ? "," : "", r.kernel.c_str(), r.shape.c_str(), r.seconds * 1e6, macs / 1e9, bytes / 1e9,
+        macs / peaks.macs, bytes / peaks.bytes);
   }
   std::printf("]}");
 }

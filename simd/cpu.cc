@@ -16,8 +16,9 @@ struct FeatureName {
   const char* name;
 };
 constexpr FeatureName kFeatureNames[] = {
-    {kCpuAvx2, "avx2"},         {kCpuAvxVnni, "avxvnni"}, {kCpuAvx512, "avx512"},
-    {kCpuAvx512Vnni, "avx512vnni"}, {kCpuNeon, "neon"},   {kCpuDotProd, "dotprod"},
+    {kCpuAvx2, "avx2"},     {kCpuAvxVnni, "avxvnni"},
+    {kCpuAvx512, "avx512"}, {kCpuAvx512Vnni, "avx512vnni"},
+    {kCpuNeon, "neon"},     {kCpuDotProd, "dotprod"},
     {kCpuI8mm, "i8mm"},
 };
 
@@ -68,12 +69,18 @@ uint32_t CpuFeatures() {
   return features;
 }
 
-std::string CpuModelName() { return "aarch64"; }
+std::string CpuModelName() {
+  return "aarch64";
+}
 
 #else
 
-uint32_t CpuFeatures() { return 0; }
-std::string CpuModelName() { return "unknown"; }
+uint32_t CpuFeatures() {
+  return 0;
+}
+std::string CpuModelName() {
+  return "unknown";
+}
 
 #endif
 

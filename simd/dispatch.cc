@@ -5,8 +5,8 @@
 #include "simd/cpu.h"
 #include "simd/kernels.h"
 
-// GLINT_TARGETS comes from simd/meson.build: GLINT_TARGET(name) for every target of this build, best
-// first.
+// GLINT_TARGETS comes from simd/meson.build: GLINT_TARGET(name) for every target of this build,
+// best first.
 namespace glint {
 
 #define GLINT_TARGET(isa)          \
@@ -18,7 +18,7 @@ GLINT_TARGET(reference)
 #undef GLINT_TARGET
 
 #define GLINT_TARGET(isa) &isa::kTable,
-const KernelTable* const kKernelTables[] = {GLINT_TARGETS &reference::kTable, nullptr};
+const KernelTable* const kKernelTables[] = {GLINT_TARGETS & reference::kTable, nullptr};
 #undef GLINT_TARGET
 
 const KernelTable& ChooseKernels() {

@@ -1,13 +1,13 @@
 #pragma once
 
-// Constants of the project's own float functions, shared by the scalar form (simd/scalar_math.cc) and
-// the vector form (simd/kernels/exp-inl.h), which do the same operations in the same order and so
-// give the same bits. docs/KERNELS.md has the error bounds.
+// Constants of the project's own float functions, shared by the scalar form (simd/scalar_math.cc)
+// and the vector form (simd/kernels/exp-inl.h), which do the same operations in the same order and
+// so give the same bits. docs/KERNELS.md has the error bounds.
 namespace glint {
 
 // exp(x): n = rint(x / ln 2) by adding and subtracting 1.5 * 2^23, r = x - n ln 2 in two steps, the
-// Taylor polynomial of degree 7 in r by Horner's rule with fma, then times 2^n as two powers of two,
-// so that the result overflows to inf and underflows through the denormals. x is clamped to
+// Taylor polynomial of degree 7 in r by Horner's rule with fma, then times 2^n as two powers of
+// two, so that the result overflows to inf and underflows through the denormals. x is clamped to
 // [kExpLow, kExpHigh] first, beyond which the result is 0 or inf anyway; nan stays nan.
 inline constexpr float kExpLow = -110.0f;
 inline constexpr float kExpHigh = 100.0f;

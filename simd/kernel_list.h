@@ -2,25 +2,25 @@
 #include "simd/kernels.h"
 
 // Every kernel once: X(field of KernelTable, function), and for those that exist per type of the KV
-// cache Y(field, f32 function, f16 function). The tables of all targets are made from this list, so a
-// kernel that a target forgets is a link error.
-#define GLINT_KERNELS(X, Y)                          \
-  X(quantize_rows, QuantizeRows)                     \
-  X(matmul_int8, MatmulInt8)                         \
-  X(matmul_int4, MatmulInt4)                         \
-  X(matmul_int4x, MatmulInt4x)                       \
-  X(matmul_int4a, MatmulInt4a)                       \
-  X(matmul_f32, MatmulF32)                           \
-  X(matmul_f16, MatmulF16)                           \
-  X(matmul_bf16, MatmulBF16)                         \
-  X(layer_norm, LayerNorm)                           \
-  X(add_scaled, AddScaled)                           \
-  X(gelu_tanh, GeluTanh)                             \
-  X(rope_neox, RopeNeox)                             \
-  Y(kv_store, KvStoreF32, KvStoreF16)                \
+// cache Y(field, f32 function, f16 function). The tables of all targets are made from this list, so
+// a kernel that a target forgets is a link error.
+#define GLINT_KERNELS(X, Y)                                \
+  X(quantize_rows, QuantizeRows)                           \
+  X(matmul_int8, MatmulInt8)                               \
+  X(matmul_int4, MatmulInt4)                               \
+  X(matmul_int4x, MatmulInt4x)                             \
+  X(matmul_int4a, MatmulInt4a)                             \
+  X(matmul_f32, MatmulF32)                                 \
+  X(matmul_f16, MatmulF16)                                 \
+  X(matmul_bf16, MatmulBF16)                               \
+  X(layer_norm, LayerNorm)                                 \
+  X(add_scaled, AddScaled)                                 \
+  X(gelu_tanh, GeluTanh)                                   \
+  X(rope_neox, RopeNeox)                                   \
+  Y(kv_store, KvStoreF32, KvStoreF16)                      \
   Y(attention_block, AttentionBlockF32, AttentionBlockF16) \
-  X(attention_combine, AttentionCombine)             \
-  X(dot_peak, DotPeak)                               \
+  X(attention_combine, AttentionCombine)                   \
+  X(dot_peak, DotPeak)                                     \
   X(read_sum, ReadSum)
 
 namespace glint {
@@ -33,23 +33,19 @@ struct FunctionOf<F*> {
   using Type = F;
 };
 template <class F, size_t n>
-struct FunctionOf<F* [n]> {
-  using Type = F;
-};
+struct FunctionOf<F* [n]> { using Type = F; };
 
 }  // namespace glint
 
 // Inside a target's namespace: declares every kernel, and defines kTable of them.
-#define GLINT_DECLARE_(field, function) \
-  FunctionOf<decltype(KernelTable::field)>::Type function;
-#define GLINT_DECLARE2_(field, f32, f16)             \
+#define GLINT_DECLARE_(field, function) FunctionOf<decltype(KernelTable::field)>::Type function;
+#define GLINT_DECLARE2_(field, f32, f16)              \
   FunctionOf<decltype(KernelTable::field)>::Type f32; \
   FunctionOf<decltype(KernelTable::field)>::Type f16;
 #define GLINT_ROW_(field, function) .field = function,
 #define GLINT_ROW2_(field, f32, f16) .field = {f32, f16},
-#define GLINT_DEFINE_TABLE(name, features)         \
-  GLINT_KERNELS(GLINT_DECLARE_, GLINT_DECLARE2_)   \
-  extern const KernelTable kTable;                 \
-  const KernelTable kTable = {.isa = name,         \
-                              .requires_ = features, \
-                              GLINT_KERNELS(GLINT_ROW_, GLINT_ROW2_)};
+#define GLINT_DEFINE_TABLE(name, features)       \
+  GLINT_KERNELS(GLINT_DECLARE_, GLINT_DECLARE2_) \
+  extern const KernelTable kTable;               \
+  const KernelTable kTable = {                   \
+      .isa = name, .requires_ = features, GLINT_KERNELS(GLINT_ROW_, GLINT_ROW2_)};

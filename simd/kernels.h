@@ -18,11 +18,12 @@ inline constexpr size_t kActivationBlock = 32;
 // Keys per block of attention, at absolute cache index; a multiple of 16.
 inline constexpr size_t kKeyBlock = 64;
 
-// m rows of k f32 as signed bytes. k is padded with zeros to a multiple of 32; blocks = padded_k / 32.
-// Token t belongs to panel t / 6; a panel of p tokens (6, or fewer in the last) is
+// m rows of k f32 as signed bytes. k is padded with zeros to a multiple of 32; blocks = padded_k
+// / 32. Token t belongs to panel t / 6; a panel of p tokens (6, or fewer in the last) is
 //   codes  + 6 * panel * padded_k:  int8  [blocks][p][32]
 //   scales + 6 * panel * blocks:    f32   [blocks][p]
-//   sums   + 6 * panel * blocks:    int32 [blocks][p][2]   sums of codes of columns 0..15 and 16..31
+//   sums   + 6 * panel * blocks:    int32 [blocks][p][2]   sums of codes of columns 0..15
+//   and 16..31
 struct QuantizedRows {
   int8_t* codes;
   float* scales;
@@ -34,21 +35,21 @@ inline constexpr size_t kKvTypeCount = 2;
 
 // One head's part of the KV cache. Keys are interleaved 16 positions at a time; values are rows.
 struct KvHead {
-  void* keys;         // (capacity / 16, head_dim, 16)
-  void* values;       // (capacity, value_stride elements); this head's columns start here
+  void* keys;           // (capacity / 16, head_dim, 16)
+  void* values;         // (capacity, value_stride elements); this head's columns start here
   size_t value_stride;  // in elements
 };
 
 // Attention of some queries of one head over one block of keys.
 struct AttentionBlock {
-  const float* q;     // query i at q + i * q_stride, head_dim each, rotated, not scaled
+  const float* q;  // query i at q + i * q_stride, head_dim each, rotated, not scaled
   size_t q_stride;
   size_t n_queries;
   size_t head_dim;
-  KvHead kv;          // of the head; the cache from index 0
-  size_t key_begin;   // first cache index of the block; a multiple of kKeyBlock
+  KvHead kv;               // of the head; the cache from index 0
+  size_t key_begin;        // first cache index of the block; a multiple of kKeyBlock
   const int32_t* visible;  // (n_queries, 2): cache indices [lo, hi) that query i sees
-  float scale;        // 1 / sqrt(head_dim)
+  float scale;             // 1 / sqrt(head_dim)
   // Results of query i: its maximum score, sum of exp(score - maximum), and the sum of those times
   // values (head_dim, at out + i * out_stride). If it sees no key of the block: -inf, 0, zeros.
   float* maximum;
@@ -59,8 +60,8 @@ struct AttentionBlock {
 
 // One set of kernels, all compiled for one target. Plain data; every pointer is set in every table.
 struct KernelTable {
-  const char* isa;      // "reference", "avx2", ...
-  uint32_t requires_;   // CpuFeature bits (simd/cpu.h)
+  const char* isa;     // "reference", "avx2", ...
+  uint32_t requires_;  // CpuFeature bits (simd/cpu.h)
 
   // Activations of panels [panel_begin, panel_end) to bytes, per token and block of 32 columns:
   //   a = max |x|; scale = a / 127; code = rint(x * (127 / a)), halves to even.
@@ -71,16 +72,18 @@ struct KernelTable {
                         size_t panel_begin, size_t panel_end);
 
   // y[t][r] = sum over columns of w[r][c] * x[t][c] + bias[r], for the rows of tiles
-  // [tile_begin, tile_end) (never beyond layout.rows) and all m tokens; y + t * y_stride. bias may be
-  // null. By dtype of w. For each block of 32 columns b in order, d = the exact integer dot:
-  //   int8   acc = fma(f32(d) * x_scale[b], f32(w_scale[b]), acc);                    y = acc + bias
-  //   int4   acc = fma(f32(d) * x_scale[b], f32(w_scale[b]), acc);      y = fma(acc, row_scale, bias)
-  //   int4x  d0, d1 of its two halves, s0, s1 their scales:
+  // [tile_begin, tile_end) (never beyond layout.rows) and all m tokens; y + t * y_stride. bias may
+  // be null. By dtype of w. For each block of 32 columns b in order, d = the exact integer dot:
+  //   int8   acc = fma(f32(d) * x_scale[b], f32(w_scale[b]), acc);                    y = acc +
+  //   bias int4   acc = fma(f32(d) * x_scale[b], f32(w_scale[b]), acc);      y = fma(acc,
+  //   row_scale, bias) int4x  d0, d1 of its two halves, s0, s1 their scales:
   //          acc = fma(fma(f32(d0), f32(s0), f32(d1) * f32(s1)), x_scale[b], acc);
-  //                                                                     y = fma(acc, row_scale, bias)
+  //                                                                     y = fma(acc, row_scale,
+  //                                                                     bias)
   //   int4a  as int8; then, with offsets, n = sum of the block's x codes:
   //          zero: d is dot(table code - zero, x), exact;
-  //          min:  acc = fma(f32(n) * x_scale[b], f32(min[b]), acc);                  y = acc + bias
+  //          min:  acc = fma(f32(n) * x_scale[b], f32(min[b]), acc);                  y = acc +
+  //          bias
   // (bias is 0 where null.)
   void (*matmul_int8)(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                       size_t y_stride, size_t tile_begin, size_t tile_end);
@@ -103,23 +106,25 @@ struct KernelTable {
                       const float* bias, float* y, size_t y_stride, size_t tile_begin,
                       size_t tile_end);
 
-  // y[i] = (x[i] - mean) / sqrt(variance + eps) * weight[i] + bias[i], i < n (Ba et al. 2016, eq. 4).
-  // Sums: element i goes to partial sum i mod 16 in order, then the 16 fold in halves (j with j + 8,
-  // j + 4, j + 2, j + 1). mean = sum / n; variance = sum of fma(d, d, .) / n with d = x - mean;
-  // r = 1 / sqrt(variance + eps); y = fma(d * r, weight, bias). x and y may be the same array.
+  // y[i] = (x[i] - mean) / sqrt(variance + eps) * weight[i] + bias[i], i < n (Ba et al. 2016, eq.
+  // 4). Sums: element i goes to partial sum i mod 16 in order, then the 16 fold in halves (j with j
+  // + 8, j + 4, j + 2, j + 1). mean = sum / n; variance = sum of fma(d, d, .) / n with d = x -
+  // mean; r = 1 / sqrt(variance + eps); y = fma(d * r, weight, bias). x and y may be the same
+  // array.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float* y, size_t n,
                      float eps);
 
   // y[i] = fma(alpha, a[i], b[i]). y may be a or b.
   void (*add_scaled)(const float* a, const float* b, float alpha, float* y, size_t n);
 
-  // y = x / (1 + exp(-2u)), u = sqrt(2/pi) * (x + 0.044715 x^3): the tanh form of GELU (Hendrycks and
-  // Gimpel 2016). x and y may be the same array.
+  // y = x / (1 + exp(-2u)), u = sqrt(2/pi) * (x + 0.044715 x^3): the tanh form of GELU (Hendrycks
+  // and Gimpel 2016). x and y may be the same array.
   void (*gelu_tanh)(const float* x, float* y, size_t n);
 
-  // NeoX-style rotation of one section of `heads` heads, in place: for head h, x = base + h * stride,
-  // i < half: (x[i], x[i + half]) = (x[i] c[i] - x[i + half] s[i], x[i + half] c[i] + x[i] s[i]),
-  // as fma(x[i], c, -(x[i + half] * s)) and fma(x[i + half], c, x[i] * s). (Su et al. 2021, eq. 34.)
+  // NeoX-style rotation of one section of `heads` heads, in place: for head h, x = base + h *
+  // stride, i < half: (x[i], x[i + half]) = (x[i] c[i] - x[i + half] s[i], x[i + half] c[i] + x[i]
+  // s[i]), as fma(x[i], c, -(x[i + half] * s)) and fma(x[i + half], c, x[i] * s). (Su et al. 2021,
+  // eq. 34.)
   void (*rope_neox)(float* base, size_t stride, size_t heads, size_t half, const float* cosines,
                     const float* sines);
 
@@ -128,11 +133,12 @@ struct KernelTable {
   void (*kv_store[kKvTypeCount])(const float* key, const float* value, size_t head_dim, KvHead kv,
                                  size_t index);
 
-  // score of key j = dot(q, k_j) * scale, the dot by fma over head_dim in order from 0; maximum = the
-  // greatest score that is not nan, plus 0 (so that it is never -0), or nan where keys are visible but
-  // no score is above -inf; p = exp(score - maximum); the sum has 16 partial sums (key j in j mod 16,
-  // in order) folded in halves; out by fma over the visible keys in order from 0. Keys that are not
-  // visible are selected away, never multiplied. By KvType. A nan reaches sum and out.
+  // score of key j = dot(q, k_j) * scale, the dot by fma over head_dim in order from 0; maximum =
+  // the greatest score that is not nan, plus 0 (so that it is never -0), or nan where keys are
+  // visible but no score is above -inf; p = exp(score - maximum); the sum has 16 partial sums (key
+  // j in j mod 16, in order) folded in halves; out by fma over the visible keys in order from 0.
+  // Keys that are not visible are selected away, never multiplied. By KvType. A nan reaches sum and
+  // out.
   void (*attention_block[kKvTypeCount])(const AttentionBlock& a);
 
   // Combines n blocks of one query in order into out (head_dim). Block i: maximum[i * stat_stride],
@@ -143,8 +149,8 @@ struct KernelTable {
                             const float* partial, size_t partial_stride, size_t n, size_t head_dim,
                             float* out);
 
-  // The two loops of bench's machine peaks. dot_peak: `iterations` rounds of the target's int8 dot on
-  // registers only; returns the multiply-adds done (and keeps the result alive through *sink).
+  // The two loops of bench's machine peaks. dot_peak: `iterations` rounds of the target's int8 dot
+  // on registers only; returns the multiply-adds done (and keeps the result alive through *sink).
   // read_sum: reads `bytes` (a multiple of 64) once, at full width, and returns a sum of them.
   uint64_t (*dot_peak)(uint64_t iterations, int32_t* sink);
   uint64_t (*read_sum)(const void* data, uint64_t bytes);

@@ -10,7 +10,9 @@ namespace glint {
 namespace {
 
 // 2^n for a normal result.
-float PowerOfTwo(int32_t n) { return std::bit_cast<float>((n + 127) << 23); }
+float PowerOfTwo(int32_t n) {
+  return std::bit_cast<float>((n + 127) << 23);
+}
 double PowerOfTwoD(int64_t n) {
   return std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52);
 }
@@ -96,7 +98,11 @@ double LogD(double x) {
   return static_cast<double>(e) * kLn2D[0] + (f + low);
 }
 
-double SinD(double x) { return SinQuarter(x, 0); }
-double CosD(double x) { return SinQuarter(x, 1); }
+double SinD(double x) {
+  return SinQuarter(x, 0);
+}
+double CosD(double x) {
+  return SinQuarter(x, 1);
+}
 
 }  // namespace glint

@@ -16,14 +16,18 @@ namespace {
 bool Same(float a, float b) {
   return (std::isnan(a) && std::isnan(b)) || std::memcmp(&a, &b, sizeof(a)) == 0;
 }
-bool Same(int32_t a, int32_t b) { return a == b; }
-bool Same(int8_t a, int8_t b) { return a == b; }
+bool Same(int32_t a, int32_t b) {
+  return a == b;
+}
+bool Same(int8_t a, int8_t b) {
+  return a == b;
+}
 bool Same(uint16_t a, uint16_t b) {
   return a == b || (std::isnan(F16ToF32(a)) && std::isnan(F16ToF32(b)));
 }
 
-// Index of the first difference, or n. Whole buffers are compared, so that a write where none belongs
-// is seen too.
+// Index of the first difference, or n. Whole buffers are compared, so that a write where none
+// belongs is seen too.
 template <class T>
 size_t FirstDifference(const Guarded<T>& want, const Guarded<T>& got) {
   for (size_t i = 0; i < want.size(); ++i) {
@@ -32,15 +36,17 @@ size_t FirstDifference(const Guarded<T>& want, const Guarded<T>& got) {
   return want.size();
 }
 
-#define CHECK_SAME(want, got)                                  \
-  do {                                                         \
-    const size_t difference = FirstDifference(want, got);      \
-    CAPTURE(difference);                                       \
+#define CHECK_SAME(want, got)                                                       \
+  do {                                                                              \
+    const size_t difference = FirstDifference(want, got);                           \
+    CAPTURE(difference);                                                            \
     if (difference < (want).size()) CHECK((got)[difference] == (want)[difference]); \
-    CHECK(difference == (want).size());                        \
+    CHECK(difference == (want).size());                                             \
   } while (0)
 
-const KernelTable& Reference() { return *RunnableTables().back(); }
+const KernelTable& Reference() {
+  return *RunnableTables().back();
+}
 
 // Calls check(table) for every table but the reference.
 template <class Check>
@@ -248,12 +254,13 @@ struct AttentionResult {
 
   AttentionResult(const KernelTable& k, KvType type, const AttentionCase& c, KvHead head,
                   const float* q, const int32_t* visible)
-      : maximum(c.n_queries, 77.0f), sum(c.n_queries, 77.0f),
+      : maximum(c.n_queries, 77.0f),
+        sum(c.n_queries, 77.0f),
         out((c.n_queries - 1) * (c.head_dim + 2) + c.head_dim, 77.0f) {
     const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-    k.attention_block[static_cast<size_t>(type)](
-        {q, c.head_dim + 1, c.n_queries, c.head_dim, head, c.key_begin, visible, scale,
-         maximum.data(), sum.data(), out.data(), c.head_dim + 2});
+    k.attention_block[static_cast<size_t>(type)]({q, c.head_dim + 1, c.n_queries, c.head_dim, head,
+                                                  c.key_begin, visible, scale, maximum.data(),
+                                                  sum.data(), out.data(), c.head_dim + 2});
   }
 };
 
@@ -292,7 +299,9 @@ TEST_CASE("kv_store and attention_block, f32") {
   CheckAttention<float>(KvType::kF32, std::numeric_limits<float>::quiet_NaN());
 }
 
-TEST_CASE("kv_store and attention_block, f16") { CheckAttention<uint16_t>(KvType::kF16, 0x7e00); }
+TEST_CASE("kv_store and attention_block, f16") {
+  CheckAttention<uint16_t>(KvType::kF16, 0x7e00);
+}
 
 TEST_CASE("attention_combine") {
   for (const size_t head_dim : {1, 16, 17, 64, 100, 128}) {

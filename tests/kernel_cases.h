@@ -19,8 +19,8 @@
 
 namespace glint {
 
-// An array that ends where a page without access begins, so that a read or write beyond it faults in
-// every build. Its start is aligned as far as its size is (whole matrices: 64 bytes).
+// An array that ends where a page without access begins, so that a read or write beyond it faults
+// in every build. Its start is aligned as far as its size is (whole matrices: 64 bytes).
 template <class T>
 class Guarded {
  public:
@@ -74,12 +74,24 @@ inline void FillFloats(Fill fill, std::mt19937& rng, float* out, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     const float random = normal(rng);
     switch (fill) {
-      case Fill::kRandom: out[i] = random; break;
-      case Fill::kMax: out[i] = 3.0f; break;
-      case Fill::kMin: out[i] = -3.0f; break;
-      case Fill::kZero: out[i] = i % 2 ? 0.0f : -0.0f; break;
-      case Fill::kDenormal: out[i] = random * 1e-39f; break;
-      case Fill::kMixed: out[i] = std::ldexp(random, exponent(rng)); break;
+      case Fill::kRandom:
+        out[i] = random;
+        break;
+      case Fill::kMax:
+        out[i] = 3.0f;
+        break;
+      case Fill::kMin:
+        out[i] = -3.0f;
+        break;
+      case Fill::kZero:
+        out[i] = i % 2 ? 0.0f : -0.0f;
+        break;
+      case Fill::kDenormal:
+        out[i] = random * 1e-39f;
+        break;
+      case Fill::kMixed:
+        out[i] = std::ldexp(random, exponent(rng));
+        break;
       case Fill::kNonFinite: {
         const float bad[] = {std::numeric_limits<float>::infinity(),
                              -std::numeric_limits<float>::infinity(),
@@ -260,8 +272,8 @@ struct AttentionCase {
   size_t head_dim, n_queries, key_begin, capacity;
 };
 inline constexpr AttentionCase kAttentionCases[] = {
-    {16, 1, 0, 64},   {32, 5, 0, 64},  {64, 9, 64, 128}, {96, 4, 0, 48},   {128, 7, 64, 80},
-    {128, 1, 0, 256}, {20, 6, 0, 16},  {1, 3, 64, 128},  {100, 12, 0, 64}, {256, 2, 64, 112},
+    {16, 1, 0, 64},   {32, 5, 0, 64}, {64, 9, 64, 128}, {96, 4, 0, 48},   {128, 7, 64, 80},
+    {128, 1, 0, 256}, {20, 6, 0, 16}, {1, 3, 64, 128},  {100, 12, 0, 64}, {256, 2, 64, 112},
 };
 
 // Tables that this CPU can run; the reference is the last. The test's own EVEX form of avxvnni too.

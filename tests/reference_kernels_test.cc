@@ -12,7 +12,9 @@ using namespace glint;
 
 namespace {
 
-const KernelTable& Reference() { return *RunnableTables().back(); }
+const KernelTable& Reference() {
+  return *RunnableTables().back();
+}
 
 std::vector<float> Floats(Fill fill, uint32_t seed, size_t n) {
   std::mt19937 rng(seed);
@@ -166,7 +168,8 @@ TEST_CASE("rope_neox turns pairs by an angle") {
 
 TEST_CASE("attention by blocks equals softmax(q k^T / sqrt(d)) v") {
   const size_t d = 20, keys = 150, capacity = 160, queries = 3, stride = 33;
-  const auto rows = Floats(Fill::kRandom, 9, 2 * keys * d), q = Floats(Fill::kRandom, 10, queries * d);
+  const auto rows = Floats(Fill::kRandom, 9, 2 * keys * d),
+             q = Floats(Fill::kRandom, 10, queries * d);
   const int32_t visible[2 * queries] = {0, 150, 10, 70, 64, 65};
   std::vector<float> k_cache(capacity * d), v_cache(capacity * stride);
   const KvHead head = {k_cache.data(), v_cache.data(), stride};
@@ -183,8 +186,8 @@ TEST_CASE("attention by blocks equals softmax(q k^T / sqrt(d)) v") {
   for (size_t i = 0; i < queries; ++i) {
     std::vector<double> want(d, 0.0);
     double total = 0;
-    for (size_t j = static_cast<size_t>(visible[2 * i]); j < static_cast<size_t>(visible[2 * i + 1]);
-         ++j) {
+    for (size_t j = static_cast<size_t>(visible[2 * i]);
+         j < static_cast<size_t>(visible[2 * i + 1]); ++j) {
       double dot = 0;
       for (size_t c = 0; c < d; ++c) dot += double{q[i * d + c]} * rows[2 * j * d + c];
       const double p = std::exp(dot / std::sqrt(20.0));
@@ -192,8 +195,8 @@ TEST_CASE("attention by blocks equals softmax(q k^T / sqrt(d)) v") {
       for (size_t c = 0; c < d; ++c) want[c] += p * rows[(2 * j + 1) * d + c];
     }
     std::vector<float> got(d);
-    Reference().attention_combine(&maximum[i], &sum[i], queries, &out[i * d], queries * d, blocks, d,
-                                  got.data());
+    Reference().attention_combine(&maximum[i], &sum[i], queries, &out[i * d], queries * d, blocks,
+                                  d, got.data());
     for (size_t c = 0; c < d; ++c) {
       CHECK(std::fabs(got[c] - want[c] / total) < 2e-6);
     }

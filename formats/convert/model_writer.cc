@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "lib/error.h"
+#include "lib/fp_mode.h"
 
 namespace glint {
 namespace {
@@ -118,6 +119,7 @@ void WriteMatrix(GlintWriter& writer, size_t index, const TensorJob& job, Thread
 
 void WriteModel(const ModelHeader& header, const std::vector<TensorJob>& jobs,
                 const WriteOptions& options) {
+  const FpModeScope fp_mode;
   std::vector<TensorPlan> plan;
   for (const TensorJob& job : jobs) plan.push_back(job.plan);
   GlintWriter writer(options.output, header, std::move(plan), options.overwrite);

@@ -6,6 +6,7 @@
 //           quantized here, once for all their rows (simd/kernels.h: quantize_rows).
 #include <algorithm>
 
+#include "lib/error.h"
 #include "lib/ops/op_rows.h"
 #include "lib/plan_builder.h"
 
@@ -105,8 +106,21 @@ void RunFloat(const StepContext& c, const Step& step) {
   });
 }
 
+// The kernels of int4 and int4x add 64 to a table entry and need 7 bits (simd/kernels/int_dot-inl.h).
+void CheckTable(const MatrixView& matrix, const std::string& name) {
+  const DType dtype = matrix.layout.dtype;
+  if (dtype != DType::kInt4 && dtype != DType::kInt4x) return;
+  for (size_t i = 0; i < 16; ++i) {
+    const int entry = matrix.Table()[i];
+    if (entry >= -64 && entry <= 63) continue;
+    throw Error("tensor " + Quoted(name) + ": table entry " + std::to_string(i) +
+                ": expected -64 to 63, found " + std::to_string(entry));
+  }
+}
+
 void PlanLinear(PlanBuilder& builder, const Node& node) {
   Step& step = builder.AddStep(node, RunFloat);
+  CheckTable(step.matrix, node.inputs[1]);
   builder.SetOutput(step, node, step.matrix.layout.rows);
   if (MatmulOf(step.matrix).quantized) {
     step.run = RunQuantized;

@@ -131,8 +131,8 @@ HWY_INLINE void Softmax(float* scores, Range range, float* maximum, float* sum) 
   *sum = sums.Fold();
 }
 
-// out += p[key] * value[key] over keys [begin, end) of the block, for Q queries and the n columns from
-// `column` on: V whole vectors, or part of one.
+// out += p[key] * value[key] over keys [begin, end) of the block, for Q queries and the n columns
+// from `column` on: V whole vectors, or part of one.
 template <class Cache, size_t Q, size_t V>
 HWY_INLINE void AddColumns(const AttentionBlock& a, const float (*p)[kKeyBlock], Range keys,
                            float* out, size_t column, size_t n) {
@@ -216,8 +216,7 @@ HWY_NOINLINE void Queries(const AttentionBlock& a, size_t first) {
   if (all.begin >= all.end) return;
   AddValues<Cache, Q>(a, p, all, a.out + first * a.out_stride);
   for (size_t i = 0; i < Q; ++i) {
-    AddValues<Cache, 1>(a, p + i, {all.end, visible[i].end},
-                        a.out + (first + i) * a.out_stride);
+    AddValues<Cache, 1>(a, p + i, {all.end, visible[i].end}, a.out + (first + i) * a.out_stride);
   }
 }
 
@@ -244,8 +243,12 @@ void KvStoreF32(const float* key, const float* value, size_t head_dim, KvHead kv
 void KvStoreF16(const float* key, const float* value, size_t head_dim, KvHead kv, size_t index) {
   Store<F16Cache>(key, value, head_dim, kv, index);
 }
-void AttentionBlockF32(const AttentionBlock& a) { Block<F32Cache>(a); }
-void AttentionBlockF16(const AttentionBlock& a) { Block<F16Cache>(a); }
+void AttentionBlockF32(const AttentionBlock& a) {
+  Block<F32Cache>(a);
+}
+void AttentionBlockF16(const AttentionBlock& a) {
+  Block<F16Cache>(a);
+}
 
 void AttentionCombine(const float* maximum, const float* sum, size_t stat_stride,
                       const float* partial, size_t partial_stride, size_t n, size_t head_dim,

@@ -1,7 +1,7 @@
 #pragma once
 // The vector form of Exp (simd/scalar_math.cc): the same operations in the same order.
-#include "simd/kernels/target.h"
 #include "simd/float_math.h"
+#include "simd/kernels/target.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {

@@ -1,13 +1,14 @@
 #pragma once
 // The integer-dot primitives that Highway 1.0.3 lacks: the only file with intrinsics of its own.
 //
-// A `Bytes` vector holds 4 columns (a quad) of kLanes rows: byte 4 * row + column. A dot adds, in each
-// 32-bit lane, the products of a row's quad with a token's quad:
+// A `Bytes` vector holds 4 columns (a quad) of kLanes rows: byte 4 * row + column. A dot adds, in
+// each 32-bit lane, the products of a row's quad with a token's quad:
 //   sum[row] += w[row][0] * x[0] + ... + w[row][3] * x[3],   exactly.
-// x86 multiplies unsigned by signed bytes, so weights are shifted by an offset to be unsigned, and the
-// sums start at -offset * (sum of the x codes). Where small weights are at most +-64 (kSmall) the
-// offset is 64, and vpmaddubsw cannot saturate: 2 * 127 * 127 < 32768. Larger ones take the sign trick
-// there (|w| times x with w's sign); vpdpbusd takes offset 128. NEON multiplies signed bytes.
+// x86 multiplies unsigned by signed bytes, so weights are shifted by an offset to be unsigned, and
+// the sums start at -offset * (sum of the x codes). Where small weights are at most +-64 (kSmall)
+// the offset is 64, and vpmaddubsw cannot saturate: 2 * 127 * 127 < 32768. Larger ones take the
+// sign trick there (|w| times x with w's sign); vpdpbusd takes offset 128. NEON multiplies signed
+// bytes.
 #include "simd/kernels/target.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,20 +19,32 @@ namespace {
 using Bytes = __m512i;
 using Ints = __m512i;
 
-HWY_INLINE Bytes LoadCodes(const uint8_t* p) { return _mm512_loadu_si512(p); }
-HWY_INLINE Bytes LowNibbles(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
-HWY_INLINE Bytes HighNibbles(Bytes v) { return LowNibbles(_mm512_srli_epi16(v, 4)); }
+HWY_INLINE Bytes LoadCodes(const uint8_t* p) {
+  return _mm512_loadu_si512(p);
+}
+HWY_INLINE Bytes LowNibbles(Bytes v) {
+  return _mm512_and_si512(v, _mm512_set1_epi8(15));
+}
+HWY_INLINE Bytes HighNibbles(Bytes v) {
+  return LowNibbles(_mm512_srli_epi16(v, 4));
+}
 HWY_INLINE Bytes LoadTable16(const int8_t* p) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 HWY_INLINE Bytes AddBytes(Bytes v, int offset) {
   return _mm512_add_epi8(v, _mm512_set1_epi8(static_cast<char>(offset)));
 }
-HWY_INLINE Bytes Lookup(Bytes table, Bytes nibbles) { return _mm512_shuffle_epi8(table, nibbles); }
-HWY_INLINE Ints SetInts(int32_t v) { return _mm512_set1_epi32(v); }
+HWY_INLINE Bytes Lookup(Bytes table, Bytes nibbles) {
+  return _mm512_shuffle_epi8(table, nibbles);
+}
+HWY_INLINE Ints SetInts(int32_t v) {
+  return _mm512_set1_epi32(v);
+}
 
 #if defined(__AVX512VNNI__)
-HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) { return _mm512_dpbusd_epi32(sum, w, x); }
+HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
+  return _mm512_dpbusd_epi32(sum, w, x);
+}
 #else
 HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
   const __m512i pairs = _mm512_maddubs_epi16(w, x);
@@ -51,23 +64,33 @@ using Ints = __m256i;
 HWY_INLINE Bytes LoadCodes(const uint8_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
-HWY_INLINE Bytes LowNibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
-HWY_INLINE Bytes HighNibbles(Bytes v) { return LowNibbles(_mm256_srli_epi16(v, 4)); }
+HWY_INLINE Bytes LowNibbles(Bytes v) {
+  return _mm256_and_si256(v, _mm256_set1_epi8(15));
+}
+HWY_INLINE Bytes HighNibbles(Bytes v) {
+  return LowNibbles(_mm256_srli_epi16(v, 4));
+}
 HWY_INLINE Bytes LoadTable16(const int8_t* p) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 HWY_INLINE Bytes AddBytes(Bytes v, int offset) {
   return _mm256_add_epi8(v, _mm256_set1_epi8(static_cast<char>(offset)));
 }
-HWY_INLINE Bytes Lookup(Bytes table, Bytes nibbles) { return _mm256_shuffle_epi8(table, nibbles); }
-HWY_INLINE Ints SetInts(int32_t v) { return _mm256_set1_epi32(v); }
+HWY_INLINE Bytes Lookup(Bytes table, Bytes nibbles) {
+  return _mm256_shuffle_epi8(table, nibbles);
+}
+HWY_INLINE Ints SetInts(int32_t v) {
+  return _mm256_set1_epi32(v);
+}
 
 #if defined(__AVXVNNI__)
 HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
   return _mm256_dpbusd_avx_epi32(sum, w, x);
 }
 #elif defined(__AVX512VNNI__)  // the avxvnni target in EVEX form, for tests
-HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) { return _mm256_dpbusd_epi32(sum, w, x); }
+HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
+  return _mm256_dpbusd_epi32(sum, w, x);
+}
 #else
 HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
   const __m256i pairs = _mm256_maddubs_epi16(w, x);
@@ -82,20 +105,32 @@ HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
 using Bytes = int8x16_t;
 using Ints = int32x4_t;
 
-HWY_INLINE Bytes LoadCodes(const uint8_t* p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
-HWY_INLINE Bytes LowNibbles(Bytes v) { return vandq_s8(v, vdupq_n_s8(15)); }
+HWY_INLINE Bytes LoadCodes(const uint8_t* p) {
+  return vreinterpretq_s8_u8(vld1q_u8(p));
+}
+HWY_INLINE Bytes LowNibbles(Bytes v) {
+  return vandq_s8(v, vdupq_n_s8(15));
+}
 HWY_INLINE Bytes HighNibbles(Bytes v) {
   return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(v), 4));
 }
-HWY_INLINE Bytes LoadTable16(const int8_t* p) { return vld1q_s8(p); }
-HWY_INLINE Bytes AddBytes(Bytes v, int) { return v; }  // the offset is 0
+HWY_INLINE Bytes LoadTable16(const int8_t* p) {
+  return vld1q_s8(p);
+}
+HWY_INLINE Bytes AddBytes(Bytes v, int) {
+  return v;
+}  // the offset is 0
 HWY_INLINE Bytes Lookup(Bytes table, Bytes nibbles) {
   return vqtbl1q_s8(table, vreinterpretq_u8_s8(nibbles));
 }
-HWY_INLINE Ints SetInts(int32_t v) { return vdupq_n_s32(v); }
+HWY_INLINE Ints SetInts(int32_t v) {
+  return vdupq_n_s32(v);
+}
 
 #if defined(__ARM_FEATURE_DOTPROD)
-HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) { return vdotq_s32(sum, w, x); }
+HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
+  return vdotq_s32(sum, w, x);
+}
 #else
 HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
   const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(x));
@@ -142,8 +177,8 @@ HWY_INLINE Ints Dot(Ints sum, Bytes w, Bytes x) {
 #endif
 }
 
-// The sums of T tokens for one vector of rows, and the weights of one step of the dot. Two forms: quad
-// by quad, and for smmla two adjacent quads (8 columns) and two tokens at a time.
+// The sums of T tokens for one vector of rows, and the weights of one step of the dot. Two forms:
+// quad by quad, and for smmla two adjacent quads (8 columns) and two tokens at a time.
 #if defined(__ARM_FEATURE_MATMUL_INT8)
 
 constexpr size_t kQuadsPerStep = 2;
@@ -157,8 +192,8 @@ HWY_INLINE StepWeights PrepareWeights(const Bytes (&quads)[2]) {
   return {vreinterpretq_s8_s32(vzip1q_s32(a, b)), vreinterpretq_s8_s32(vzip2q_s32(a, b))};
 }
 
-// Sums of a pair of tokens: {row 0 x t0, row 0 x t1, row 1 x t0, row 1 x t1}, and of rows 2 and 3. A
-// last odd token makes a pair with itself.
+// Sums of a pair of tokens: {row 0 x t0, row 0 x t1, row 1 x t0, row 1 x t1}, and of rows 2 and 3.
+// A last odd token makes a pair with itself.
 template <size_t T>
 struct TokenSums {
   static constexpr size_t kPairs = (T + 1) / 2;
@@ -174,7 +209,8 @@ struct TokenSums {
   }
 };
 
-// sums[g] += w[g] * x for G vectors of rows and T tokens; token t's columns at x + t * kActivationBlock.
+// sums[g] += w[g] * x for G vectors of rows and T tokens; token t's columns at x + t *
+// kActivationBlock.
 template <bool kSmall, size_t G, size_t T>
 HWY_INLINE void DotStep(TokenSums<T> (&sums)[G], const StepWeights (&w)[G], const int8_t* x) {
   GLINT_UNROLL
@@ -222,7 +258,9 @@ HWY_INLINE void DotStep(TokenSums<T> (&sums)[G], const StepWeights (&w)[G], cons
 
 #endif
 
-HWY_INLINE Floats IntsToFloats(Ints v) { return hn::ConvertTo(F32(), hn::Vec<I32>{v}); }
+HWY_INLINE Floats IntsToFloats(Ints v) {
+  return hn::ConvertTo(F32(), hn::Vec<I32>{v});
+}
 
 }  // namespace
 }  // namespace glint::ISA

@@ -4,8 +4,8 @@ HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
 namespace {
 
-// Calls f(vector, partial sum, lanes that count) for all of x. In the last vector the lanes beyond n
-// are 0; adding 0 changes no partial sum, because none is ever -0 (they start at +0).
+// Calls f(vector, partial sum, lanes that count) for all of x. In the last vector the lanes beyond
+// n are 0; adding 0 changes no partial sum, because none is ever -0 (they start at +0).
 template <class F>
 HWY_INLINE void ForEachVector(const float* x, size_t n, PartialSums& sums, F f) {
   for (size_t i = 0; i < n; i += kTileRows) {

@@ -27,8 +27,8 @@ void Matmul(const MatrixView& w, const QuantizedRows& x, size_t m, const float* 
 
 // By BlockOffset.
 using MatmulFunction = decltype(&Matmul<BlockOffset::kNone>);
-constexpr MatmulFunction kByOffset[kBlockOffsetCount] = {&Matmul<BlockOffset::kNone>, &Matmul<BlockOffset::kZero>,
-                            &Matmul<BlockOffset::kMin>};
+constexpr MatmulFunction kByOffset[kBlockOffsetCount] = {
+    &Matmul<BlockOffset::kNone>, &Matmul<BlockOffset::kZero>, &Matmul<BlockOffset::kMin>};
 
 }  // namespace
 

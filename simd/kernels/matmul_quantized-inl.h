@@ -1,7 +1,7 @@
 #pragma once
 // matmul of quantized weights and activations: exact integer dots per block of 32 columns, then one
-// scale step in floats. One loop for all types; a type says how its codes become bytes ("unpack") and
-// what its scale step is:
+// scale step in floats. One loop for all types; a type says how its codes become bytes ("unpack")
+// and what its scale step is:
 //   kHalves         integer sums per block of 32 columns (2 where 16 columns share a scale)
 //   kParts          quads in one vector of codes: 2 nibbles, or 1 byte
 //   kSmall          weights are at most +-64
@@ -45,8 +45,8 @@ HWY_INLINE Floats LoadF16AsFloats(const uint8_t* p) {
 template <class W, size_t G, size_t T>
 HWY_INLINE void DotHalf(const W& type, const GroupParts (&groups)[G], size_t block, size_t h,
                         const int8_t* x, const int32_t* x_sums, TokenSums<T> (&sums)[G]) {
-  constexpr size_t kQuads = 8 / W::kHalves;            // of a half
-  constexpr size_t kVectors = kQuads / W::kParts;      // of codes of a half
+  constexpr size_t kQuads = 8 / W::kHalves;        // of a half
+  constexpr size_t kVectors = kQuads / W::kParts;  // of codes of a half
   constexpr int kOffset = kWeightOffset<W::kSmall>;
   GLINT_UNROLL
   for (size_t t = 0; t < T; ++t) {
@@ -106,8 +106,9 @@ HWY_INLINE void AddBlock(const W& type, const GroupParts (&groups)[G], size_t bl
       const int32_t x_sum = x_sums[2 * t] + x_sums[2 * t + 1];
       if constexpr (W::kOffset == BlockOffset::kZero) {
         const auto zeros = hn::PromoteTo(
-            I32(), hn::LoadU(hn::Rebind<int8_t, F32>(), reinterpret_cast<const int8_t*>(
-                                                            groups[g].offsets + block * kTileRows)));
+            I32(),
+            hn::LoadU(hn::Rebind<int8_t, F32>(),
+                      reinterpret_cast<const int8_t*>(groups[g].offsets + block * kTileRows)));
         dot = hn::Sub(dot, hn::Mul(zeros, hn::Set(I32(), x_sum)));
       }
       acc[g][t] = hn::MulAdd(hn::Mul(hn::ConvertTo(d, dot), x_scale), s0, acc[g][t]);

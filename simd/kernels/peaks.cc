@@ -7,10 +7,14 @@ namespace {
 constexpr size_t kChains = 12;  // more than the latency of a dot times its rate
 
 #if defined(__ARM_FEATURE_MATMUL_INT8)
-HWY_INLINE Ints PeakDot(Ints sum, Bytes w, Bytes x) { return vmmlaq_s32(sum, w, x); }
+HWY_INLINE Ints PeakDot(Ints sum, Bytes w, Bytes x) {
+  return vmmlaq_s32(sum, w, x);
+}
 constexpr uint64_t kPeakMacs = 32;
 #else
-HWY_INLINE Ints PeakDot(Ints sum, Bytes w, Bytes x) { return Dot<true>(sum, w, x); }
+HWY_INLINE Ints PeakDot(Ints sum, Bytes w, Bytes x) {
+  return Dot<true>(sum, w, x);
+}
 constexpr uint64_t kPeakMacs = 4 * kLanes;
 #endif
 

@@ -63,8 +63,7 @@ void QuantizeRows(const float* x, size_t x_stride, size_t m, size_t k, Quantized
           memcpy(padded, block, (k - begin) * sizeof(float));
           block = padded;
         }
-        QuantizeBlock(block, out.codes + at * kActivationBlock, out.scales + at,
-                      out.sums + 2 * at);
+        QuantizeBlock(block, out.codes + at * kActivationBlock, out.scales + at, out.sums + 2 * at);
       }
     }
   }

@@ -1,14 +1,14 @@
 #pragma once
-// What all matmuls share: the walk over a range of tiles and all tokens. A group is kLanes rows, one
-// vector; a register tile is G groups times T tokens.
+// What all matmuls share: the walk over a range of tiles and all tokens. A group is kLanes rows,
+// one vector; a register tile is G groups times T tokens.
 #include "simd/kernels/target.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
 namespace {
 
-// Shapes of the register tiles. Every kernel's accumulators, and what it multiplies them with, should
-// fit the registers: 32 of 512 bits, 16 of 256 bits, 32 of 128 bits.
+// Shapes of the register tiles. Every kernel's accumulators, and what it multiplies them with,
+// should fit the registers: 32 of 512 bits, 16 of 256 bits, 32 of 128 bits.
 #if HWY_TARGET == HWY_AVX3
 constexpr size_t kGroups = 2, kGemvGroups = 4, kMaxTokens = 6;
 #elif HWY_TARGET == HWY_AVX2
@@ -34,9 +34,10 @@ HWY_INLINE Floats LoadBias(const float* bias, const MatrixView& w, size_t group)
   return LoadUpTo(bias + group * kLanes, w.layout.rows - group * kLanes);
 }
 
-// Calls kernel.Run<G, T>(group, panel, panel_tokens, token) so that all groups of the tiles meet all m
-// tokens: groups [group, group + G), and tokens [token, token + T) of the panel that begins at token
-// `panel` and has panel_tokens. Groups outermost: a group's weights stay in the cache meanwhile.
+// Calls kernel.Run<G, T>(group, panel, panel_tokens, token) so that all groups of the tiles meet
+// all m tokens: groups [group, group + G), and tokens [token, token + T) of the panel that begins
+// at token `panel` and has panel_tokens. Groups outermost: a group's weights stay in the cache
+// meanwhile.
 template <size_t G, size_t kMax, class Kernel>
 HWY_INLINE void RunTokens(const Kernel& kernel, size_t group, size_t m) {
   for (size_t panel = 0; panel < m; panel += kPanelTokens) {

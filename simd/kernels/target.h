@@ -1,7 +1,8 @@
 #pragma once
 // Included first by every kernel file. ISA (a macro) names this compilation's target and is its
-// namespace. Kernel files use no STL and keep their own functions in anonymous namespaces: an inline
-// function compiled here with -mavx512f could be the copy that the linker keeps for everyone.
+// namespace. Kernel files use no STL and keep their own functions in anonymous namespaces: an
+// inline function compiled here with -mavx512f could be the copy that the linker keeps for
+// everyone.
 #include <hwy/highway.h>
 #include <stddef.h>
 #include <stdint.h>

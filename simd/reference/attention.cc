@@ -97,8 +97,12 @@ void KvStoreF32(const float* key, const float* value, size_t head_dim, KvHead kv
 void KvStoreF16(const float* key, const float* value, size_t head_dim, KvHead kv, size_t index) {
   Store<F16>(key, value, head_dim, kv, index);
 }
-void AttentionBlockF32(const AttentionBlock& a) { Block<F32>(a); }
-void AttentionBlockF16(const AttentionBlock& a) { Block<F16>(a); }
+void AttentionBlockF32(const AttentionBlock& a) {
+  Block<F32>(a);
+}
+void AttentionBlockF16(const AttentionBlock& a) {
+  Block<F16>(a);
+}
 
 void AttentionCombine(const float* maximum, const float* sum, size_t stat_stride,
                       const float* partial, size_t partial_stride, size_t n, size_t head_dim,

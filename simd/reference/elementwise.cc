@@ -1,7 +1,7 @@
 #include <cmath>
 
-#include "simd/kernel_list.h"
 #include "simd/float_math.h"
+#include "simd/kernel_list.h"
 #include "simd/reference/fold.h"
 #include "simd/scalar_math.h"
 

@@ -6,7 +6,9 @@
 namespace glint::reference {
 namespace {
 
-float FromF32(float value) { return value; }
+float FromF32(float value) {
+  return value;
+}
 
 // T: the weights' bytes; `decode` makes a float of one.
 template <class T, class Decode>

@@ -6,8 +6,8 @@
 namespace glint::reference {
 namespace {
 
-// One output: row `row` of w times token `token`. `at` is the index of the token's first block in the
-// panel's arrays; its next block is `step` further.
+// One output: row `row` of w times token `token`. `at` is the index of the token's first block in
+// the panel's arrays; its next block is `step` further.
 struct Output {
   const MatrixView& w;
   const QuantizedRows& x;
@@ -57,8 +57,8 @@ float Int4(const Output& o, size_t blocks, float bias) {
   float acc = 0;
   for (size_t b = 0; b < blocks; ++b) {
     const int32_t d = TableDot(o, 4 * b, o.X(b), 32);
-    acc = std::fma(static_cast<float>(d) * o.XScale(b),
-                   static_cast<float>(o.BlockScale<int8_t>(b)), acc);
+    acc = std::fma(static_cast<float>(d) * o.XScale(b), static_cast<float>(o.BlockScale<int8_t>(b)),
+                   acc);
   }
   return std::fma(acc, o.w.RowScales(o.tile)[o.lane], bias);
 }
@@ -102,7 +102,7 @@ void Matmul(const MatrixView& w, const QuantizedRows& x, size_t m, const float* 
     for (size_t t = 0; t < m; ++t) {
       const size_t first = t - t % kPanelTokens;
       const size_t tokens = m - first < kPanelTokens ? m - first : kPanelTokens;
-      const Output output{w,      x, row / kTileRows, row % kTileRows, first * blocks + t - first,
+      const Output output{w,     x, row / kTileRows, row % kTileRows, first * blocks + t - first,
                           tokens};
       y[t * y_stride + row] = dot(output, blocks, bias ? bias[row] : 0.0f);
     }
