@@ -70,19 +70,24 @@ class Bench {
   }
 
   void Matmuls(const KernelTable& k, std::vector<Result>* results) {
-    for (const auto& shape : kBenchShapes) {
-      const size_t rows = options_.quick ? shape[0] / 16 : shape[0], cols = shape[1];
+    for (const BenchShape& shape : kBenchShapes) {
+      const size_t rows = options_.quick ? shape.rows / 16 : shape.rows, cols = shape.cols;
       const std::string dims = std::to_string(rows) + "x" + std::to_string(cols);
       for (const WeightKind& kind : kQuantizedKinds) {
         if (!Wanted(kind)) continue;
         const TestMatrix w(kind, rows, cols, Fill::kRandom, 1);
-        for (const size_t m : kBenchTokens) Quantized(k, kind, w, m, dims, results);
+        for (const size_t m : kBenchTokens) {
+          if (m >= shape.min_tokens && m <= shape.max_tokens) {
+            Quantized(k, kind, w, m, dims, results);
+          }
+        }
       }
       for (const WeightKind& kind : kFloatKinds) {
         if (!Wanted(kind)) continue;
         const TestMatrix w(kind, rows / 4, cols, Fill::kRandom, 1);
         for (const size_t m : kBenchTokens) {
-          if (m <= 96) Float(k, kind, w, m, results);
+          if (m >= shape.min_tokens && m <= shape.max_tokens && m <= 96)
+            Float(k, kind, w, m, results);
         }
       }
     }

@@ -9,18 +9,18 @@ namespace glint {
 // Taylor polynomial of degree 7 in r by Horner's rule with fma, then times 2^n as two powers of
 // two, so that the result overflows to inf and underflows through the denormals. x is clamped to
 // [kExpLow, kExpHigh] first, beyond which the result is 0 or inf anyway; nan stays nan.
-inline constexpr float kExpLow = -110.0f;
-inline constexpr float kExpHigh = 100.0f;
-inline constexpr float kLog2E = 0x1.715476p+0f;
-inline constexpr float kRoundMagic = 0x1.8p+23f;
-inline constexpr float kLn2High = 0x1.62e400p-1f;  // 15 bits, so that n * kLn2High is exact
-inline constexpr float kLn2Low = 0x1.7f7d1cp-20f;
-inline constexpr float kExpTerms[8] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
+constexpr float kExpLow = -110.0f;
+constexpr float kExpHigh = 100.0f;
+constexpr float kLog2E = 0x1.715476p+0f;
+constexpr float kRoundMagic = 0x1.8p+23f;
+constexpr float kLn2High = 0x1.62e400p-1f;  // 15 bits, so that n * kLn2High is exact
+constexpr float kLn2Low = 0x1.7f7d1cp-20f;
+constexpr float kExpTerms[8] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
                                        1.0f / 6,    1.0f / 2,   1.0f,       1.0f};
 
 // gelu_tanh(x) = x / (1 + exp(x * fma(x * x, kGeluCubic, kGeluLinear))): the exponent is
 // -2 sqrt(2 / pi) (x + 0.044715 x^3).
-inline constexpr float kGeluLinear = -1.5957691216057308f;
-inline constexpr float kGeluCubic = -1.5957691216057308f * 0.044715f;
+constexpr float kGeluLinear = -1.5957691216057308f;
+constexpr float kGeluCubic = -1.5957691216057308f * 0.044715f;
 
 }  // namespace glint

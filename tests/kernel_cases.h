@@ -133,8 +133,14 @@ inline std::vector<MatmulCase> MatmulCases() {
   return cases;
 }
 
-// The real shapes of ChatGLM-6B that bench times: query_key_value and dense_4h_to_h.
-inline constexpr size_t kBenchShapes[][2] = {{12288, 4096}, {4096, 16384}};
+// What bench times: ChatGLM-6B's query_key_value and dense_4h_to_h with several numbers of tokens,
+// and one token against a matrix that no cache holds (ChatGLM2's vocabulary), for the read
+// bandwidth.
+struct BenchShape {
+  size_t rows, cols, min_tokens, max_tokens;
+};
+inline constexpr BenchShape kBenchShapes[] = {
+    {65024, 4096, 1, 1}, {12288, 4096, 6, 384}, {4096, 16384, 6, 384}};
 inline constexpr size_t kBenchTokens[] = {1, 6, 96, 384};
 
 struct WeightKind {

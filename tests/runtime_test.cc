@@ -136,17 +136,17 @@ TEST_CASE("GLM's two-dimensional positions") {
     scheme->at(sequence, i, out);
     return std::pair<int32_t, int32_t>(out[0], out[1]);
   };
-  const int32_t mask_inside[] = {5, 100, 6, 7, 102, 8};
+  const std::vector<int32_t> mask_inside = {5, 100, 6, 7, 102, 8};
   REQUIRE(scheme->start(mask_inside, ids, &sequence, &why));
   CHECK(sequence.prefix_len == 4);
   CHECK(at(0) == std::pair<int32_t, int32_t>(0, 0));
   CHECK(at(3) == std::pair<int32_t, int32_t>(3, 0));
   CHECK(at(4) == std::pair<int32_t, int32_t>(1, 1));  // <sop> stands where [MASK] does
   CHECK(at(9) == std::pair<int32_t, int32_t>(1, 6));
-  const int32_t both[] = {100, 5, 101, 102};
+  const std::vector<int32_t> both = {100, 5, 101, 102};
   REQUIRE(scheme->start(both, ids, &sequence, &why));
   CHECK(sequence.mask_at == 2);  // [gMASK] wins
-  const int32_t no_sop[] = {5, 101}, no_mask[] = {5, 102};
+  const std::vector<int32_t> no_sop = {5, 101}, no_mask = {5, 102};
   CHECK_FALSE(scheme->start(no_sop, ids, &sequence, &why));
   CHECK(why.find("<sop>") != std::string::npos);
   CHECK_FALSE(scheme->start(no_mask, ids, &sequence, &why));

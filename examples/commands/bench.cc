@@ -255,13 +255,14 @@ RunCommand SetUpBench(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("MODEL", options->compute.model, "a .glint file, or 'builtin'")->option_text(" ");
   app.add_option("--shape", options->shape,
-                 "instead of MODEL: random weights in the shape of chatglm-6b, in a temporary file")
+                 "instead of MODEL: random weights in a published shape (chatglm-6b),\n"
+                 "in a temporary file")
       ->option_text("SHAPE");
   app.add_option("-p,--prompt", options->prompt, "tokens of the prompt [512]")
-      ->check(CLI::Range(size_t{3}, size_t{1} << 20).description(""))
+      ->check(WholeNumber(3, 1 << 20))
       ->option_text("N");
   app.add_option("-n,--tokens", options->tokens, "tokens to decode after it [64]")
-      ->check(CLI::Range(size_t{1}, size_t{1} << 20).description(""))
+      ->check(WholeNumber(1, 1 << 20))
       ->option_text("N");
   app.add_flag("--json", options->json, "one JSON object");
   AddComputeOptions(app, &options->compute);

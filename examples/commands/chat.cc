@@ -57,8 +57,9 @@ class ChatLoop {
   void Banner() const {
     Print("\u6b22\u8fce\u4f7f\u7528 glint \u00b7 Welcome to glint (" +
           OneLine(MetadataText(model_.file(), "name")) + ")\n");
-    Print("\u8f93\u5165\u5185\u5bb9\u5373\u53ef\u5bf9\u8bdd\uff0cclear \u6e05\u7a7a\u5386\u53f2\uff0c"
-          "stop \u9000\u51fa / type a message; clear forgets, stop leaves, help tells more\n");
+    Print(
+        "clear \u6e05\u7a7a\u5386\u53f2/forget  stop \u9000\u51fa/leave  "
+        "help \u5e2e\u52a9/help\n");
     Flush();
   }
 

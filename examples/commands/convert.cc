@@ -66,7 +66,7 @@ void Run(Options& options) {
 RunCommand SetUpConvert(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("SRC", options->convert.source,
-                 "a Hugging Face folder, .safetensors or PyTorch .bin file, or a .glint file")
+                 "a Hugging Face folder, a .safetensors, .bin or .glint file")
       ->required()
       ->option_text(" ");
   app.add_option("-o,--output", options->convert.write.output, "the file to write")
@@ -74,12 +74,12 @@ RunCommand SetUpConvert(CLI::App& app) {
       ->option_text("OUT.glint");
   app.add_option("--type", options->type,
                  "numbers of the matrices: " + ConvertTypes() +
-                     " (default: int4, or what the source is quantized to)")
+                     "\n(default: int4, or what the source is quantized to)")
       ->check(CLI::Validator(CheckConvertType, ""))
       ->option_text("TYPE");
   app.add_option("--tensor-type", options->tensor_types,
-                 "another type for tensors whose name matches a pattern with * and ?; may be repeated, "
-                 "the first match holds")
+                 "another type for tensors whose name matches a pattern with * and ?;\n"
+                 "may be repeated, the first match holds")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->option_text("PATTERN=TYPE");

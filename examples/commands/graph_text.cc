@@ -47,15 +47,14 @@ std::string AttributeText(const Attribute& attribute) {
 }
 
 // How a value is written where it is used: a matrix with its type and shape, others by name.
-std::string UseText(const std::string& name, const Values& values) {
-  const auto found = values.find(name);
-  if (found == values.end() || !found->second.tensor) return name;
-  const Tensor& tensor = *found->second.tensor;
-  if (!tensor.IsMatrix()) return name;
-  return name + " " + Info(tensor.dtype).name + " " + ToString(found->second.shape);
+std::string UseText(const std::string& name, const FindTensor& find) {
+  const Tensor* tensor = find(name);
+  if (!tensor || !tensor->IsMatrix()) return name;
+  return name + " " + Info(tensor->dtype).name + " " +
+         ToString(Shape(tensor->shape.begin(), tensor->shape.end()));
 }
 
-std::string NodeText(const Node& node, const Values& values) {
+std::string NodeText(const Node& node, const Values& values, const FindTensor& find) {
   std::string text, shapes;
   for (const std::string& output : node.outputs) {
     text += (text.empty() ? "" : ", ") + output;
@@ -65,7 +64,7 @@ std::string NodeText(const Node& node, const Values& values) {
   text += " = " + node.op + "(";
   const char* comma = "";
   for (const std::string& input : node.inputs) {
-    text += comma + UseText(input, values);
+    text += comma + UseText(input, find);
     comma = ", ";
   }
   for (const auto& [name, attribute] : node.attributes) {
@@ -75,39 +74,35 @@ std::string NodeText(const Node& node, const Values& values) {
   return text + ") -> " + shapes;
 }
 
+std::string Replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
 // The text of a block with its own name, its number and what comes from the block before taken out:
-// equal for layers that are alike.
-std::string Pattern(const Graph& graph, const Values& values, const Block& block) {
+// equal for layers that are alike. No name of a graph holds a character of the replacements.
+std::string Pattern(const Graph& graph, const Values& values, const FindTensor& find,
+                    const Block& block) {
   if (block.name.empty()) return "";
   const std::string number = block.name.substr(block.name.find('.') + 1);
   const std::string before =
       block.begin == 0 ? "" : graph.nodes[block.begin - 1].outputs.back();
-  const auto rename = [&](std::string* name) {
-    if (*name == before) {
-      *name = "<the block before>";
-    } else if (name->starts_with(block.name + ".")) {
-      name->replace(0, block.name.size(), "<this block>");
-    }
-  };
-  Values renamed;
+  std::string pattern;
   for (size_t i = block.begin; i < block.end; ++i) {
-    for (const auto* names : {&graph.nodes[i].inputs, &graph.nodes[i].outputs}) {
-      for (std::string name : *names) {
-        const auto found = values.find(name);
-        rename(&name);
-        if (found != values.end()) renamed[name] = found->second;
+    const std::string text = "\n " + NodeText(graph.nodes[i], values, find) + "\n";
+    pattern += Replaced(text, "layer=" + number + ",", "layer=\x01,");
+  }
+  if (!before.empty()) {
+    for (const char* end : {",", ")"}) {
+      for (const char* begin : {"(", " "}) {
+        pattern = Replaced(pattern, begin + before + end, std::string(begin) + "\x02" + end);
       }
     }
   }
-  std::string pattern;
-  for (size_t i = block.begin; i < block.end; ++i) {
-    Node node = graph.nodes[i];
-    for (std::string& name : node.inputs) rename(&name);
-    for (std::string& name : node.outputs) rename(&name);
-    for (auto& [name, attribute] : node.attributes) {
-      if (name == "layer" && AttributeText(attribute) == number) attribute = std::string("<own>");
-    }
-    pattern += NodeText(node, renamed) + "\n";
+  for (const char* begin : {"(", " "}) {
+    pattern = Replaced(pattern, begin + block.name + ".", std::string(begin) + "\x03.");
   }
   return pattern;
 }
@@ -128,12 +123,12 @@ std::string DescribeGraph(const std::string& where, const Graph& graph, const Fi
   std::string last;
   for (size_t i = 0; i < blocks.size(); ++i) {
     for (size_t n = blocks[i].begin; n < blocks[i].end; ++n) {
-      text += "  " + NodeText(graph.nodes[n], values) + "\n";
+      text += "  " + NodeText(graph.nodes[n], values, find) + "\n";
     }
-    const std::string pattern = Pattern(graph, values, blocks[i]);
+    const std::string pattern = Pattern(graph, values, find, blocks[i]);
     size_t end = i + 1;
     while (!pattern.empty() && end < blocks.size() &&
-           Pattern(graph, values, blocks[end]) == pattern) {
+           Pattern(graph, values, find, blocks[end]) == pattern) {
       ++end;
     }
     if (end == i + 1) continue;

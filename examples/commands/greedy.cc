@@ -43,7 +43,7 @@ RunCommand SetUpGreedy(CLI::App& app) {
       ->option_text("IDS");
   app.add_option("-n,--tokens", options->n, "tokens to choose")
       ->required()
-      ->check(CLI::Range(size_t{1}, size_t{1} << 24).description(""))
+      ->check(WholeNumber(1, 1 << 24))
       ->option_text("N");
   AddComputeOptions(app, &options->compute);
   app.footer(

@@ -135,7 +135,7 @@ void Run(const Options& options) {
 RunCommand SetUpInfo(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("FILE", options->file,
-                 "a .glint file, 'builtin', a Hugging Face folder, .safetensors or PyTorch .bin")
+                 "a .glint file, 'builtin', a Hugging Face folder, .safetensors or .bin")
       ->option_text(" ");
   app.add_flag("--json", options->json, "one JSON object");
   app.add_flag("--graph", options->graph, "the graph instead: one line per node, like layers once");

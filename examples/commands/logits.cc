@@ -84,8 +84,8 @@ RunCommand SetUpLogits(CLI::App& app) {
                  "types of the tokens, for models that have them")
       ->option_text("TYPES");
   app.add_option("--chunk", options->chunk,
-                 "tokens that pass the network together; changes no bit of the result [512]")
-      ->check(CLI::Range(size_t{1}, size_t{1} << 24).description(""))
+                 "tokens that pass together; changes no bit of the result [512]")
+      ->check(WholeNumber(1, 1 << 24))
       ->option_text("N");
   app.add_flag("--force", options->force, "replace the file if it exists");
   AddComputeOptions(app, &options->compute);

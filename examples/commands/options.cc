@@ -30,10 +30,39 @@ bool IsCheckpoint(const std::string& path) {
   return false;
 }
 
+// The value of all of `text`, false if it has another form or does not fit.
+template <class T>
+bool ParseAll(const std::string& text, T* value) {
+  const char* const end = text.data() + text.size();
+  const auto [next, error] = std::from_chars(text.data(), end, *value);
+  return error == std::errc() && next == end;
+}
+
 }  // namespace
 
+CLI::Validator WholeNumber(uint64_t low, uint64_t high) {
+  return CLI::Validator(
+      [low, high](std::string& text) {
+        uint64_t value = 0;
+        if (ParseAll(text, &value) && value >= low && value <= high) return std::string();
+        return "expected a whole number from " + std::to_string(low) + " to " +
+               std::to_string(high) + ", found " + Quoted(text);
+      },
+      "");
+}
+
+CLI::Validator RealNumber(double low, double high) {
+  return CLI::Validator(
+      [low, high](std::string& text) {
+        double value = 0;
+        if (ParseAll(text, &value) && value >= low && value <= high) return std::string();
+        return Format("expected a number from %g to %g, found ", low, high) + Quoted(text);
+      },
+      "");
+}
+
 void AddModelOption(CLI::App& app, ComputeOptions* options, const char* model_default) {
-  std::string help = "a .glint file, or 'builtin' for the built-in bilingual model";
+  std::string help = "a .glint file, or 'builtin' for the built-in model";
   CLI::Option* model = app.add_option("MODEL", options->model, "");
   if (model_default) {
     options->model = model_default;
@@ -46,22 +75,22 @@ void AddModelOption(CLI::App& app, ComputeOptions* options, const char* model_de
 
 void AddThreadsOption(CLI::App& app, size_t* threads) {
   app.add_option("-t,--threads", *threads, "threads (default: the physical performance cores)")
-      ->check(CLI::Range(size_t{1}, kMaxThreads).description(""))
+      ->check(WholeNumber(1, kMaxThreads))
       ->option_text("THREADS");
 }
 
 void AddComputeOptions(CLI::App& app, ComputeOptions* options) {
   AddThreadsOption(app, &options->threads);
   app.add_option("-c,--context", options->context,
-                 "tokens that prompt and reply may have together (default: the model's)")
-      ->check(CLI::Range(size_t{1}, kMaxContext).description(""))
+                 "tokens of prompt and reply together (default: the model's)")
+      ->check(WholeNumber(1, kMaxContext))
       ->option_text("CONTEXT");
   app.add_option("--kv", options->kv,
-                 "numbers of the key-value cache: f32 or f16 (default: f32 for f32 models, else f16)")
+                 "key-value cache: f32 or f16 (default: f32 for f32 models)")
       ->check(CLI::IsMember({"f32", "f16"}).description(""))
       ->option_text("TYPE");
   app.add_option("--load", options->load,
-                 "map: share the file's pages (default); copy: read it into private memory")
+                 "map the file (default) or copy it into private memory")
       ->check(CLI::IsMember({"map", "copy"}).description(""))
       ->option_text("MODE");
 }
@@ -94,21 +123,23 @@ void AddSamplingOptions(CLI::App& app, SamplingOptions* options) {
   SamplerOptions& sampler = options->sampler;
   app.add_option("-n,--tokens", options->max_tokens,
                  "at most so many tokens of reply (default: what the context holds)")
-      ->check(CLI::Range(size_t{1}, kMaxContext).description(""))
+      ->check(WholeNumber(1, kMaxContext))
       ->option_text("N");
   app.add_option("--temp", sampler.temperature, "temperature; 0: always the likeliest token")
-      ->check(CLI::Range(0.0f, 100.0f).description(""))
+      ->check(RealNumber(0.0, 100.0))
       ->option_text("T [0.95]");
   app.add_option("--top-p", sampler.top_p, "choose among the likeliest with this much probability")
-      ->check(CLI::Range(1e-6f, 1.0f).description(""))
+      ->check(RealNumber(1e-6, 1.0))
       ->option_text("P [0.7]");
   app.add_option("--top-k", sampler.top_k, "choose among so many of the likeliest; 0: all")
+      ->check(WholeNumber(0, UINT32_MAX))
       ->option_text("K [50]");
   app.add_option("--repeat-penalty", sampler.repetition_penalty,
                  "above 1: makes tokens that occurred less likely")
-      ->check(CLI::Range(0.01f, 100.0f).description(""))
+      ->check(RealNumber(0.01, 100.0))
       ->option_text("X [1]");
   app.add_option("--seed", options->seed, "the same seed gives the same reply (default: random)")
+      ->check(WholeNumber(0))
       ->option_text("S");
 }
 

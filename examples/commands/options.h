@@ -50,6 +50,10 @@ void AddSamplingOptions(CLI::App& app, SamplingOptions* options);
 // With a seed from the system where none was given.
 SamplerOptions SamplerFor(const SamplingOptions& options);
 
+// Checks of option values: numbers within [low, high], written in decimal.
+CLI::Validator WholeNumber(uint64_t low, uint64_t high = UINT64_MAX);
+CLI::Validator RealNumber(double low, double high);
+
 // "1,2,3". Throws UsageError for what is no list of integers.
 std::vector<int64_t> ParseIds(const std::string& text);
 // The ids as the model takes them. Throws Error naming one that is outside the vocabulary, and if they

@@ -18,7 +18,9 @@ RunCommand SetUpSynth(CLI::App& app) {
   app.add_option("--type", request->type, "numbers of the matrices: " + ConvertTypes() + " [int4]")
       ->check(CLI::Validator(CheckConvertType, ""))
       ->option_text("TYPE");
-  app.add_option("--seed", request->seed, "the same seed gives the same file [1]")->option_text("S");
+  app.add_option("--seed", request->seed, "the same seed gives the same file [1]")
+      ->check(WholeNumber(0))
+      ->option_text("S");
   app.add_flag("--force", request->overwrite, "replace the file if it exists");
   AddThreadsOption(app, &request->threads);
   app.footer(
