@@ -33,15 +33,19 @@ constexpr Command kCommands[] = {
 };
 
 void PrintHelp() {
-  Print(std::string(kProgramName) + ": runs quantized language models on CPUs\n\n"
+  Print(std::string(kProgramName) +
+        ": runs quantized language models on CPUs\n\n"
         "Usage: glint [COMMAND] [OPTIONS]\n\n"
         "Without a command: a chat with the built-in bilingual model.\n\n"
         "Commands:\n");
   std::vector<std::vector<std::string>> rows;
-  for (const Command& command : kCommands) rows.push_back({"  " + std::string(command.name), command.help});
+  for (const Command& command : kCommands)
+    rows.push_back({"  " + std::string(command.name), command.help});
   PrintColumns(rows, {});
-  Print("\n'glint COMMAND --help' tells more. The environment variable GLINT_ISA forces an instruction\n"
-        "set (glint info --cpu lists those that run here).\n");
+  Print(
+      "\n'glint COMMAND --help' tells more. The environment variable GLINT_ISA forces an "
+      "instruction\n"
+      "set (glint info --cpu lists those that run here).\n");
 }
 
 int Fail(ExitStatus status, const std::string& message, const std::string& hint = "") {

@@ -1,6 +1,7 @@
 // Invariant 3: the same file and ids give the same bits on every target. Each target of this build that
 // the CPU can run is compared with tests/data/tiny_bits.txt, which holds a hash of the encoded file and
 // one of the logits for every type; so builds for different processors are compared with each other.
+// When the tiny model itself changes, the lines that this test prints become the new record.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -78,7 +79,8 @@ TEST_CASE("every target, thread count and chunk gives the bits on record") {
   for (const DType type : kTypes) {
     const std::string name = Info(type).name;
     CAPTURE(name);
-    REQUIRE(expected.count(name) == 1);
+    const auto row = expected.find(name);
+    const Expected want = row == expected.end() ? Expected{} : row->second;
     ConvertOptions options;
     options.source = SourceDir() + "/examples/tiny/model";
     options.write.output = TempDir() + "/tiny.glint";
@@ -86,7 +88,7 @@ TEST_CASE("every target, thread count and chunk gives the bits on record") {
     options.type = type;
     Convert(options);
     const std::string file_hash = DataHash(options.write.output);
-    CHECK(file_hash == expected.at(name).file);
+    CHECK(file_hash == want.file);
     const std::unique_ptr<Model> model = Model::Open(options.write.output);
     ran.clear();
     std::string logits_hash;
@@ -96,12 +98,12 @@ TEST_CASE("every target, thread count and chunk gives the bits on record") {
       CAPTURE(isa);
       setenv("GLINT_ISA", isa.c_str(), 1);
       logits_hash = LogitsHash(*model, 2, 512);
-      CHECK(logits_hash == expected.at(name).logits);
+      CHECK(logits_hash == want.logits);
       ran += " " + isa;
     }
     unsetenv("GLINT_ISA");
-    CHECK(LogitsHash(*model, 1, 1) == expected.at(name).logits);
-    CHECK(LogitsHash(*model, 3, 7) == expected.at(name).logits);
+    CHECK(LogitsHash(*model, 1, 1) == want.logits);
+    CHECK(LogitsHash(*model, 3, 7) == want.logits);
     std::printf("%s %s %s\n", name.c_str(), file_hash.c_str(), logits_hash.c_str());
   }
   std::printf("targets compared:%s\n", ran.c_str());

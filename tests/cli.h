@@ -37,7 +37,8 @@ inline Result Glint(const std::vector<std::string>& args, const std::string& inp
   static const std::string folder = TempDir();
   const std::string in = folder + "/in", out = folder + "/out", err = folder + "/err";
   WriteFile(in, input);
-  std::string command = environment + " " + Env("GLINT_WRAPPER") + " " + ShellQuoted(Env("GLINT_BIN"));
+  std::string command =
+      environment + " " + Env("GLINT_WRAPPER") + " " + ShellQuoted(Env("GLINT_BIN"));
   for (const std::string& arg : args) command += " " + ShellQuoted(arg);
   command += " < " + in + " > " + out + " 2> " + err;
   const int status = std::system(command.c_str());
@@ -78,7 +79,9 @@ inline void CheckFails(int status, const std::vector<std::string>& args,
   for (const char c : result.err) CHECK((static_cast<uint8_t>(c) >= 0x20 || c == '\n'));
 }
 
-inline std::string TinyFolder() { return Env("GLINT_SOURCE_DIR") + "/examples/tiny/model"; }
+inline std::string TinyFolder() {
+  return Env("GLINT_SOURCE_DIR") + "/examples/tiny/model";
+}
 
 // The tiny model of the repository, converted once per type by the program itself.
 inline std::string TinyModel(const std::string& type = "int8") {

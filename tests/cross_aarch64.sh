@@ -61,13 +61,27 @@ EOF
 export NM=aarch64-linux-gnu-nm
 [ -e "$build/build.ninja" ] ||
   meson setup "$build" "$source" --cross-file "$deps/cross.ini" "$@"
-ninja -C "$build"
+ninja -C "$build" arch_tests
 
 # QEMU_CPU and QEMU_LD_PREFIX reach also what a test starts.
 export QEMU_LD_PREFIX=$prefix
 for cpu in cortex-a72 neoverse-n1 max; do
   echo "== $cpu"
-  QEMU_CPU=$cpu meson test -C "$build" --no-rebuild --print-errorlogs \
+  QEMU_CPU=$cpu meson test -C "$build" --suite arch --no-rebuild --print-errorlogs \
     --timeout-multiplier 10
-  QEMU_CPU=$cpu qemu-aarch64 "$build/tests/check_kernels" --test-case="which targets ran"
+  grep -h '^targets' "$build/meson-logs/testlog.txt" | sort -u
 done
+
+# The program itself, byte for byte: what this machine computes is what aarch64 computes.
+native=${GLINT_NATIVE:-}
+[ -n "$native" ] || exit 0
+ids=5,6,7,8,9,10,$("$native" info builtin --json |
+  python3 -c 'import json, sys; p = json.load(sys.stdin)["prompt"]; print(p["gmask_id"], p["sop_id"], sep=",")')
+"$native" logits builtin --ids "$ids" -o "$build/native.npy"
+for cpu in cortex-a72 neoverse-n1 max; do
+  QEMU_CPU=$cpu qemu-aarch64 "$build/examples/glint" logits builtin --ids "$ids" \
+    -o "$build/$cpu.npy"
+  cmp "$build/native.npy" "$build/$cpu.npy"
+  rm -f "$build/$cpu.npy"
+done
+echo "glint logits: the same bytes on x86-64 and under qemu's three aarch64 processors"

@@ -1,19 +1,25 @@
 #!/bin/sh
-# Names the Debian packages that a build (or with "all", every test too) needs, installs the missing ones
-# if it may, else says which they are. To be sourced or run from the project's root.
+# packages.sh [test|all]: installs the Debian packages that a build needs ("test": and the tests; "all": and
+# every check that CI makes) where they are missing and it may; else says which they are.
 set -eu
 build='g++ meson ninja-build pkg-config libhwy-dev libxsimd-dev libutf8proc-dev nlohmann-json3-dev
   libcli11-dev libxxhash-dev cmake'
-tests='doctest-dev libsentencepiece-dev libopenblas-dev libdnnl-dev qemu-user g++-aarch64-linux-gnu
-  ccache binutils file python3'
+all='libsentencepiece-dev libopenblas-dev libdnnl-dev qemu-user g++-aarch64-linux-gnu ccache binutils
+  python3'
 packages=$build
-[ "${1:-}" = all ] && packages="$build $tests"
+case "${1:-}" in
+  test) packages="$build doctest-dev" ;;
+  all) packages="$build doctest-dev $all" ;;
+esac
 missing=
 for package in $packages; do
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
     missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+# The aarch64 checks unpack Debian's arm64 package of utf8proc.
+foreign=
+[ "${1:-}" != all ] || dpkg --print-foreign-architectures | grep -qx arm64 || foreign=arm64
+[ -n "$missing$foreign" ] || exit 0
 as_root=
 [ "$(id -u)" = 0 ] || as_root=sudo
 if ! command -v apt-get >/dev/null 2>&1 || { [ -n "$as_root" ] && ! command -v sudo >/dev/null 2>&1; }; then
@@ -21,6 +27,7 @@ if ! command -v apt-get >/dev/null 2>&1 || { [ -n "$as_root" ] && ! command -v s
   exit 1
 fi
 echo "installing:$missing"
+[ -z "$foreign" ] || $as_root dpkg --add-architecture "$foreign"
 # Word splitting of the list is meant.
 # shellcheck disable=SC2086
 $as_root apt-get update -q=2 &&

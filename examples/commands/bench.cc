@@ -151,7 +151,9 @@ uint64_t Parameters(const GlintFile& file) {
 }
 
 // Numbers to six digits or so: what a stopwatch gives, without the noise after.
-nlohmann::ordered_json Number(double value) { return std::stod(Format("%.6g", value)); }
+nlohmann::ordered_json Number(double value) {
+  return std::stod(Format("%.6g", value));
+}
 
 nlohmann::ordered_json Report(const Options& options, Session& session, const Results& r) {
   const GlintFile& file = session.model().file();
@@ -185,7 +187,8 @@ nlohmann::ordered_json Report(const Options& options, Session& session, const Re
 
 bool HasFloatMatrices(const Model& model) {
   for (const Node& node : model.graph().nodes) {
-    if (node.op == "linear" && Info(model.file().Find(node.inputs[1])->dtype).block == 1) return true;
+    if (node.op == "linear" && Info(model.file().Find(node.inputs[1])->dtype).block == 1)
+      return true;
   }
   return false;
 }
@@ -209,9 +212,9 @@ void PrintReport(const nlohmann::ordered_json& r, const Model& model) {
   Print("model    " + text(r["model"]["name"]) + ", " + text(r["model"]["type"]) + ", " +
         HumanBytes(r["model"]["bytes"]) + ", " + HumanCount(r["model"]["parameters"]) +
         " parameters; ready after " + number(r["load_ms"], 1) + " ms\n");
-  Print("prefill  " + number(prefill["tokens_per_s"], 1) + " tokens/s (" + prefill["tokens"].dump() +
-        " tokens), " + number(prefill["gmac_per_s"], 1) + " GMAC/s: " +
-        share(prefill["share_of_dot_peak"]) + " of the int8 dot peak\n");
+  Print("prefill  " + number(prefill["tokens_per_s"], 1) + " tokens/s (" +
+        prefill["tokens"].dump() + " tokens), " + number(prefill["gmac_per_s"], 1) +
+        " GMAC/s: " + share(prefill["share_of_dot_peak"]) + " of the int8 dot peak\n");
   Print("decode   " + number(decode["tokens_per_s"], 2) + " tokens/s (at " +
         decode["context"].dump() + " tokens of context), " + number(decode["gb_per_s"], 1) +
         " GB/s: " + share(decode["share_of_bandwidth"]) + " of the read bandwidth\n");
@@ -267,8 +270,10 @@ RunCommand SetUpBench(CLI::App& app) {
   app.add_flag("--json", options->json, "one JSON object");
   AddComputeOptions(app, &options->compute);
   app.footer(
-      "Prefill is the best of three runs, decode the median token at that context. The shares compare\n"
-      "them with what this machine does at most with the same threads, measured in the same run: int8\n"
+      "Prefill is the best of three runs, decode the median token at that context. The shares "
+      "compare\n"
+      "them with what this machine does at most with the same threads, measured in the same run: "
+      "int8\n"
       "multiply-adds on registers, and reading 1 GiB of memory.\n\n"
       "Examples:\n"
       "  glint bench chatglm-6b.glint\n"

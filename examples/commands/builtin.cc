@@ -1,5 +1,5 @@
-// The built-in model lies in the program's read-only data, aligned as in a file, so that its weights
-// are mapped with the program and shared like any other model's.
+// The built-in model lies in the program's read-only data, aligned as in a file, so that its
+// weights are mapped with the program and shared like any other model's.
 #include "examples/commands/builtin.h"
 
 #include "tiny_model.h"  // made by meson: GLINT_TINY_MODEL, the path of the file
@@ -10,7 +10,8 @@ __asm__(
     ".hidden glint_tiny_model\n"
     ".global glint_tiny_model\n"
     "glint_tiny_model:\n"
-    ".incbin \"" GLINT_TINY_MODEL "\"\n"
+    ".incbin \"" GLINT_TINY_MODEL
+    "\"\n"
     ".hidden glint_tiny_model_end\n"
     ".global glint_tiny_model_end\n"
     "glint_tiny_model_end:\n"
@@ -24,6 +25,8 @@ extern "C" {
 
 namespace glint {
 
-std::span<const uint8_t> BuiltinModel() { return {glint_tiny_model, glint_tiny_model_end}; }
+std::span<const uint8_t> BuiltinModel() {
+  return {glint_tiny_model, glint_tiny_model_end};
+}
 
 }  // namespace glint

@@ -3,6 +3,8 @@
 
 namespace glint {
 
-std::span<const uint8_t> BuiltinModel() { return {}; }
+std::span<const uint8_t> BuiltinModel() {
+  return {};
+}
 
 }  // namespace glint

@@ -31,8 +31,12 @@ constexpr char kHelp[] =
 class ChatLoop {
  public:
   ChatLoop(const Model& model, const Options& options)
-      : model_(model), options_(options), session_(model, SessionOptionsFor(model, options.compute)),
-        chat_(session_), at_terminal_(StdinIsTerminal()), to_terminal_(StdoutIsTerminal()) {
+      : model_(model),
+        options_(options),
+        session_(model, SessionOptionsFor(model, options.compute)),
+        chat_(session_),
+        at_terminal_(StdinIsTerminal()),
+        to_terminal_(StdoutIsTerminal()) {
     sampler_ = SamplerFor(options.sampling);
   }
 
@@ -111,7 +115,8 @@ class ChatLoop {
     session_.ClearCancel();
     GenerateOptions generate;
     generate.sampler = sampler_;
-    // Each turn draws other numbers, and the same conversation with the same seed is the same again.
+    // Each turn draws other numbers, and the same conversation with the same seed is the same
+    // again.
     sampler_.seed += 1;
     generate.max_tokens = options_.sampling.max_tokens;
     size_t forgotten = 0;
@@ -120,7 +125,8 @@ class ChatLoop {
       if (begun) return;
       begun = true;
       if (forgotten != 0) {
-        Note("the context of " + std::to_string(session_.context()) + " tokens is full: forgot the " +
+        Note("the context of " + std::to_string(session_.context()) +
+             " tokens is full: forgot the " +
              (forgotten == 1 ? "oldest turn" : std::to_string(forgotten) + " oldest turns"));
       }
       if (at_terminal_) Print(kReplyPrompt);
@@ -163,7 +169,8 @@ RunCommand SetUpChat(CLI::App& app) {
   AddComputeOptions(app, &options->compute);
   app.footer(
       "In the chat: clear forgets the conversation, stop or Ctrl-D leaves, Ctrl-C stops a reply.\n"
-      "Where standard input is no terminal, each line is a message and each reply is printed with a\n"
+      "Where standard input is no terminal, each line is a message and each reply is printed with "
+      "a\n"
       "newline, nothing else.\n\n"
       "Examples:\n"
       "  glint chat chatglm-6b.glint\n"

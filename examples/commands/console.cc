@@ -58,11 +58,19 @@ std::string Format(const char* format, ...) {
   return text;
 }
 
-bool StdinIsTerminal() { return isatty(STDIN_FILENO) != 0; }
-bool StdoutIsTerminal() { return isatty(STDOUT_FILENO) != 0; }
-bool StderrIsTerminal() { return isatty(STDERR_FILENO) != 0; }
+bool StdinIsTerminal() {
+  return isatty(STDIN_FILENO) != 0;
+}
+bool StdoutIsTerminal() {
+  return isatty(STDOUT_FILENO) != 0;
+}
+bool StderrIsTerminal() {
+  return isatty(STDERR_FILENO) != 0;
+}
 
-void Print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void Print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
 
 void Flush() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
@@ -74,8 +82,12 @@ void Note(const std::string& text) {
   std::fprintf(stderr, "glint: note: %s\n", OneLine(text).c_str());
 }
 
-std::string ForTerminal(std::string_view text) { return Escaped(text, "\n\t"); }
-std::string OneLine(std::string_view text) { return Escaped(text, ""); }
+std::string ForTerminal(std::string_view text) {
+  return Escaped(text, "\n\t");
+}
+std::string OneLine(std::string_view text) {
+  return Escaped(text, "");
+}
 
 std::string HumanBytes(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -7,7 +7,8 @@
 #include <string_view>
 #include <vector>
 
-// How the program talks: plain output, notes, progress bars and aligned columns. Nothing else prints.
+// How the program talks: plain output, notes, progress bars and aligned columns. Nothing else
+// prints.
 namespace glint {
 
 // A printf into a string.
@@ -31,8 +32,8 @@ std::string OneLine(std::string_view text);
 std::string HumanBytes(uint64_t bytes);  // "3.4 GiB"
 std::string HumanCount(uint64_t count);  // "6.2 B" (thousand millions), "412 K"
 
-// A bar on stderr while it lives, if that is a terminal and the work takes more than a moment. Update
-// may be called from any thread.
+// A bar on stderr while it lives, if that is a terminal and the work takes more than a moment.
+// Update may be called from any thread.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string label);
@@ -53,6 +54,7 @@ class ProgressBar {
 double Now();
 
 // Rows of text in columns, each as wide as it needs; columns of `right` are aligned right.
-void PrintColumns(const std::vector<std::vector<std::string>>& rows, const std::vector<bool>& right);
+void PrintColumns(const std::vector<std::vector<std::string>>& rows,
+                  const std::vector<bool>& right);
 
 }  // namespace glint

@@ -86,10 +86,12 @@ RunCommand SetUpConvert(CLI::App& app) {
   app.add_flag("--force", options->convert.write.overwrite, "replace the file if it exists");
   AddThreadsOption(app, &options->convert.write.threads);
   app.footer(
-      "Needs little memory whatever the size of the model. The output appears complete or not at all.\n\n"
+      "Needs little memory whatever the size of the model. The output appears complete or not at "
+      "all.\n\n"
       "Examples:\n"
       "  glint convert ~/models/chatglm-6b -o chatglm-6b.glint\n"
-      "  glint convert chatglm-6b -o mixed.glint --type int4 --tensor-type 'layer.*.ffn_down.*=int8'");
+      "  glint convert chatglm-6b -o mixed.glint --type int4 --tensor-type "
+      "'layer.*.ffn_down.*=int8'");
   return [options] { Run(*options); };
 }
 

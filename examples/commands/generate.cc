@@ -49,7 +49,8 @@ void Run(const Options& options) {
   if (reply.end == Reply::End::kError) Expect(reply.status, *model);
   if (!options.json) {
     if (reply.end == Reply::End::kContextFull) {
-      Note("the context of " + std::to_string(session.context()) + " tokens is full (-c raises it)");
+      Note("the context of " + std::to_string(session.context()) +
+           " tokens is full (-c raises it)");
     }
     return;
   }
@@ -74,7 +75,8 @@ RunCommand SetUpGenerate(CLI::App& app) {
   AddSamplingOptions(app, &options->sampling);
   AddComputeOptions(app, &options->compute);
   app.footer(
-      "The text goes to the model as it is, with only the special tokens that its tokenizer adds; for\n"
+      "The text goes to the model as it is, with only the special tokens that its tokenizer adds; "
+      "for\n"
       "questions and answers use glint chat.\n\n"
       "Example:\n"
       "  glint generate builtin -p 'What is \"cat\" in Chinese?' --temp 0");

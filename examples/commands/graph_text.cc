@@ -87,8 +87,7 @@ std::string Pattern(const Graph& graph, const Values& values, const FindTensor& 
                     const Block& block) {
   if (block.name.empty()) return "";
   const std::string number = block.name.substr(block.name.find('.') + 1);
-  const std::string before =
-      block.begin == 0 ? "" : graph.nodes[block.begin - 1].outputs.back();
+  const std::string before = block.begin == 0 ? "" : graph.nodes[block.begin - 1].outputs.back();
   std::string pattern;
   for (size_t i = block.begin; i < block.end; ++i) {
     const std::string text = "\n " + NodeText(graph.nodes[i], values, find) + "\n";
@@ -118,8 +117,8 @@ std::string List(const std::vector<std::string>& names) {
 std::string DescribeGraph(const std::string& where, const Graph& graph, const FindTensor& find) {
   const Values values = CheckGraph(where, graph, find);
   const std::vector<Block> blocks = Blocks(graph);
-  std::string text = "graph " + graph.name + ": " + List(graph.inputs) + " -> " +
-                     List(graph.outputs) + "\n";
+  std::string text =
+      "graph " + graph.name + ": " + List(graph.inputs) + " -> " + List(graph.outputs) + "\n";
   std::string last;
   for (size_t i = 0; i < blocks.size(); ++i) {
     for (size_t n = blocks[i].begin; n < blocks[i].end; ++n) {

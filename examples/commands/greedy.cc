@@ -47,7 +47,8 @@ RunCommand SetUpGreedy(CLI::App& app) {
       ->option_text("N");
   AddComputeOptions(app, &options->compute);
   app.footer(
-      "Prints the ids of the N likeliest tokens that follow, comma-separated. Does not stop where the\n"
+      "Prints the ids of the N likeliest tokens that follow, comma-separated. Does not stop where "
+      "the\n"
       "model would end its reply.\n\n"
       "Example:\n"
       "  glint greedy builtin --ids 5,2537,2540 -n 8");

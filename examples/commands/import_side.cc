@@ -19,7 +19,9 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kMaxConfigBytes = 16 << 20;
 
-std::string BaseName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+std::string BaseName(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
 
 nlohmann::json ReadConfig(const std::string& path) {
   if (!FileExists(path)) return nullptr;
@@ -67,7 +69,8 @@ std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const 
     return Load(path, {"chatglm1", 0}, nlohmann::json::object());
   }
   const InputFile file(path);  // a file that is not there is said to be so
-  throw Error(path + ": whose rules these are cannot be told from the file; name them with --type "
+  throw Error(path +
+              ": whose rules these are cannot be told from the file; name them with --type "
               "(known: chatglm1)");
 }
 

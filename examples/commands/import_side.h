@@ -14,8 +14,8 @@ namespace glint {
 // `glint info` of a checkpoint: folder, .safetensors or .bin.
 void PrintCheckpoint(const std::string& path, bool json);
 
-// The tokenizer of a Hugging Face folder or of a vocabulary file alone. `type` names the rules where
-// the file cannot; may be empty. What is returned owns all that the tokenizer reads.
+// The tokenizer of a Hugging Face folder or of a vocabulary file alone. `type` names the rules
+// where the file cannot; may be empty. What is returned owns all that the tokenizer reads.
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string& type);
 
 // A .glint file of a published shape with random weights.

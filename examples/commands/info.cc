@@ -81,10 +81,10 @@ void PrintModel(const Options& options) {
   const ModelHeader& header = file.header();
   std::vector<TensorRow> rows = TensorRows(file);
   if (options.json) {
-    Json out = {{"file", options.file},         {"format", "glint"},
-                {"bytes", file.bytes()},        {"metadata", *header.metadata},
-                {"config", *header.config},     {"tokenizer", *header.tokenizer},
-                {"prompt", *header.prompt},     {"tensors", TensorsJson(rows, "tied_to")}};
+    Json out = {{"file", options.file},     {"format", "glint"},
+                {"bytes", file.bytes()},    {"metadata", *header.metadata},
+                {"config", *header.config}, {"tokenizer", *header.tokenizer},
+                {"prompt", *header.prompt}, {"tensors", TensorsJson(rows, "tied_to")}};
     if (options.graph) out["graphs"] = DescribeGraphs(file);
     return PrintJson(out);
   }
@@ -110,7 +110,8 @@ std::string Magic(const std::string& path) {
 
 void Run(const Options& options) {
   if (options.cpu != options.file.empty()) {
-    throw UsageError(options.cpu ? "FILE and --cpu exclude each other" : "FILE or --cpu is required");
+    throw UsageError(options.cpu ? "FILE and --cpu exclude each other"
+                                 : "FILE or --cpu is required");
   }
   if (options.cpu) {
     if (options.graph) throw UsageError("--graph and --cpu exclude each other");
@@ -120,9 +121,8 @@ void Run(const Options& options) {
   if (magic == "GGUF") throw Error(options.file + ": GGUF files are not supported yet");
   std::error_code ignored;
   const bool is_folder = std::filesystem::is_directory(options.file, ignored);
-  const bool is_checkpoint =
-      is_folder || (!options.file.ends_with(".glint") && options.file != kBuiltinName &&
-                    magic != "\x89GLI");
+  const bool is_checkpoint = is_folder || (!options.file.ends_with(".glint") &&
+                                           options.file != kBuiltinName && magic != "\x89GLI");
   if (!is_checkpoint) return PrintModel(options);
   if (options.graph) {
     throw Error(options.file + ": a checkpoint holds no graph; convert it first (glint convert)");

@@ -39,7 +39,11 @@ InterruptScope::~InterruptScope() {
   g_session.store(nullptr);
 }
 
-int InterruptScope::Count() { return g_count.load(); }
-void InterruptScope::Reset() { g_count.store(0); }
+int InterruptScope::Count() {
+  return g_count.load();
+}
+void InterruptScope::Reset() {
+  g_count.store(0);
+}
 
 }  // namespace glint

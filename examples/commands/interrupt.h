@@ -12,7 +12,7 @@ class InterruptScope {
   ~InterruptScope();
   InterruptScope(const InterruptScope&) = delete;
 
-  static int Count();   // since the last Reset
+  static int Count();  // since the last Reset
   static void Reset();
 };
 

@@ -90,7 +90,8 @@ RunCommand SetUpLogits(CLI::App& app) {
   app.add_flag("--force", options->force, "replace the file if it exists");
   AddComputeOptions(app, &options->compute);
   app.footer(
-      "Writes the logits of every token as f32 (tokens, vocabulary) in NumPy's format: the same bytes\n"
+      "Writes the logits of every token as f32 (tokens, vocabulary) in NumPy's format: the same "
+      "bytes\n"
       "with any number of threads, any chunk and any instruction set (GLINT_ISA).\n\n"
       "Example:\n"
       "  glint logits builtin --ids 5,2537,2540 -o logits.npy");

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
-#include <vector>
+#include <thread>
 
 #include "examples/commands/console.h"
 
@@ -16,16 +16,15 @@ constexpr int kRounds = 5;
 constexpr uint64_t kReadBytes = uint64_t{1} << 30;
 constexpr double kDotSeconds = 0.1;  // of one round
 
-// Runs `work` once on every thread of the pool; the seconds until all were done. A pool hands tasks out
-// one by one, so each waits until every thread has one: a late start is not counted as work.
+// Runs `work` once on every thread of the pool; the seconds until all were done. A pool hands tasks
+// out one by one, so each waits until every thread has one: a late start is not counted as work.
 double OnEveryThread(ThreadPool& pool, const std::function<void(size_t)>& work) {
   const size_t n = pool.size();
   std::atomic<size_t> arrived{0};
   std::atomic<double> start{0};
   pool.Run(n, [&](size_t task, size_t) {
     if (arrived.fetch_add(1) + 1 == n) start.store(Now());
-    while (start.load() == 0) {
-    }
+    while (start.load() == 0) std::this_thread::yield();
     work(task);
   });
   return Now() - start.load();
@@ -38,7 +37,8 @@ double ReadPeak(const KernelTable& kernels, ThreadPool& pool) {
   const std::unique_ptr<uint8_t[]> memory(new uint8_t[part * n + 64]);
   uint8_t* data = memory.get() + (64 - reinterpret_cast<uintptr_t>(memory.get()) % 64) % 64;
   std::atomic<uint64_t> sum{0};  // keeps the reads alive
-  OnEveryThread(pool, [&](size_t i) { std::memset(data + i * part, static_cast<int>(i + 1), part); });
+  OnEveryThread(pool,
+                [&](size_t i) { std::memset(data + i * part, static_cast<int>(i + 1), part); });
   double best = 0;
   for (int round = 0; round < kRounds; ++round) {
     const double seconds = OnEveryThread(

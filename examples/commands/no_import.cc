@@ -13,11 +13,15 @@ namespace {
 
 }  // namespace
 
-void PrintCheckpoint(const std::string& path, bool) { Refuse(path); }
+void PrintCheckpoint(const std::string& path, bool) {
+  Refuse(path);
+}
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string&) {
   Refuse(path);
 }
-void SynthesizeModel(const SynthRequest& request) { Refuse(request.shape); }
+void SynthesizeModel(const SynthRequest& request) {
+  Refuse(request.shape);
+}
 
 RunCommand SetUpConvert(CLI::App& app) {
   app.allow_extras();

@@ -85,12 +85,10 @@ void AddComputeOptions(CLI::App& app, ComputeOptions* options) {
                  "tokens of prompt and reply together (default: the model's)")
       ->check(WholeNumber(1, kMaxContext))
       ->option_text("CONTEXT");
-  app.add_option("--kv", options->kv,
-                 "key-value cache: f32 or f16 (default: f32 for f32 models)")
+  app.add_option("--kv", options->kv, "key-value cache: f32 or f16 (default: f32 for f32 models)")
       ->check(CLI::IsMember({"f32", "f16"}).description(""))
       ->option_text("TYPE");
-  app.add_option("--load", options->load,
-                 "map the file (default) or copy it into private memory")
+  app.add_option("--load", options->load, "map the file (default) or copy it into private memory")
       ->check(CLI::IsMember({"map", "copy"}).description(""))
       ->option_text("MODE");
 }
@@ -104,8 +102,8 @@ std::unique_ptr<Model> OpenModel(const std::string& path, const std::string& loa
     return Model::FromMemory(file.data(), file.size(), kBuiltinName);
   }
   if (IsCheckpoint(path)) {
-    throw Error(path + ": a checkpoint, not a .glint file: convert it first (glint convert " + path +
-                " -o MODEL.glint)");
+    throw Error(path + ": a checkpoint, not a .glint file: convert it first (glint convert " +
+                path + " -o MODEL.glint)");
   }
   return Model::Open(path, load == "copy" ? LoadMode::kCopy : LoadMode::kMap);
 }
@@ -163,8 +161,9 @@ std::vector<int64_t> ParseIds(const std::string& text) {
     at = next;
     while (at != end && *at == ' ') ++at;
     if (error != std::errc() || (at != end && *at != ',')) {
-      throw UsageError("--ids: expected integers with commas between them, such as 5,64286; found " +
-                       Quoted(text));
+      throw UsageError(
+          "--ids: expected integers with commas between them, such as 5,64286; found " +
+          Quoted(text));
     }
     ids.push_back(id);
     if (at == end) return ids;

@@ -56,8 +56,8 @@ CLI::Validator RealNumber(double low, double high);
 
 // "1,2,3". Throws UsageError for what is no list of integers.
 std::vector<int64_t> ParseIds(const std::string& text);
-// The ids as the model takes them. Throws Error naming one that is outside the vocabulary, and if they
-// and `more` further tokens are more than the context holds.
+// The ids as the model takes them. Throws Error naming one that is outside the vocabulary, and if
+// they and `more` further tokens are more than the context holds.
 std::vector<int32_t> CheckIds(const std::vector<int64_t>& ids, const Session& session, size_t more);
 // "the prompt has 3000 tokens; the context holds 2048"
 std::string PromptTooLong(size_t tokens, size_t context);

@@ -25,7 +25,9 @@ std::string MetadataText(const GlintFile& file, const char* key) {
   return found != metadata.end() && found->is_string() ? found->get<std::string>() : "unknown";
 }
 
-void PrintJson(const nlohmann::ordered_json& value) { Print(Dump(value) + "\n"); }
+void PrintJson(const nlohmann::ordered_json& value) {
+  Print(Dump(value) + "\n");
+}
 
 nlohmann::ordered_json TensorsJson(const std::vector<TensorRow>& rows, const char* remark) {
   nlohmann::ordered_json out = nlohmann::ordered_json::array();

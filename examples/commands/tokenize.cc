@@ -64,8 +64,8 @@ std::string Decode(const Tokenizer& tokenizer, const nlohmann::json& value,
   }
   std::vector<int32_t> ids;
   for (const nlohmann::json& id : value) {
-    const bool fits = id.is_number_integer() && !(id.is_number_unsigned() &&
-                                                  id.get<uint64_t>() > INT32_MAX);
+    const bool fits =
+        id.is_number_integer() && !(id.is_number_unsigned() && id.get<uint64_t>() > INT32_MAX);
     if (!fits || id.get<int64_t>() < INT32_MIN) {
       throw Error(where + ": item " + std::to_string(ids.size()) +
                   ": expected an id, an integer of 32 bits");
@@ -104,7 +104,8 @@ RunCommand SetUpTokenize(CLI::App& app) {
       ->check(CLI::IsMember(kTypes).description(""))
       ->option_text("TYPE");
   app.footer(
-      "Reads one JSON string per line from standard input and writes one JSON list of ids per line;\n"
+      "Reads one JSON string per line from standard input and writes one JSON list of ids per "
+      "line;\n"
       "with --decode the other way round.\n\n"
       "Example:\n"
       "  echo '\"hello\"' | glint tokenize builtin");

@@ -9,7 +9,8 @@ RunCommand SetUpVerify(CLI::App& app) {
   const auto options = std::make_shared<ComputeOptions>();
   AddModelOption(app, options.get());
   app.footer(
-      "Checks the structure, the graph, the tokenizer and the checksum of every tensor. Prints one\n"
+      "Checks the structure, the graph, the tokenizer and the checksum of every tensor. Prints "
+      "one\n"
       "line and exits with status 0 if all is well.\n\n"
       "Example:\n"
       "  glint verify chatglm-6b.glint");

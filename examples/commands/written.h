@@ -10,7 +10,8 @@ std::string ConvertTypes();  // "f32, f16, ..."
 // For CLI11: empty if `name` is one, else what is wrong.
 std::string CheckConvertType(const std::string& name);
 
-// Runs `write` with a progress bar; Ctrl-C ends it cleanly. Then says what the model file has become.
+// Runs `write` with a progress bar; Ctrl-C ends it cleanly. Then says what the model file has
+// become.
 void WriteWithProgress(const std::string& label, const std::string& output,
                        const std::function<void(std::function<void(double)> progress)>& write);
 

@@ -187,9 +187,20 @@ std::vector<Tensor> TensorMetas(const std::vector<TensorJob>& jobs) {
   return tensors;
 }
 
-Json Metadata(const std::string& name, const std::string& source, const std::string& recipe) {
-  return {{"name", name},     {"source", source},           {"licence", "unknown"},
-          {"recipe", recipe}, {"created_by", kProgramName}, {"numerics", kNumerics}};
+// A text of config.json, or what stands for it.
+std::string TextOr(const Json& config, const char* key, const std::string& fallback) {
+  const auto found = config.find(key);
+  if (found == config.end() || !found->is_string() || *found == "") return fallback;
+  return found->get<std::string>();
+}
+
+Json Metadata(const Json& hf_config, const std::string& source, const std::string& recipe) {
+  return {{"name", TextOr(hf_config, "_name_or_path", source)},
+          {"source", source},
+          {"licence", TextOr(hf_config, "license", "unknown")},
+          {"recipe", recipe},
+          {"created_by", kProgramName},
+          {"numerics", kNumerics}};
 }
 
 // How the matrices are stored, by bytes: "int4" or "int4, int8".
@@ -227,7 +238,7 @@ void ConvertCheckpoint(const ConvertOptions& options) {
   std::vector<TensorJob> jobs = TensorJobs(*checkpoint, plan, options);
 
   ModelHeader header;
-  *header.metadata = Metadata(BaseName(options.source), BaseName(options.source), RecipeOf(jobs));
+  *header.metadata = Metadata(checkpoint->config(), BaseName(options.source), RecipeOf(jobs));
   *header.config = plan.config;
   *header.prompt = plan.prompt;
   header.graphs.push_back(plan.build(TensorMetas(jobs), options.source));
