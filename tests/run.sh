@@ -19,7 +19,8 @@ meson test -C "$build" --no-rebuild --print-errorlogs || status=1
 
 # The same tests compiled for aarch64, under qemu, for three processors.
 if [ -n "${CI:-}" ]; then
-  GLINT_NATIVE="$build/examples/glint" sh tests/cross_aarch64.sh "$build-aarch64" || status=1
+  GLINT_NATIVE="$build/examples/glint" sh tests/cross_aarch64.sh "$build-aarch64" -Doptimization=1 ||
+    status=1
 fi
 
 passed=$(sed -n 's/^Ok: *//p' "$log" | tail -1)
