@@ -101,11 +101,11 @@ GraphBuilder::Value GraphBuilder::AddScaled(Value a, double alpha, Value b) {
 }
 
 Graph GraphBuilder::Finish(Value output, const std::string& name) {
-  for (Node& node : graph_.nodes) {
-    for (std::string& made : node.outputs) {
-      if (made == output.name) made = name;
-    }
+  Node& last = graph_.nodes.back();
+  if (last.outputs != std::vector<std::string>{output.name} || values_.count(name) != 0) {
+    throw Error(where_ + ": only the last node's output can become " + Quoted(name));
   }
+  last.outputs = {name};
   graph_.outputs = {name};
   return std::move(graph_);
 }

@@ -41,7 +41,7 @@ class GraphBuilder {
   Value Gelu(Value x, const std::string& approximation);
   Value AddScaled(Value a, double alpha, Value b);  // alpha * a + b
 
-  // Marks an output under this name and returns the finished graph.
+  // Gives the last node's output this name and returns the finished graph.
   Graph Finish(Value output, const std::string& name);
 
  private:

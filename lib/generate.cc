@@ -73,9 +73,7 @@ void GenerateReply(Session& session, std::vector<int32_t> history, const Generat
       reply->end = Reply::End::kLength;
       return;
     }
-    // A head may have more rows than the embedding.
-    reply->status = static_cast<uint64_t>(id) < session.model().vocab_size() ? session.Append(id)
-                                                                            : Status::kNonFinite;
+    reply->status = session.Append(id);
     if (reply->status != Status::kOk) {
       reply->end = EndOf(reply->status);
       return;
@@ -136,7 +134,8 @@ Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& o
   if (forgotten) *forgotten = dropped;
   options.format = &format;
   Reply reply = Generate(session_, prompt, options, on_text);
-  history_.push_back({std::string(query), reply.text});
+  const bool answered = reply.end != Reply::End::kError && !reply.text.empty();
+  if (answered) history_.push_back({std::string(query), reply.text});
   return reply;
 }
 

@@ -1,5 +1,6 @@
 #include "lib/kv_cache.h"
 
+#include "lib/checked_math.h"
 #include "lib/error.h"
 #include "lib/pages.h"
 
@@ -28,13 +29,11 @@ bool ParseKvType(std::string_view name, KvType* type) {
 KvCache::KvCache(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t capacity, KvType type)
     : n_heads_(n_kv_heads),
       head_dim_(head_dim),
-      capacity_((capacity + kKeyBlock - 1) / kKeyBlock * kKeyBlock),
+      capacity_(CheckedPlus(capacity, kKeyBlock - 1, "context") / kKeyBlock * kKeyBlock),
       type_(type) {
   const uint64_t element = kKvTypes[static_cast<size_t>(type)].bytes;
-  if (__builtin_mul_overflow(uint64_t{capacity_} * element, head_dim, &head_bytes_) ||
-      __builtin_mul_overflow(2 * head_bytes_, n_layers * n_kv_heads, &bytes_)) {
-    throw Error("a context of " + std::to_string(capacity) + " tokens is too long");
-  }
+  head_bytes_ = CheckedTimes(CheckedTimes(capacity_, element, "cache"), head_dim, "cache");
+  bytes_ = CheckedTimes(CheckedTimes(2, head_bytes_, "cache"), n_layers * n_kv_heads, "cache");
   data_ = ReservePages(bytes_);
   if (!data_) {
     throw Error("out of memory: the cache of " + std::to_string(capacity) + " tokens needs " +

@@ -12,8 +12,6 @@
 namespace glint {
 namespace {
 
-constexpr uint64_t kMaxContext = uint64_t{1} << 24;
-
 // A plain tensor of the tokenizer; empty if it is absent and may be.
 template <class T>
 std::span<const T> Table(const GlintFile& file, const char* name, DType dtype, bool required) {
@@ -55,13 +53,30 @@ void Model::CheckMainGraph() {
   if (graph_->outputs.size() != 1) throw Error(file_->path() + ": graph 'main': expected 1 output");
   n_outputs_ = static_cast<uint64_t>(values.at(graph_->outputs[0]).shape[1]);
 
+  const std::string where = file_->path() + ": graph 'main'";
+  std::set<int64_t> layers;
   size_t after_attention = 0;
+  vocab_size_ = UINT64_MAX;
   for (const Node& node : graph_->nodes) {
-    if (node.op == "embedding") vocab_size_ = file_->Find(node.inputs[1])->shape[0];
-    if (node.op == "attention") ++after_attention;
+    if (node.op == "embedding") {
+      vocab_size_ = std::min(vocab_size_, file_->Find(node.inputs[1])->shape[0]);
+    }
+    if (node.op != "attention") continue;
+    ++after_attention;
+    const int64_t layer = std::get<int64_t>(node.attributes.at("layer"));
+    if (!layers.insert(layer).second) {
+      throw Error(where + ": two attentions share the cache of layer " + std::to_string(layer));
+    }
   }
-  if (vocab_size_ == 0 || after_attention == 0) {
-    throw Error(file_->path() + ": graph 'main': expected an embedding and an attention");
+  if (vocab_size_ == UINT64_MAX || layers.empty()) {
+    throw Error(where + ": expected an embedding and an attention");
+  }
+  if (*layers.begin() != 0 || *layers.rbegin() != static_cast<int64_t>(layers.size()) - 1) {
+    throw Error(where + ": expected attentions of layers 0 to " + std::to_string(layers.size() - 1));
+  }
+  if (n_outputs_ > vocab_size_) {
+    throw Error(where + ": " + std::to_string(n_outputs_) + " logits, but an embedding of " +
+                std::to_string(vocab_size_) + " rows");
   }
   // What the last segment of a plan holds runs only where outputs are wanted.
   for (const Node& node : graph_->nodes) {
@@ -106,6 +121,8 @@ void Model::ReadPrompt() {
   id("sop_id", &prompt_ids_.sop);
   id("eop_id", &prompt_ids_.eop);
   id("pad_id", &prompt_ids_.pad);
+  std::string why;
+  if (!positions_->check(prompt_ids_, &why)) throw Error(where + ": " + why);
   for (const nlohmann::json& stop : GetArray(prompt, "stop_ids", where)) {
     if (!stop.is_number_unsigned() || stop.get<uint64_t>() >= n_outputs_) {
       throw Error(where + ": 'stop_ids': expected ids below " + std::to_string(n_outputs_));

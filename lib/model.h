@@ -10,6 +10,9 @@
 
 namespace glint {
 
+// No context is longer, whatever a file or a caller says.
+inline constexpr uint64_t kMaxContext = uint64_t{1} << 24;
+
 struct ChatFormat;      // lib/text/chat.h
 struct PositionScheme;  // lib/positions.h
 

@@ -2,12 +2,20 @@
 
 #include <algorithm>
 
+#include "lib/checked_math.h"
 #include "lib/error.h"
 #include "lib/pages.h"
 #include "lib/plan_builder.h"
 #include "simd/scalar_math.h"
 
 namespace glint {
+namespace {
+
+constexpr char kActivations[] = "activations";
+// 1 GiB of cos and sin: a million positions of 128 frequencies.
+constexpr uint64_t kMaxRopeEntries = uint64_t{1} << 27;
+
+}  // namespace
 
 float* StepContext::Rows(const ActivationRef& ref) const {
   const Buffer& buffer = plan.buffers()[ref.buffer];
@@ -67,24 +75,35 @@ void PlanBuilder::SetScratch(Step& step, uint64_t bytes) {
 }
 
 const RopeTable* PlanBuilder::RopeTableOf(const std::string& inv_freq) {
-  const RopeTable*& known = rope_tables_[inv_freq];
-  if (known) return known;
+  std::unique_ptr<RopeTable>& known = rope_tables_[inv_freq];
+  if (known) return known.get();
   const Tensor& tensor = *find_tensor_(inv_freq);
   auto table = std::make_unique<RopeTable>();
   table->n_freq = tensor.shape[0];
   const size_t positions = plan_.options_.context + 1;
-  table->cosines.resize(positions * table->n_freq);
-  table->sines.resize(positions * table->n_freq);
-  for (size_t p = 0; p < positions; ++p) {
-    for (size_t i = 0; i < table->n_freq; ++i) {
+  const uint64_t entries = CheckedTimes(positions, table->n_freq, "rotary table");
+  if (entries > kMaxRopeEntries) {
+    throw Error("a context of " + std::to_string(plan_.options_.context) + " tokens needs " +
+                std::to_string(entries) + " rotary angles; the limit is " +
+                std::to_string(kMaxRopeEntries));
+  }
+  table->cosines.resize(entries);
+  table->sines.resize(entries);
+  for (size_t i = 0; i < table->n_freq; ++i) {
+    const float frequency = tensor.As<float>()[i];
+    if (!(frequency >= 0 && frequency <= 1)) {
+      throw Error("tensor " + Quoted(inv_freq) + ": frequency " + std::to_string(i) +
+                  ": expected 0 to 1, found " + std::to_string(frequency));
+    }
+    for (size_t p = 0; p < positions; ++p) {
       // The published code multiplies in f32 and takes cos and sin of the rounded product.
-      const float angle = static_cast<float>(p) * tensor.As<float>()[i];
+      const float angle = static_cast<float>(p) * frequency;
       table->cosines[p * table->n_freq + i] = static_cast<float>(CosD(angle));
       table->sines[p * table->n_freq + i] = static_cast<float>(SinD(angle));
     }
   }
-  plan_.rope_tables_.push_back(std::move(table));
-  return known = plan_.rope_tables_.back().get();
+  known = std::move(table);
+  return known.get();
 }
 
 void PlanBuilder::UseCache(size_t layer, size_t kv_heads, size_t head_dim) {
@@ -146,9 +165,10 @@ void PlanBuilder::AllocateArena() {
       const uint64_t rows = buffers[i].crosses              ? options.max_rows
                             : life.first_segment == segment_ ? options.max_outputs
                                                              : options.chunk;
-      bytes = rows * buffers[i].row_floats * sizeof(float);
+      bytes = CheckedTimes(rows, CheckedTimes(buffers[i].row_floats, sizeof(float), kActivations),
+                           kActivations);
     }
-    order.push_back({0, (bytes + 63) / 64 * 64, i});
+    order.push_back({0, CheckedPlus(bytes, 63, kActivations) / 64 * 64, i});
   }
   std::stable_sort(order.begin(), order.end(),
                    [](const Placement& a, const Placement& b) { return a.bytes > b.bytes; });
@@ -171,13 +191,15 @@ void PlanBuilder::AllocateArena() {
       mine.offset = std::max(mine.offset, other.offset + other.bytes);
     }
     buffers[mine.buffer].arena_offset = mine.offset;
-    plan_.arena_bytes_ = std::max(plan_.arena_bytes_, mine.offset + mine.bytes);
+    plan_.arena_bytes_ =
+        std::max(plan_.arena_bytes_, CheckedPlus(mine.offset, mine.bytes, kActivations));
   }
 }
 
-Plan::Plan(const Graph& graph, const FindTensor& find_tensor, const PlanOptions& options)
+Plan::Plan(const Graph& graph, const FindTensor& find_tensor, const PlanOptions& options,
+           RopeTables* rope_tables)
     : options_(options) {
-  PlanBuilder builder(*this, find_tensor);
+  PlanBuilder builder(*this, find_tensor, *rope_tables);
   for (const Node& node : graph.nodes) FindOp(node.op)->plan(builder, node);
   output_ = builder.Place(graph.outputs[0]);
   n_segments_ = builder.segment_ + 1;

@@ -42,6 +42,8 @@ struct RopeTable {
   size_t n_freq = 0;
   std::vector<float> cosines, sines;  // (positions, n_freq)
 };
+// By the name of the frequencies' tensor: plans of one session share them.
+using RopeTables = std::map<std::string, std::unique_ptr<RopeTable>>;
 
 struct Step {
   using Run = void (*)(const StepContext& context, const Step& step);
@@ -81,8 +83,10 @@ struct PlanOptions {
 
 class Plan {
  public:
-  // `graph` has been checked (CheckGraph); it and the tensors' owner must outlive the plan. Throws Error.
-  Plan(const Graph& graph, const FindTensor& find_tensor, const PlanOptions& options);
+  // `graph` has been checked (CheckGraph); it, the tensors' owner and `rope_tables`, to which missing
+  // tables are added, must outlive the plan. Throws Error.
+  Plan(const Graph& graph, const FindTensor& find_tensor, const PlanOptions& options,
+       RopeTables* rope_tables);
   ~Plan();
   Plan(const Plan&) = delete;
 
@@ -103,7 +107,6 @@ class Plan {
   friend class PlanBuilder;
   std::vector<Step> steps_;
   std::vector<Buffer> buffers_;
-  std::vector<std::unique_ptr<RopeTable>> rope_tables_;
   PlanOptions options_;
   uint32_t n_segments_ = 1;
   ActivationRef output_;

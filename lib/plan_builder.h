@@ -11,7 +11,8 @@ namespace glint {
 // for scratch memory. Liveness and addresses are settled after the last node (lib/plan.cc).
 class PlanBuilder {
  public:
-  PlanBuilder(Plan& plan, const FindTensor& find_tensor) : plan_(plan), find_tensor_(find_tensor) {}
+  PlanBuilder(Plan& plan, const FindTensor& find_tensor, RopeTables& rope_tables)
+      : plan_(plan), find_tensor_(find_tensor), rope_tables_(rope_tables) {}
 
   const PlanOptions& options() const { return plan_.options_; }
 
@@ -39,7 +40,7 @@ class PlanBuilder {
   Plan& plan_;
   const FindTensor& find_tensor_;
   std::map<std::string, ActivationRef> places_;
-  std::map<std::string, const RopeTable*> rope_tables_;
+  RopeTables& rope_tables_;
   std::map<uint32_t, uint64_t> scratch_bytes_;  // by buffer
   uint32_t segment_ = 0;
 };

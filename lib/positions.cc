@@ -5,6 +5,12 @@
 namespace glint {
 namespace {
 
+bool CheckGlm2d(const PromptIds& ids, std::string* why) {
+  if (ids.sop >= 0 && (ids.gmask >= 0 || ids.mask >= 0)) return true;
+  *why = "position scheme 'glm-2d' needs 'sop_id' and 'gmask_id' or 'mask_id'";
+  return false;
+}
+
 // GLM's two-dimensional positions (Du et al. 2022, section 2.3; modeling_chatglm.py, get_position_ids).
 // Context, that is everything before the first <sop>: index and 0. From <sop> on: the index of the mask
 // token that is being filled, and 1, 2, 3, ... [gMASK] is filled rather than [MASK] if both are there.
@@ -34,7 +40,7 @@ void AtGlm2d(const SequencePositions& sequence, size_t i, int32_t* positions) {
   positions[1] = context ? 0 : static_cast<int32_t>(i - sequence.prefix_len + 1);
 }
 
-constexpr PositionScheme kSchemes[] = {{"glm-2d", 2, StartGlm2d, AtGlm2d}};
+constexpr PositionScheme kSchemes[] = {{"glm-2d", 2, CheckGlm2d, StartGlm2d, AtGlm2d}};
 
 }  // namespace
 

@@ -20,6 +20,8 @@ struct SequencePositions {
 struct PositionScheme {
   const char* name;      // in the file: prompt.position_scheme
   size_t n_positions;    // graph inputs "position.0", ...
+  // False, with the reason in *why, if a file lacks an id that the scheme needs.
+  bool (*check)(const PromptIds& ids, std::string* why);
   // Reads a new sequence's prompt. False, with the reason in *why, if it cannot start a sequence.
   bool (*start)(std::span<const int32_t> prompt, const PromptIds& ids, SequencePositions* sequence,
                 std::string* why);

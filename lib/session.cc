@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <new>
 
 #include "lib/error.h"
+#include "lib/fp_mode.h"
 
 namespace glint {
 namespace {
+
+constexpr size_t kMaxThreads = 1024;
 
 SessionOptions WithDefaults(const Model& model, SessionOptions options) {
   if (options.context == 0) options.context = model.max_context();
@@ -54,30 +58,53 @@ KvType DefaultKv(const Model& model) {
 
 Session::Session(const Model& model, const SessionOptions& options)
     : model_(model), options_(WithDefaults(model, options)), kernels_(ChooseKernels()) {
-  const FindTensor find = [&](const std::string& name) { return model.file().Find(name); };
-  pool_ = std::make_unique<ThreadPool>(options_.threads);
-  prompt_plan_ = std::make_unique<Plan>(model.graph(), find, PlanFor(options_, options_.context));
-  token_plan_ = std::make_unique<Plan>(model.graph(), find, PlanFor(options_, 1));
-  cache_ = std::make_unique<KvCache>(prompt_plan_->n_layers(), prompt_plan_->kv_heads(),
-                                     prompt_plan_->head_dim(), options_.context, options_.kv);
-  position_inputs_.resize(model.positions().n_positions * options_.context);
-  logits_.resize(model.n_outputs());
+  const FpModeScope fp_mode;  // the rotary tables are computed here
+  try {
+    Allocate();
+  } catch (const Error& error) {
+    throw Error(model.file().path() + ": " + error.what());
+  } catch (const std::bad_alloc&) {
+    throw Error(model.file().path() + ": out of memory for a context of " +
+                std::to_string(options_.context) + " tokens");
+  }
 }
 
-void Session::CheckPrompt(std::span<const int32_t> prompt) const {
-  for (size_t i = 0; i < prompt.size(); ++i) {
-    if (prompt[i] >= 0 && static_cast<uint64_t>(prompt[i]) < model_.vocab_size()) continue;
-    throw Error("id " + std::to_string(prompt[i]) + " at index " + std::to_string(i) +
+void Session::Allocate() {
+  if (options_.context > kMaxContext) {
+    throw Error("a context of " + std::to_string(options_.context) + " tokens; the limit is " +
+                std::to_string(kMaxContext));
+  }
+  if (options_.threads > kMaxThreads) {
+    throw Error(std::to_string(options_.threads) + " threads; the limit is " +
+                std::to_string(kMaxThreads));
+  }
+  const Graph& graph = model_.graph();
+  const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
+  pool_ = std::make_unique<ThreadPool>(options_.threads);
+  prompt_plan_ =
+      std::make_unique<Plan>(graph, find, PlanFor(options_, options_.context), &rope_tables_);
+  token_plan_ = std::make_unique<Plan>(graph, find, PlanFor(options_, 1), &rope_tables_);
+  cache_ = std::make_unique<KvCache>(prompt_plan_->n_layers(), prompt_plan_->kv_heads(),
+                                     prompt_plan_->head_dim(), options_.context, options_.kv);
+  position_inputs_.resize(model_.positions().n_positions * options_.context);
+  logits_.resize(model_.n_outputs());
+}
+
+void Session::CheckIds(std::span<const int32_t> ids) const {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && static_cast<uint64_t>(ids[i]) < model_.vocab_size()) continue;
+    throw Error("id " + std::to_string(ids[i]) + " at index " + std::to_string(i) +
                 " is outside the vocabulary of " + std::to_string(model_.vocab_size()));
   }
 }
 
 Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
-  CheckPrompt(prompt);
-  if (prompt.size() > options_.context) return Status::kContextFull;
+  CheckIds(prompt);
   SequencePositions sequence;
   std::string why;
+  if (prompt.size() > options_.context) return Status::kContextFull;
   if (!model_.positions().start(prompt, model_.prompt_ids(), &sequence, &why)) throw Error(why);
+  if (!model_.file().Unchanged()) return Status::kFileChanged;
   sequence_ = sequence;
   length_ = 0;
   const Status status = Run(*prompt_plan_, prompt, sink ? prompt.size() : 1, sink);
@@ -86,7 +113,10 @@ Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
 }
 
 Status Session::Append(int32_t id) {
+  CheckIds({&id, 1});
+  if (length_ == 0) throw Error("there is no sequence to append to");
   if (length_ >= options_.context) return Status::kContextFull;
+  if (!model_.file().Unchanged()) return Status::kFileChanged;
   const Status status = Run(*token_plan_, {&id, 1}, 1, nullptr);
   if (status == Status::kOk) ++length_;
   return status;
@@ -94,7 +124,6 @@ Status Session::Append(int32_t id) {
 
 Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t n_outputs,
                     const OutputSink* sink) {
-  if (!model_.file().Unchanged()) return Status::kFileChanged;
   const PositionScheme& scheme = model_.positions();
   RunInputs inputs;
   inputs.n = ids.size();

@@ -39,7 +39,8 @@ class Session {
   // id out of range, no [gMASK]): the session is as before.
   Status Start(std::span<const int32_t> prompt, const OutputSink* sink = nullptr);
 
-  // Appends one token; its logits are then in logits().
+  // Appends one token to a sequence that Start began; its logits are then in logits(). Throws Error if
+  // there is no sequence (the last Start did not return kOk) or the id is outside the vocabulary.
   Status Append(int32_t id);
 
   std::span<const float> logits() const { return logits_; }  // (model.n_outputs())
@@ -61,18 +62,20 @@ class Session {
  private:
   Status Run(const Plan& plan, std::span<const int32_t> ids, size_t n_outputs,
              const OutputSink* sink);
-  void CheckPrompt(std::span<const int32_t> prompt) const;
+  void Allocate();
+  void CheckIds(std::span<const int32_t> ids) const;
 
   const Model& model_;
   SessionOptions options_;
   const KernelTable& kernels_;
   std::unique_ptr<ThreadPool> pool_;
+  RopeTables rope_tables_;
   std::unique_ptr<Plan> prompt_plan_, token_plan_;
   std::unique_ptr<KvCache> cache_;
   SequencePositions sequence_;
   std::vector<int32_t> position_inputs_;  // (n_positions, context)
   std::vector<float> logits_;
-  size_t length_ = 0;
+  size_t length_ = 0;  // 0: there is no sequence
   std::atomic<bool> cancel_{false};
 };
 

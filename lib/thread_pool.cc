@@ -1,12 +1,16 @@
 #include "lib/thread_pool.h"
 
+#include <string>
+#include <system_error>
+
+#include "lib/error.h"
 #include "lib/fp_mode.h"
 
 namespace glint {
 namespace {
 
-// About 30 microseconds of spinning: longer than the gap between two ops of a token, far shorter than
-// the gap between two replies.
+// Some 30 to 100 microseconds of spinning, as long as `pause` takes: longer than the gap between two ops
+// of a token, far shorter than the gap between two replies.
 constexpr int kSpins = 2000;
 
 inline void CpuRelax() {
@@ -20,10 +24,19 @@ inline void CpuRelax() {
 }  // namespace
 
 ThreadPool::ThreadPool(size_t n_threads) {
-  for (size_t i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
+  try {
+    for (size_t i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
+  } catch (const std::system_error&) {
+    const size_t started = workers_.size() + 1;
+    Stop();
+    throw Error("the system refuses more than " + std::to_string(started) + " of the " +
+                std::to_string(n_threads) + " threads asked for");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { Stop(); }
+
+void ThreadPool::Stop() {
   stop_.store(true);
   epoch_.fetch_add(2);
   epoch_.notify_all();
@@ -51,7 +64,10 @@ void ThreadPool::RunErased(size_t n_tasks, TaskFn call, const void* fn) {
   if (asleep_.load() != 0) epoch_.notify_all();
   Work(0);
   epoch_.fetch_add(1);  // Even: closed. A worker that enters from now on sees so and leaves.
-  while (inside_.load() != 0) CpuRelax();
+  for (int i = 0; inside_.load() != 0; ++i) {
+    // A worker that was preempted inside a task needs this processor more than we do.
+    if (i < kSpins) CpuRelax(); else std::this_thread::yield();
+  }
 }
 
 uint32_t ThreadPool::WaitForJob(uint32_t seen) {

@@ -14,7 +14,8 @@ namespace glint {
 // that has not started, so an oversubscribed machine degrades gently.
 class ThreadPool {
  public:
-  explicit ThreadPool(size_t n_threads);  // counts the calling thread; at least 1
+  // n_threads counts the calling thread; at least 1. Throws Error if the system refuses a thread.
+  explicit ThreadPool(size_t n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
 
@@ -34,6 +35,7 @@ class ThreadPool {
 
  private:
   using TaskFn = void (*)(const void* fn, size_t task, size_t worker);
+  void Stop();
   void RunErased(size_t n_tasks, TaskFn call, const void* fn);
   void WorkerLoop(size_t worker);
   void Work(size_t worker);

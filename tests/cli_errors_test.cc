@@ -212,6 +212,8 @@ TEST_CASE("a checkpoint without a tokenizer") {
   CHECK(result.status == 0);
   CHECK(result.err.starts_with("glint: note: "));
   CHECK(result.err.find("no tokenizer") != std::string::npos);
+  CHECK(Glint({"info", out}).status == 0);
+  CHECK(Glint({"info", out, "--json"}).out.find("\"tokenizer\":null") != std::string::npos);
   CheckFails(1, {"chat", out}, {out, "no tokenizer"});
   CheckFails(1, {"generate", out, "-p", "x"}, {out, "no tokenizer"});
   CheckFails(1, {"tokenize", out}, {out, "no tokenizer"});

@@ -208,6 +208,16 @@ TEST_CASE("the builder infers shapes and refuses what does not fit, by name") {
   CHECK(graph.nodes.back().outputs == graph.outputs);
 }
 
+TEST_CASE("a tensor cannot stand in for a graph input that is not declared") {
+  std::vector<Tensor> tensors = SomeTensors();
+  tensors.push_back(tensors[4]);
+  tensors.back().name = "prefix_len";
+  GraphBuilder g("main", {"ids"}, tensors, "test");
+  const auto x = g.Embedding(g.Input("ids"), "table");
+  CHECK(MessageOf([&] { g.LayerNorm(x, "prefix_len", "norm", 1e-5); }).find("'prefix_len'") !=
+        std::string::npos);
+}
+
 TEST_CASE("a graph with an unknown op, attribute or input is refused by name") {
   const std::vector<Tensor> tensors = SomeTensors();
   const FindTensor find = [&](const std::string& name) -> const Tensor* {

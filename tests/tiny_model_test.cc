@@ -134,6 +134,7 @@ TEST_CASE("a cancelled reply keeps the session usable") {
   const Reply cancelled = Generate(session, prompt, options, {});
   CHECK(cancelled.end == Reply::End::kCancelled);
   CHECK(cancelled.text.empty());
+  CHECK_THROWS_WITH_AS(session.Append(5), doctest::Contains("no sequence"), Error);
   session.ClearCancel();
   CHECK(Generate(session, prompt, options, {}).text == whole.text);
 }
@@ -148,11 +149,15 @@ TEST_CASE("the caller's floating-point mode changes no bit and comes back") {
   const unsigned saved = _mm_getcsr();
   _mm_setcsr(saved | 0x8040 | 0x6000);  // flush to zero, denormals are zero, round to zero
   const unsigned set = _mm_getcsr() & 0xE040;
+  Session odd(*model, {});  // computes its rotary tables in this mode, if it is careless
+  const Status odd_status = odd.Start(prompt);
   const Status status = session.Start(prompt);
   const bool kept = (_mm_getcsr() & 0xE040) == set;
   _mm_setcsr(saved);
   CHECK(kept);
   REQUIRE(status == Status::kOk);
+  REQUIRE(odd_status == Status::kOk);
+  CHECK(std::equal(want.begin(), want.end(), odd.logits().begin()));
 #else
   REQUIRE(session.Start(prompt) == Status::kOk);
 #endif

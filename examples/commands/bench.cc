@@ -82,11 +82,12 @@ class RandomIds {
  public:
   explicit RandomIds(const Model& model) : model_(model) {}
   int32_t Next() {
-    for (;;) {
+    for (int tries = 0;; ++tries) {
       state_ = state_ * 6364136223846793005u + 1442695040888963407u;
       const auto id = static_cast<int32_t>((state_ >> 33) % model_.vocab_size());
       const PromptIds& ids = model_.prompt_ids();
-      if (id != ids.mask && id != ids.gmask && id != ids.sop && id != ids.eop) return id;
+      const bool special = id == ids.mask || id == ids.gmask || id == ids.sop || id == ids.eop;
+      if (!special || tries == 100) return id;
     }
   }
   std::vector<int32_t> Prompt(size_t n) {

@@ -79,11 +79,12 @@ void PrintModel(const Options& options) {
   const std::unique_ptr<Model> model = OpenModel(options.file);
   const GlintFile& file = model->file();
   const ModelHeader& header = file.header();
+  const Json tokenizer = header.tokenizer ? Json(*header.tokenizer) : Json(nullptr);
   std::vector<TensorRow> rows = TensorRows(file);
   if (options.json) {
     Json out = {{"file", options.file},     {"format", "glint"},
                 {"bytes", file.bytes()},    {"metadata", *header.metadata},
-                {"config", *header.config}, {"tokenizer", *header.tokenizer},
+                {"config", *header.config}, {"tokenizer", tokenizer},
                 {"prompt", *header.prompt}, {"tensors", TensorsJson(rows, "tied_to")}};
     if (options.graph) out["graphs"] = DescribeGraphs(file);
     return PrintJson(out);
@@ -92,7 +93,7 @@ void PrintModel(const Options& options) {
   Print(OneLine(options.file) + ": glint model, " + HumanBytes(file.bytes()) + "\n");
   PrintObject("metadata", *header.metadata);
   PrintObject("config", *header.config);
-  PrintObject("tokenizer", *header.tokenizer);
+  if (header.tokenizer) PrintObject("tokenizer", *header.tokenizer);
   PrintObject("prompt", *header.prompt);
   for (TensorRow& row : rows) {
     if (!row.remark.empty()) row.remark = "= " + row.remark;

@@ -14,7 +14,6 @@ namespace glint {
 namespace {
 
 constexpr size_t kMaxThreads = 1024;
-constexpr size_t kMaxContext = size_t{1} << 24;
 
 // What somebody may take for a model who has not converted it yet.
 bool IsCheckpoint(const std::string& path) {

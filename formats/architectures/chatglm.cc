@@ -42,10 +42,10 @@ void Require(const Json& c, const char* key, const Json& value, const std::strin
 }
 
 uint64_t UintOr(const Json& c, const char* key, uint64_t fallback, uint64_t high,
-                const std::string& where) {
+                const std::string& where, uint64_t low = 0) {
   const auto found = c.find(key);
   if (found == c.end() || found->is_null()) return fallback;
-  return GetUint(c, key, 0, high, where);
+  return GetUint(c, key, low, high, where);
 }
 
 Hyper ReadHyper(const Json& c, const std::string& where) {
@@ -57,9 +57,9 @@ Hyper ReadHyper(const Json& c, const std::string& where) {
   h.dim = GetUint(c, "hidden_size", 1, 1 << 20, where);
   h.n_layers = GetUint(c, "num_layers", 1, 4096, where);
   h.n_heads = GetUint(c, "num_attention_heads", 1, 4096, where);
-  h.hidden_dim = UintOr(c, "inner_hidden_size", 4 * h.dim, 1 << 22, where);
+  h.hidden_dim = UintOr(c, "inner_hidden_size", 4 * h.dim, 1 << 22, where, 1);
   h.vocab_size = GetUint(c, "vocab_size", 1, 1 << 24, where);
-  h.max_seq_len = UintOr(c, "max_sequence_length", 2048, 1 << 24, where);
+  h.max_seq_len = UintOr(c, "max_sequence_length", 2048, 1 << 24, where, 1);
   h.norm_eps = GetNumber(c, "layernorm_epsilon", where);
   if (h.dim % (4 * h.n_heads) != 0) {
     throw Error(where + ": hidden_size " + std::to_string(h.dim) + " is not a multiple of 4 * " +

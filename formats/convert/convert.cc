@@ -15,6 +15,7 @@
 #include "formats/json.h"
 #include "formats/convert/source_matrix.h"
 #include "lib/error.h"
+#include "lib/ops/ops.h"
 #include "lib/version.h"
 
 namespace glint {
@@ -104,7 +105,12 @@ bool IsTied(const Checkpoint& checkpoint, const ImportTensor& tensor,
     return candidate.name == tensor.tied_to;
   });
   const SourceTensor* theirs = checkpoint.Find(other->source);
-  return theirs && SameContents(checkpoint, *mine, *theirs);
+  if (!theirs || !SameContents(checkpoint, *mine, *theirs)) return false;
+  // THUDM's integers mean the same only with the same scales.
+  const SourceTensor* my_scale = checkpoint.Find(tensor.source + "_scale");
+  const SourceTensor* their_scale = checkpoint.Find(other->source + "_scale");
+  if (!my_scale || !their_scale) return my_scale == their_scale;
+  return SameContents(checkpoint, *my_scale, *their_scale);
 }
 
 // A tensor that nobody asked for means that the checkpoint is not what we take it for.
@@ -302,6 +308,10 @@ void ConvertGlint(const ConvertOptions& options) {
     if (tensor.IsMatrix()) parameters += tensor.shape[0] * tensor.shape[1];
   }
   std::set<std::string> vocabulary;
+  const FindTensor find = [&](const std::string& name) { return file->Find(name); };
+  for (const Graph& graph : file->header().graphs) {
+    CheckGraph(options.source + ": graph " + Quoted(graph.name), graph, find);
+  }
   for (const Graph& graph : file->header().graphs) vocabulary.merge(VocabularyNames(graph));
 
   const TypeRules types(options, parameters, tied);

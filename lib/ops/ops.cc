@@ -163,6 +163,9 @@ void CheckNode(const std::string& where, const Node& node, const FindTensor& fin
       inputs.push_back(known->second);
       continue;
     }
+    if (FindGraphInput(name)) {
+      throw Error(place + ": graph input " + Quoted(name) + " is not in the graph's list of inputs");
+    }
     const Tensor* tensor = find_tensor(name);
     if (!tensor) throw Error(place + ": input " + Quoted(name) + " does not exist");
     inputs.push_back({tensor->dtype, Shape(tensor->shape.begin(), tensor->shape.end()), tensor});
