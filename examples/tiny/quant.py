@@ -62,7 +62,7 @@ def quantized(model, kind, activations=True):
     rounding = {"int4": int4_blocks, "int8": int8_blocks}[kind]
     layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
     for layer in layers:
-        layer.__class__, layer.rounding, layer.activations = QuantizedLinear, staticmethod(rounding).__func__, activations
+        layer.__class__, layer.rounding, layer.activations = QuantizedLinear, rounding, activations
     try:
         yield model
     finally:

@@ -1,9 +1,9 @@
 """Trains the tiny model on the CPU. Seeded; stops and resumes anywhere.
 
-    python3 train.py --work WORKDIR --steps 30000      continues from WORKDIR/checkpoint.pt if there is one
+    python3 train.py --work WORKDIR --steps 9000       continues from WORKDIR/checkpoint.pt if there is one
 
-The learning rate warms up, then falls to zero by the end of --steps (or --minutes). In the last part of the training (--quantize)
-half of the steps run with the weights rounded to int4, so that the finished model stands being quantized.
+The learning rate warms up, then falls to zero by the end of --steps. In the last part of the training (--quantize) half of
+the steps run with the weights rounded to int4, so that the finished model stands being quantized.
 """
 import argparse
 import math
@@ -55,27 +55,20 @@ class Batches:
         return ids, torch.tensor([c for c, _ in batch]), torch.tensor([len(ids) for _, ids in batch])
 
 
-class Schedule:
-    """How far the training is: by steps, or, on a shared machine, by the minutes that this run may take."""
+def progress(step, args):
+    return min(1.0, max(0.0, (step - args.warmup) / max(1, args.steps - args.warmup)))
 
-    def __init__(self, args):
-        self.args, self.begun = args, time.time()
 
-    def progress(self, step):
-        if self.args.minutes:
-            return min(1.0, (time.time() - self.begun) / 60 / self.args.minutes)
-        return min(1.0, max(0.0, (step - self.args.warmup) / max(1, self.args.steps - self.args.warmup)))
+def learning_rate(step, args):
+    """A straight warm-up, then half a cosine down to zero."""
+    if step < args.warmup:
+        return args.lr * (step + 1) / args.warmup
+    return args.lr * 0.5 * (1 + math.cos(math.pi * progress(step, args)))
 
-    def learning_rate(self, step):
-        """A warm-up, then half a cosine down to zero; by minutes a straight line, for a start in mid-training."""
-        if step < self.args.warmup:
-            return self.args.lr * (step + 1) / self.args.warmup
-        done = self.progress(step)
-        return self.args.lr * (1 - done if self.args.minutes else 0.5 * (1 + math.cos(math.pi * done)))
 
-    def finished(self, step):
-        end = self.progress(step) >= 1.0 if self.args.minutes else step >= self.args.steps
-        return end or (self.args.stop_after is not None and step >= self.args.stop_after)
+def rounds_weights(step, args):
+    """Whether this step trains the weights as int4 will have them: every other one, at random, near the end."""
+    return step >= args.steps * (1 - args.quantize) and random.Random("%d:%d" % (args.seed, step)).random() < 0.5
 
 
 def make_optimizer(model, args):
@@ -104,8 +97,7 @@ def report(model, tokenizer, questions, step):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", required=True)
-    parser.add_argument("--steps", type=int, default=12000)
-    parser.add_argument("--minutes", type=float, help="instead of --steps: take this long from here, rate falling to 0")
+    parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--tokens", type=int, default=3000, help="tokens in a batch")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=300)
@@ -127,7 +119,7 @@ def main():
     write_questions(os.path.join(args.work, "dev.jsonl"), dev)
     dev = read_questions(os.path.join(args.work, "dev.jsonl"))
 
-    rows = -(-tokenizer.sp.GetPieceSize() // 64) * 64  # like the original, a few more rows than ids
+    rows = -(-tokenizer.sp.GetPieceSize() // 64) * 64  # a whole number of blocks for any kernel
     model = ChatGLM(Config(rows, args.hidden, args.layers, args.hidden // 32))
     optimizer = make_optimizer(model, args)
     batches = Batches(corpus, tokenizer, args.seed, args.tokens)
@@ -148,14 +140,13 @@ def main():
 
     model.train()
     mean, begun, counted = 0.0, time.time(), 0
-    schedule = Schedule(args)
-    while not schedule.finished(state["step"]):
+    last = min(args.steps, args.stop_after or args.steps)
+    while state["step"] < last:
         step = state["step"]
         ids, context, length = batches.next()
         for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(step)
-        heads = random.Random("%d:%d" % (args.seed, step)).random() < 0.5
-        if heads and schedule.progress(step) >= 1 - args.quantize:
+            group["lr"] = learning_rate(step, args)
+        if rounds_weights(step, args):
             with quantized(model, "int4"):
                 loss = model.loss(ids, context, length)
         else:
@@ -172,7 +163,7 @@ def main():
             seconds = time.time() - begun
             state["seconds"] += seconds
             print("step %d loss %.4f lr %.2e %d tokens/s %.2fM tokens %.0f s" % (
-                state["step"], mean / 100, schedule.learning_rate(step), counted / seconds, state["tokens"] / 1e6,
+                state["step"], mean / 100, learning_rate(step, args), counted / seconds, state["tokens"] / 1e6,
                 state["seconds"]), flush=True)
             save(path, model, optimizer, state)
             mean, counted, begun = 0.0, 0, time.time()
