@@ -44,7 +44,8 @@ class Chat {
   explicit Chat(Session& session);
 
   // Asks and remembers the turn (a cancelled reply too, as far as it got; not one that failed or is empty). If the history no longer
-  // fits, the oldest whole turns are forgotten first; *forgotten (may be null) counts them.
+  // fits the context, the oldest whole turns are forgotten first; *forgotten (may be null) counts them.
+  // Turns beyond the model's max_history go without being counted.
   // Throws Error if the query alone does not fit.
   Reply Ask(std::string_view query, GenerateOptions options, const OnText& on_text,
             size_t* forgotten = nullptr);

@@ -98,7 +98,8 @@ void Model::ReadPrompt() {
   const std::string where = file_->path() + ": prompt";
   const nlohmann::json& prompt = *file_->header().prompt;
   static const std::set<std::string> kKnown = {"format", "position_scheme", "mask_id", "gmask_id",
-                                               "sop_id", "eop_id",          "pad_id",  "stop_ids"};
+                                               "sop_id", "eop_id",          "pad_id",  "stop_ids",
+                                               "max_history"};
   for (const auto& [key, value] : prompt.items()) {
     if (kKnown.count(key) == 0) throw Error(where + ": unknown option " + Quoted(key));
   }
@@ -121,6 +122,9 @@ void Model::ReadPrompt() {
   id("sop_id", &prompt_ids_.sop);
   id("eop_id", &prompt_ids_.eop);
   id("pad_id", &prompt_ids_.pad);
+  if (prompt.contains("max_history")) {
+    max_history_ = GetUint(prompt, "max_history", 0, UINT32_MAX, where);
+  }
   std::string why;
   if (!positions_->check(prompt_ids_, &why)) throw Error(where + ": " + why);
   for (const nlohmann::json& stop : GetArray(prompt, "stop_ids", where)) {

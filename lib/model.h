@@ -40,6 +40,7 @@ class Model {
   uint64_t vocab_size() const { return vocab_size_; }    // rows of the embedding
   uint64_t n_outputs() const { return n_outputs_; }      // floats of a row of logits
   uint64_t max_context() const { return max_context_; }  // that the model was trained on
+  uint64_t max_history() const { return max_history_; }  // past turns that a chat shows it at most
 
   // What a token costs: parameters of the linear ops, and bytes that a decode step reads apart from
   // the cache (every linear's weights, one row of the embedding).
@@ -63,6 +64,7 @@ class Model {
   const PositionScheme* positions_ = nullptr;
   PromptIds prompt_ids_;
   uint64_t vocab_size_ = 0, n_outputs_ = 0, max_context_ = 0;
+  uint64_t max_history_ = UINT64_MAX;
   Cost cost_;
 };
 

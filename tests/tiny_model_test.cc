@@ -90,37 +90,55 @@ TEST_CASE("exact answers to held-out questions, by type") {
   CHECK(all[DType::kInt4x] >= all[DType::kF32] - 3);
 }
 
-TEST_CASE("a conversation remembers, forgets when told, and drops old turns when full") {
+TEST_CASE("a conversation drops old turns when it is full, and forgets when told") {
   const std::unique_ptr<Model> model = ConvertTiny(DType::kF32);
-  SessionOptions session_options;
-  session_options.context = 96;
-  session_options.threads = 2;
-  Session session(*model, session_options);
+  REQUIRE(model->max_history() == 1);
+  GenerateOptions options;
+  options.sampler.temperature = 0;
+  options.max_tokens = 12;
+  for (const size_t context : {40, 512}) {
+    CAPTURE(context);
+    SessionOptions session_options;
+    session_options.context = context;
+    session_options.threads = 2;
+    Session session(*model, session_options);
+    Chat chat(session);
+    size_t total_forgotten = 0;
+    for (int turn = 0; turn < 5; ++turn) {
+      std::string streamed;
+      size_t forgotten = 0;
+      const Reply reply = chat.Ask(
+          "hello", options, [&](std::string_view piece) { streamed += piece; }, &forgotten);
+      CHECK(streamed == reply.text);
+      CHECK(reply.status == Status::kOk);
+      CHECK_FALSE(reply.text.empty());
+      total_forgotten += forgotten;
+      CHECK(chat.n_turns() <= 2);  // this one, and the one that the model may see
+      CHECK(session.length() <= session.context());
+    }
+    // In 40 tokens there is no room for a past turn; in 512 there is.
+    CHECK(total_forgotten == (context == 40 ? 4 : 0));
+    chat.Clear();
+    CHECK(chat.n_turns() == 0);
+    std::string huge;
+    for (int i = 0; i < 1000; ++i) huge += "hello ";
+    CHECK_THROWS_WITH_AS(chat.Ask(huge, options, {}), doctest::Contains("the context holds"), Error);
+    CHECK(chat.n_turns() == 0);
+  }
+}
+
+TEST_CASE("a follow-up is understood from the turn before") {
+  const std::unique_ptr<Model> model = ConvertTiny(DType::kInt4);
+  Session session(*model, {});
   Chat chat(session);
   GenerateOptions options;
   options.sampler.temperature = 0;
-  options.max_tokens = 24;
-  size_t total_forgotten = 0, most = 0;
-  for (int turn = 0; turn < 12; ++turn) {
-    std::string streamed;
-    size_t forgotten = 0;
-    const Reply reply = chat.Ask("hello", options, [&](std::string_view piece) { streamed += piece; },
-                                 &forgotten);
-    CHECK(streamed == reply.text);
-    CHECK(reply.status == Status::kOk);
-    CHECK_FALSE(reply.text.empty());
-    total_forgotten += forgotten;
-    most = std::max(most, chat.n_turns());
-    CHECK(session.length() <= session.context());
-  }
-  CHECK(most < 12);  // old turns went
-  CHECK(chat.n_turns() == 12 - total_forgotten);
-  chat.Clear();
-  CHECK(chat.n_turns() == 0);
-  std::string huge;
-  for (int i = 0; i < 400; ++i) huge += "hello ";
-  CHECK_THROWS_WITH_AS(chat.Ask(huge, options, {}), doctest::Contains("the context holds 96"), Error);
-  CHECK(chat.n_turns() == 0);
+  const std::string japan = chat.Ask("What is the capital of Japan?", options, {}).text;
+  CHECK(japan == "The capital of Japan is Tokyo.");
+  const std::string cat = chat.Ask("\u732b\u7528\u82f1\u8bed\u600e\u4e48\u8bf4\uff1f", options, {}).text;
+  CHECK(cat == "cat");
+  const std::string panda = chat.Ask("\u718a\u732b\u5462\uff1f", options, {}).text;
+  CHECK(panda == "panda");
 }
 
 TEST_CASE("a cancelled reply keeps the session usable") {

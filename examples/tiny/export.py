@@ -24,7 +24,7 @@ SELFCHECK = [  # three chats: English, Chinese, two turns
 def config_json(model, tokenizer):
     c = model.config
     return OrderedDict([
-        ("_name_or_path", "glint tiny"), ("license", "MIT"),
+        ("_name_or_path", "glint tiny"), ("license", "MIT"), ("max_history", 1),
         ("architectures", ["ChatGLMModel"]), ("bos_token_id", tokenizer.sop), ("eos_token_id", tokenizer.eop),
         ("gmask_token_id", tokenizer.gmask), ("hidden_size", c.hidden_size), ("inner_hidden_size", c.inner_hidden_size),
         ("layernorm_epsilon", c.layernorm_epsilon), ("mask_token_id", tokenizer.mask),

@@ -168,6 +168,8 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
   plan.prompt = {{"format", "chatglm-6b"}, {"position_scheme", "glm-2d"}, {"mask_id", mask},
                  {"gmask_id", gmask},      {"sop_id", sop},               {"eop_id", eop},
                  {"pad_id", pad},          {"stop_ids", {eop}}};
+  // Ours, for models trained on short chats: config.json of THUDM has no such key.
+  if (c.contains("max_history")) plan.prompt["max_history"] = GetUint(c, "max_history", 0, 1 << 20, where);
   plan.tokenizer = {{"mask_id", mask}, {"gmask_id", gmask}, {"sop_id", sop}, {"eop_id", eop},
                     {"pad_id", pad}};
   plan.tokenizer_rules = {"chatglm1", IdOffset(tokenizer_config, h.vocab_size, where)};
