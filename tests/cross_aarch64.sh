@@ -65,11 +65,14 @@ ninja -C "$build" arch_tests
 
 # QEMU_CPU and QEMU_LD_PREFIX reach also what a test starts.
 export QEMU_LD_PREFIX=$prefix
-for cpu in cortex-a72 neoverse-n1 max; do
+for pair in cortex-a72:neon neoverse-n1:dotprod max:i8mm; do
+  cpu=${pair%%:*}
   echo "== $cpu"
   QEMU_CPU=$cpu meson test -C "$build" --suite arch --no-rebuild --print-errorlogs \
     --timeout-multiplier 10
   grep -h '^targets' "$build/meson-logs/testlog.txt" | sort -u
+  grep -q "^targets run:.*${pair##*:}" "$build/meson-logs/testlog.txt" ||
+    { echo "target ${pair##*:} did not run"; exit 1; }
 done
 
 # The program itself, byte for byte: what this machine computes is what aarch64 computes.

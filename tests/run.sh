@@ -17,6 +17,15 @@ log="$build/meson-logs/testlog.txt"
 status=0
 meson test -C "$build" --no-rebuild --print-errorlogs || status=1
 
+# Every target that this processor has must have been tried.
+if [ -n "${CI:-}" ]; then
+  ran=$(grep -h '^targets run:' "$log" | head -1)
+  for pair in avx2:avx2 avx512vl:avx512 avx512_vnni:avx512vnni avx512_vnni:avxvnni_evex; do
+    grep -qw "${pair%%:*}" /proc/cpuinfo || continue
+    echo "$ran" | grep -qw "${pair##*:}" || { echo "CI: target ${pair##*:} did not run"; status=1; }
+  done
+fi
+
 # The same tests compiled for aarch64, under qemu, for three processors.
 if [ -n "${CI:-}" ]; then
   GLINT_NATIVE="$build/examples/glint" sh tests/cross_aarch64.sh "$build-aarch64" -Doptimization=1 ||
