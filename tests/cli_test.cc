@@ -240,13 +240,19 @@ TEST_CASE("chat through a pipe, in both languages") {
   CHECK(result.out == "\u732b\n");
   CHECK(result.status == 1);
   CHECK(result.err.find("tokens; the context holds 512") != std::string::npos);
-  // The oldest turns give way.
+  // Where the context has no room for the turn before, it gives way, and the user is told.
   std::string many;
-  for (int i = 0; i < 30; ++i) many += "What is \"cat\" in Chinese?\n";
-  const Result longer = Glint({"chat", TinyModel(), "--temp", "0", "-n", "8", "-c", "200"}, many);
-  CHECK(longer.status == 0);
-  CHECK(Lines(longer.out) == 30);
-  CHECK(longer.err.find("forgot the oldest turn") != std::string::npos);
+  for (int i = 0; i < 5; ++i) many += "What is \"cat\" in Chinese?\n";
+  const std::vector<std::string> chat = {"chat", TinyModel(), "--temp", "0", "-n", "8", "-c"};
+  for (const char* context : {"40", "200"}) {
+    std::vector<std::string> arguments = chat;
+    arguments.push_back(context);
+    const Result longer = Glint(arguments, many);
+    CHECK(longer.status == 0);
+    CHECK(Lines(longer.out) == 5);
+    CHECK((longer.err.find("forgot the oldest turn") != std::string::npos) ==
+          (std::string(context) == "40"));
+  }
 }
 
 TEST_CASE("the built-in model") {
