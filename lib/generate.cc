@@ -119,8 +119,9 @@ Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& o
   const ChatFormat& format = *session_.model().chat();
   const size_t context = session_.context();
   const size_t room = std::min(kReplyRoom, context / 2);
-  const size_t shown = std::min<uint64_t>(history_.size(), session_.model().max_history());
-  size_t dropped = history_.size() - shown;
+  const size_t max_history = session_.model().max_history();
+  const size_t beyond = history_.size() - std::min(history_.size(), max_history);
+  size_t dropped = beyond;
   std::vector<int32_t> prompt;
   for (;; ++dropped) {
     const std::span<const ChatTurn> kept = std::span(history_).subspan(dropped);
@@ -131,9 +132,8 @@ Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& o
     throw Error("the message has " + std::to_string(prompt.size()) + " tokens; the context holds " +
                 std::to_string(context));
   }
-  const size_t history_size = history_.size();
   history_.erase(history_.begin(), history_.begin() + static_cast<ptrdiff_t>(dropped));
-  if (forgotten) *forgotten = dropped - (history_size - shown);
+  if (forgotten) *forgotten = dropped - beyond;
   options.format = &format;
   Reply reply = Generate(session_, prompt, options, on_text);
   const bool answered = reply.end != Reply::End::kError && !reply.text.empty();

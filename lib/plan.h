@@ -49,7 +49,6 @@ struct Step {
   using Run = void (*)(const StepContext& context, const Step& step);
   Run run = nullptr;
   const Node* node = nullptr;
-  const char* phase = "";           // attention: "store" and "attend"
   uint32_t segment = 0;
   std::vector<ActivationRef> in;    // activations only, in the order of the node's inputs
   ActivationRef out;                // of the first output

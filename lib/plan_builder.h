@@ -23,7 +23,6 @@ class PlanBuilder {
   // Makes `name` a view of `base`, without a step.
   void SetView(const std::string& name, const ActivationRef& base) { places_[name] = base; }
   const ActivationRef& Place(const std::string& name) const { return places_.at(name); }
-  const Tensor* FindTensorOf(const std::string& name) const { return find_tensor_(name); }
   // Scratch memory of the step that lives only while it runs.
   void SetScratch(Step& step, uint64_t bytes);
   // The following steps belong to a new segment.

@@ -55,9 +55,7 @@ class Session {
   // Forgets an earlier Cancel.
   void ClearCancel() { cancel_.store(false); }
 
-  // Bytes of the cache when full, and of activations.
-  uint64_t cache_bytes() const { return cache_->bytes(); }
-  uint64_t arena_bytes() const { return prompt_plan_->arena_bytes() + token_plan_->arena_bytes(); }
+  uint64_t cache_bytes() const { return cache_->bytes(); }  // when full
 
  private:
   Status Run(const Plan& plan, std::span<const int32_t> ids, size_t n_outputs,

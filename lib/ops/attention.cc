@@ -154,8 +154,7 @@ void PlanAttention(PlanBuilder& builder, const Node& node) {
   const ActivationRef k = builder.Place(node.inputs[1]);
   const size_t head_dim = q.width / q.heads;
   const auto layer = static_cast<size_t>(std::get<int64_t>(node.attributes.at("layer")));
-  const auto describe = [&](Step& step, const char* phase) {
-    step.phase = phase;
+  const auto describe = [&](Step& step) {
     step.heads = q.heads;
     step.kv_heads = k.heads;
     step.head_dim = head_dim;
@@ -163,12 +162,12 @@ void PlanAttention(PlanBuilder& builder, const Node& node) {
     step.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   };
   builder.UseCache(layer, k.heads, head_dim);
-  describe(builder.AddStep(node, Store), "store");
+  describe(builder.AddStep(node, Store));
   // q crosses the cut; k and v are in the cache by then.
   builder.CutSegment();
   Step& attend = builder.AddStep(node, Attend);
   attend.in.resize(1);
-  describe(attend, "attend");
+  describe(attend);
   builder.SetOutput(attend, node, q.width);
   builder.SetScratch(attend, builder.options().n_threads *
                                  WorkerFloats(builder.options().context + kKeyBlock, head_dim) *
