@@ -106,10 +106,11 @@ class Bench {
     Add(k, "add_scaled", "4096", 0, row_bytes * 1.5, results,
         [&] { k.add_scaled(x.data(), weight.data(), 7.5f, y.data(), n); });
     std::vector<int8_t> codes(n * m);
-    std::vector<float> scales(n * m / 32);
-    std::vector<int32_t> sums(n * m / 16);
+    std::vector<float> scales(n * m / kActivationBlock);
+    std::vector<int16_t> sums(n * m / kSumColumns);
     Add(k, "quantize_rows", "96x4096", 0, row_bytes / 2 * m, results, [&] {
-      k.quantize_rows(x.data(), n, m, n, {codes.data(), scales.data(), sums.data()}, 0, m / 6);
+      k.quantize_rows(x.data(), n, m, n, false, {codes.data(), scales.data(), sums.data()}, 0,
+                      m / kPanelTokens);
     });
     Attention(k, 96, results);
     Attention(k, 1, results);
@@ -133,7 +134,7 @@ class Bench {
     std::mt19937 rng(1);
     std::vector<float> x(m * cols), y(m * rows);
     FillFloats(Fill::kRandom, rng, x.data(), x.size());
-    TestActivations activations(k, x.data(), cols, m, cols);
+    TestActivations activations(k, BiasedCodes(k, kind.dtype, m), x.data(), cols, m, cols);
     const auto matmul = QuantizedMatmulOf(k, kind.dtype);
     Add(k, std::string("matmul_") + kind.name, dims + " m=" + std::to_string(m),
         static_cast<double>(rows * cols * m), static_cast<double>(w.layout.bytes), results, [&] {

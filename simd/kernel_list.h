@@ -44,8 +44,11 @@ struct FunctionOf<F* [n]> { using Type = F; };
   FunctionOf<decltype(KernelTable::field)>::Type f16;
 #define GLINT_ROW_(field, function) .field = function,
 #define GLINT_ROW2_(field, f32, f16) .field = {f32, f16},
-#define GLINT_DEFINE_TABLE(name, features)       \
-  GLINT_KERNELS(GLINT_DECLARE_, GLINT_DECLARE2_) \
-  extern const KernelTable kTable;               \
-  const KernelTable kTable = {                   \
-      .isa = name, .requires_ = features, GLINT_KERNELS(GLINT_ROW_, GLINT_ROW2_)};
+#define GLINT_DEFINE_TABLE(name, features, biased) \
+  GLINT_KERNELS(GLINT_DECLARE_, GLINT_DECLARE2_)   \
+  extern const KernelTable kTable;                 \
+  const KernelTable kTable = {                     \
+      .isa = name,                                 \
+      .requires_ = features,                       \
+      .biased_codes = biased,                      \
+      GLINT_KERNELS(GLINT_ROW_, GLINT_ROW2_)};

@@ -12,22 +12,28 @@
 namespace glint {
 
 // Tokens that the packed activations group together; the widest register tile of any target.
-inline constexpr size_t kPanelTokens = 6;
-// Columns that share an activation scale.
-inline constexpr size_t kActivationBlock = 32;
+inline constexpr size_t kPanelTokens = 4;
+// From so many tokens on, a matmul unpacks its weights once for all of them.
+inline constexpr size_t kManyTokens = 2 * kPanelTokens + 1;
+// Columns that share an activation scale: two blocks of int4 weights.
+inline constexpr size_t kActivationBlock = 64;
+// Columns whose activation codes are summed up for the weights' offsets.
+inline constexpr size_t kSumColumns = 16;
+inline constexpr size_t kBlockSums = kActivationBlock / kSumColumns;
 // Keys per block of attention, at absolute cache index; a multiple of 16.
 inline constexpr size_t kKeyBlock = 64;
 
-// m rows of k f32 as signed bytes. k is padded with zeros to a multiple of 32; blocks = padded_k
-// / 32. Token t belongs to panel t / 6; a panel of p tokens (6, or fewer in the last) is
-//   codes  + 6 * panel * padded_k:  int8  [blocks][p][32]
-//   scales + 6 * panel * blocks:    f32   [blocks][p]
-//   sums   + 6 * panel * blocks:    int32 [blocks][p][2]   sums of codes of columns 0..15
-//   and 16..31
+// m rows of k f32 as signed bytes. k is padded with zeros to a multiple of 64; blocks = padded_k
+// / 64. Token t belongs to panel t / 4; a panel of p tokens (4, or fewer in the last) is
+//   codes  + 4 * panel * padded_k:    int8  [blocks][p][64]
+//   scales + 4 * panel * blocks:      f32   [blocks][p]
+//   sums   + 4 * panel * blocks * 4:  int16 [blocks][p][4]   of the codes of 16 columns each
+// Where x86 multiplies unsigned by signed bytes, the codes of many tokens are "biased": 128 is added
+// to each (the padding too; the sums are those without it). See BiasedCodes.
 struct QuantizedRows {
   int8_t* codes;
   float* scales;
-  int32_t* sums;
+  int16_t* sums;
 };
 
 enum class KvType : uint8_t { kF32, kF16 };
@@ -62,29 +68,30 @@ struct AttentionBlock {
 struct KernelTable {
   const char* isa;     // "reference", "avx2", ...
   uint32_t requires_;  // CpuFeature bits (simd/cpu.h)
+  // By DType of the weights: whether a matmul of kManyTokens or more wants biased codes.
+  const bool* biased_codes;  // (kDTypeCount)
 
-  // Activations of panels [panel_begin, panel_end) to bytes, per token and block of 32 columns:
+  // Activations of panels [panel_begin, panel_end) to bytes, per token and block of 64 columns:
   //   a = max |x|; scale = a / 127; code = rint(x * (127 / a)), halves to even.
   // All 0 where 127 / a overflows: a is 0 or so small (below 3.8e-37) that it counts as 0.
   // A block with inf or nan gets scale nan and codes 0, so that the result is nan, and is reported.
   // Token t is the k floats at x + t * x_stride.
-  void (*quantize_rows)(const float* x, size_t x_stride, size_t m, size_t k, QuantizedRows out,
-                        size_t panel_begin, size_t panel_end);
+  void (*quantize_rows)(const float* x, size_t x_stride, size_t m, size_t k, bool biased,
+                        QuantizedRows out, size_t panel_begin, size_t panel_end);
 
   // y[t][r] = sum over columns of w[r][c] * x[t][c] + bias[r], for the rows of tiles
   // [tile_begin, tile_end) (never beyond layout.rows) and all m tokens; y + t * y_stride. bias may
-  // be null. By dtype of w. For each block of 32 columns b in order, d = the exact integer dot:
-  //   int8   acc = fma(f32(d) * x_scale[b], f32(w_scale[b]), acc);                    y = acc +
-  //   bias int4   acc = fma(f32(d) * x_scale[b], f32(w_scale[b]), acc);      y = fma(acc,
-  //   row_scale, bias) int4x  d0, d1 of its two halves, s0, s1 their scales:
-  //          acc = fma(fma(f32(d0), f32(s0), f32(d1) * f32(s1)), x_scale[b], acc);
-  //                                                                     y = fma(acc, row_scale,
-  //                                                                     bias)
-  //   int4a  as int8; then, with offsets, n = sum of the block's x codes:
-  //          zero: d is dot(table code - zero, x), exact;
-  //          min:  acc = fma(f32(n) * x_scale[b], f32(min[b]), acc);                  y = acc +
-  //          bias
-  // (bias is 0 where null.)
+  // be null. x is biased where BiasedCodes() says so.
+  // Per block of 64 columns of x, in order, with d = exact integer dots of the weights' blocks:
+  //   int4   D = sum of d[b] * scale[b], an exact int32 (two blocks of 32 columns)
+  //   int4x  the same (four blocks of 16 columns)
+  //          acc = fma(f32(D), x_scale, acc);                     y = fma(acc, row_scale, bias)
+  //   int8   s = fma(f32(d[b]), f32(scale[b]), s) from 0, b in order (two blocks of 32 columns)
+  //          acc = fma(s, x_scale, acc);                          y = acc + bias
+  //   int4a  as int8; with offsets, n[b] = sum of the block's x codes:
+  //          zero: d[b] is dot(table code - zero, x), exact;
+  //          min:  then also s = fma(f32(n[b]), f32(min[b]), s)
+  // (bias is 0 where null; at the end of a row the block of x may have half of its columns.)
   void (*matmul_int8)(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                       size_t y_stride, size_t tile_begin, size_t tile_end);
   void (*matmul_int4)(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
@@ -155,6 +162,12 @@ struct KernelTable {
   uint64_t (*dot_peak)(uint64_t iterations, int32_t* sink);
   uint64_t (*read_sum)(const void* data, uint64_t bytes);
 };
+
+// Whether a matmul of m tokens by weights of this type wants biased codes.
+[[gnu::always_inline]] inline bool BiasedCodes(const KernelTable& kernels, DType weights,
+                                               size_t m) {
+  return m >= kManyTokens && kernels.biased_codes[static_cast<size_t>(weights)];
+}
 
 // All tables of this build, best first; the last is the reference. Null ends it.
 extern const KernelTable* const kKernelTables[];

@@ -16,10 +16,10 @@ namespace {
 bool Same(float a, float b) {
   return (std::isnan(a) && std::isnan(b)) || std::memcmp(&a, &b, sizeof(a)) == 0;
 }
-bool Same(int32_t a, int32_t b) {
+bool Same(int8_t a, int8_t b) {
   return a == b;
 }
-bool Same(int8_t a, int8_t b) {
+bool Same(int16_t a, int16_t b) {
   return a == b;
 }
 bool Same(uint16_t a, uint16_t b) {
@@ -85,16 +85,19 @@ TEST_CASE("quantize_rows") {
   for (const MatmulCase& c : MatmulCases()) {
     const size_t stride = c.cols + 3;
     const auto x = Floats(c.fill, 1, (c.m - 1) * stride + c.cols);
-    TestActivations want(Reference(), x.data(), stride, c.m, c.cols);
-    ForEachTable([&](const KernelTable& k) {
-      CAPTURE(c.cols);
-      CAPTURE(c.m);
-      CAPTURE(static_cast<int>(c.fill));
-      TestActivations got(k, x.data(), stride, c.m, c.cols);
-      CHECK_SAME(want.codes, got.codes);
-      CHECK_SAME(want.scales, got.scales);
-      CHECK_SAME(want.sums, got.sums);
-    });
+    for (const bool biased : {false, true}) {
+      TestActivations want(Reference(), biased, x.data(), stride, c.m, c.cols);
+      ForEachTable([&](const KernelTable& k) {
+        CAPTURE(c.cols);
+        CAPTURE(c.m);
+        CAPTURE(static_cast<int>(c.fill));
+        CAPTURE(biased);
+        TestActivations got(k, biased, x.data(), stride, c.m, c.cols);
+        CHECK_SAME(want.codes, got.codes);
+        CHECK_SAME(want.scales, got.scales);
+        CHECK_SAME(want.sums, got.sums);
+      });
+    }
   }
 }
 
@@ -103,7 +106,8 @@ TEST_CASE("matmul of quantized weights") {
     for (const MatmulCase& c : MatmulCases()) {
       const TestMatrix w(kind, c.rows, c.cols, c.fill, 2);
       const auto x = Floats(c.fill, 3, c.m * c.cols);
-      TestActivations activations(Reference(), x.data(), c.cols, c.m, c.cols);
+      TestActivations activations(Reference(), false, x.data(), c.cols, c.m, c.cols);
+      TestActivations biased(Reference(), true, x.data(), c.cols, c.m, c.cols);
       const auto bias = Floats(Fill::kRandom, 4, c.rows);
       const float* b = c.bias ? bias.data() : nullptr;
       const size_t stride = c.rows + 5;
@@ -119,8 +123,9 @@ TEST_CASE("matmul of quantized weights") {
         CAPTURE(static_cast<int>(c.fill));
         Guarded<float> got(want.size(), 77.0f);
         const auto matmul = QuantizedMatmulOf(k, kind.dtype);
-        matmul(w.view, activations.Rows(), c.m, b, got.data(), stride, tiles / 3, tiles);
-        matmul(w.view, activations.Rows(), c.m, b, got.data(), stride, 0, tiles / 3);
+        const auto rows = BiasedCodes(k, kind.dtype, c.m) ? biased.Rows() : activations.Rows();
+        matmul(w.view, rows, c.m, b, got.data(), stride, tiles / 3, tiles);
+        matmul(w.view, rows, c.m, b, got.data(), stride, 0, tiles / 3);
         CHECK_SAME(want, got);
       });
     }

@@ -116,32 +116,37 @@ struct MatmulCase {
 // Each row varies one thing; the first varies all that the register tiles and panels depend on.
 inline std::vector<MatmulCase> MatmulCases() {
   std::vector<MatmulCase> cases;
-  for (size_t m : {1, 2, 3, 4, 5, 6, 7, 12, 13, 33}) {
+  for (size_t m : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 33}) {
     cases.push_back({33, 172, m, Fill::kRandom, m % 2 == 1});
   }
+  // Many tokens: more than share an unpacking, and columns of several slabs, the last one odd.
+  cases.push_back({50, 1100, 131, Fill::kRandom, true});
+  cases.push_back({33, 2080, 9, Fill::kMixed, false});
   for (size_t rows : {1, 8, 15, 16, 17, 33, 100}) {
     cases.push_back({rows, 64, 1, Fill::kRandom, true});
     cases.push_back({rows, 64, 7, Fill::kRandom, true});
+    cases.push_back({rows, 64, 13, Fill::kRandom, true});
   }
   for (size_t cols : {1, 31, 32, 64, 172, 240, 4096}) {
     cases.push_back({17, cols, 3, Fill::kRandom, false});
   }
   for (Fill fill : kFills) {
     cases.push_back({40, 172, 7, fill, true});
+    cases.push_back({40, 172, 14, fill, true});
     cases.push_back({100, 172, 1, fill, true});
   }
   return cases;
 }
 
 // What bench times: ChatGLM-6B's query_key_value and dense_4h_to_h with several numbers of tokens,
-// and one token against a matrix that no cache holds (ChatGLM2's vocabulary), for the read
+// and few tokens against a matrix that no cache holds (ChatGLM2's vocabulary), for the read
 // bandwidth.
 struct BenchShape {
   size_t rows, cols, min_tokens, max_tokens;
 };
 inline constexpr BenchShape kBenchShapes[] = {
-    {65024, 4096, 1, 1}, {12288, 4096, 6, 384}, {4096, 16384, 6, 384}};
-inline constexpr size_t kBenchTokens[] = {1, 6, 96, 384};
+    {65024, 4096, 1, 8}, {12288, 4096, 8, 384}, {4096, 16384, 96, 384}};
+inline constexpr size_t kBenchTokens[] = {1, 4, 8, 96, 384};
 
 struct WeightKind {
   DType dtype;
@@ -260,16 +265,17 @@ struct TestActivations {
   size_t blocks;
   Guarded<int8_t> codes;
   Guarded<float> scales;
-  Guarded<int32_t> sums;
+  Guarded<int16_t> sums;
 
-  TestActivations(const KernelTable& k, const float* x, size_t x_stride, size_t m, size_t cols)
+  TestActivations(const KernelTable& k, bool biased, const float* x, size_t x_stride, size_t m,
+                  size_t cols)
       : blocks((cols + kActivationBlock - 1) / kActivationBlock),
         codes(m * blocks * kActivationBlock, 99),
         scales(m * blocks, 99.0f),
-        sums(m * blocks * 2, 99) {
+        sums(m * blocks * kBlockSums, 99) {
     const size_t panels = (m + kPanelTokens - 1) / kPanelTokens;
-    k.quantize_rows(x, x_stride, m, cols, Rows(), 0, panels / 2);
-    k.quantize_rows(x, x_stride, m, cols, Rows(), panels / 2, panels);
+    k.quantize_rows(x, x_stride, m, cols, biased, Rows(), 0, panels / 2);
+    k.quantize_rows(x, x_stride, m, cols, biased, Rows(), panels / 2, panels);
   }
   QuantizedRows Rows() { return {codes.data(), scales.data(), sums.data()}; }
 };

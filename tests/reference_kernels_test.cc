@@ -46,20 +46,20 @@ void CheckProduct(const MatrixView& w, const std::vector<double>& x, size_t m, c
 }  // namespace
 
 TEST_CASE("quantize_rows: codes times scale are within half a step") {
-  const size_t m = 8, cols = 172, blocks = 6;
+  const size_t m = 8, cols = 172, blocks = 3;
   for (const Fill fill : {Fill::kRandom, Fill::kMax, Fill::kMin, Fill::kZero, Fill::kMixed}) {
     const auto x = Floats(fill, 1, m * cols);
-    TestActivations a(Reference(), x.data(), cols, m, cols);
+    TestActivations a(Reference(), false, x.data(), cols, m, cols);
     for (size_t t = 0; t < m; ++t) {
-      const size_t panel = t / 6, tokens = panel ? 2 : 6;
+      const size_t panel = t / 4, tokens = 4;
       for (size_t b = 0; b < blocks; ++b) {
-        const size_t at = panel * 6 * blocks + b * tokens + t % 6;
+        const size_t at = panel * 4 * blocks + b * tokens + t % 4;
         double largest = 0;
-        int32_t sums[2] = {0, 0};
-        for (size_t c = 0; c < 32; ++c) {
-          const size_t col = b * 32 + c;
+        int32_t sums[4] = {};
+        for (size_t c = 0; c < 64; ++c) {
+          const size_t col = b * 64 + c;
           const double value = col < cols ? x[t * cols + col] : 0;
-          const int code = a.codes[at * 32 + c];
+          const int code = a.codes[at * 64 + c];
           sums[c / 16] += code;
           largest = std::max(largest, std::fabs(value));
           CHECK(std::abs(code) <= 127);
@@ -67,35 +67,34 @@ TEST_CASE("quantize_rows: codes times scale are within half a step") {
           CHECK(std::fabs(code * step - value) <= 0.5001 * step + 4e-37);
         }
         CHECK(a.scales[at] == doctest::Approx(largest / 127).epsilon(1e-6));
-        CHECK(a.sums[2 * at] == sums[0]);
-        CHECK(a.sums[2 * at + 1] == sums[1]);
+        for (size_t i = 0; i < 4; ++i) CHECK(a.sums[4 * at + i] == sums[i]);
       }
     }
   }
 }
 
 TEST_CASE("quantize_rows: a block that is not finite becomes nan, others stay") {
-  std::vector<float> x(64, 1.0f);
-  x[40] = std::numeric_limits<float>::infinity();
-  TestActivations a(Reference(), x.data(), 64, 1, 64);
+  std::vector<float> x(128, 1.0f);
+  x[80] = std::numeric_limits<float>::infinity();
+  TestActivations a(Reference(), false, x.data(), 128, 1, 128);
   CHECK(a.scales[0] == 1.0f / 127.0f);
   CHECK(std::isnan(a.scales[1]));
   CHECK(a.codes[0] == 127);
-  CHECK(a.codes[40] == 0);
+  CHECK(a.codes[80] == 0);
 }
 
 TEST_CASE("matmul of every type equals the decoded matrix times the decoded activations") {
-  const size_t rows = 19, cols = 172, m = 8, blocks = 6;
+  const size_t rows = 19, cols = 172, m = 8, blocks = 3;
   const auto x = Floats(Fill::kRandom, 2, m * cols);
   const auto bias = Floats(Fill::kRandom, 3, rows);
   std::vector<float> y(m * rows);
-  TestActivations a(Reference(), x.data(), cols, m, cols);
+  TestActivations a(Reference(), false, x.data(), cols, m, cols);
   std::vector<double> decoded(m * cols);
   for (size_t t = 0; t < m; ++t) {
     for (size_t c = 0; c < cols; ++c) {
-      const size_t panel = t / 6, tokens = panel ? 2 : 6;
-      const size_t at = panel * 6 * blocks + c / 32 * tokens + t % 6;
-      decoded[t * cols + c] = double{a.scales[at]} * a.codes[at * 32 + c % 32];
+      const size_t panel = t / 4, tokens = 4;
+      const size_t at = panel * 4 * blocks + c / 64 * tokens + t % 4;
+      decoded[t * cols + c] = double{a.scales[at]} * a.codes[at * 64 + c % 64];
     }
   }
   for (const WeightKind& kind : kQuantizedKinds) {

@@ -9,7 +9,22 @@
 // the offset is 64, and vpmaddubsw cannot saturate: 2 * 127 * 127 < 32768. Larger ones take the
 // sign trick there (|w| times x with w's sign); vpdpbusd takes offset 128. NEON multiplies signed
 // bytes.
+//
+// Where many tokens meet the same weights, the roles are better the other way round: 128 is added to
+// the tokens' codes instead ("biased"), and what that adds to a sum, 128 * (sum of the weights), is
+// the same for all tokens. vpmaddubsw does not saturate then either: 2 * 255 * 64 < 32768.
+//
+// Without vpdpbusd a quad needs a second multiplication, vpmaddwd, which adds the two sums of two
+// columns. Instead of ones it can multiply them by the block's integer scale, which then costs
+// nothing ("pair scales"). Elsewhere a block's sums are multiplied by its scale at its end.
 #include "simd/kernels/target.h"
+
+#undef GLINT_PAIR_SCALES
+#if HWY_TARGET != HWY_NEON && !defined(__AVXVNNI__) && !defined(__AVX512VNNI__)
+#define GLINT_PAIR_SCALES 1
+#else
+#define GLINT_PAIR_SCALES 0
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
@@ -31,8 +46,11 @@ HWY_INLINE Bytes HighNibbles(Bytes v) {
 HWY_INLINE Bytes LoadTable16(const int8_t* p) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-HWY_INLINE Bytes AddBytes(Bytes v, int offset) {
-  return _mm512_add_epi8(v, _mm512_set1_epi8(static_cast<char>(offset)));
+HWY_INLINE Bytes AddBytes(Bytes a, Bytes b) {
+  return _mm512_add_epi8(a, b);
+}
+HWY_INLINE Bytes SetBytes(int v) {
+  return _mm512_set1_epi8(static_cast<char>(v));
 }
 HWY_INLINE Bytes Lookup(Bytes table, Bytes nibbles) {
   return _mm512_shuffle_epi8(table, nibbles);
@@ -40,15 +58,39 @@ HWY_INLINE Bytes Lookup(Bytes table, Bytes nibbles) {
 HWY_INLINE Ints SetInts(int32_t v) {
   return _mm512_set1_epi32(v);
 }
+HWY_INLINE Ints AddInts(Ints a, Ints b) {
+  return _mm512_add_epi32(a, b);
+}
+// a[0] * b[0] + a[1] * b[1] of the two int16 of each lane.
+HWY_INLINE Ints DotPairs(Ints a, Ints b) {
+  return _mm512_madd_epi16(a, b);
+}
+HWY_INLINE Ints MulAddInts(Ints sum, Ints a, Ints b) {
+  return AddInts(sum, _mm512_mullo_epi32(a, b));
+}
 
 #if defined(__AVX512VNNI__)
 HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
   return _mm512_dpbusd_epi32(sum, w, x);
 }
 #else
+HWY_INLINE Ints DotUnsignedScaled(Ints sum, Bytes w, Bytes x, Ints scales) {
+  return AddInts(sum, DotPairs(_mm512_maddubs_epi16(w, x), scales));
+}
 HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
-  const __m512i pairs = _mm512_maddubs_epi16(w, x);
-  return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+  return DotUnsignedScaled(sum, w, x, _mm512_set1_epi16(1));
+}
+// The low int16 of each lane of `v` twice.
+HWY_INLINE Ints BothHalves(Ints v) {
+  return _mm512_or_si512(_mm512_slli_epi32(v, 16), _mm512_and_si512(v, SetInts(0xffff)));
+}
+// The low int16 of each lane from `low`, the high one from `high`.
+HWY_INLINE Ints MixHalves(Ints low, Ints high) {
+  return _mm512_mask_blend_epi16(0xaaaaaaaau, low, high);
+}
+// Each int16 times -64.
+HWY_INLINE Ints TimesMinus64(Ints v) {
+  return _mm512_sub_epi16(_mm512_setzero_si512(), _mm512_slli_epi16(v, 6));
 }
 HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
   const __m512i negated =
@@ -73,14 +115,26 @@ HWY_INLINE Bytes HighNibbles(Bytes v) {
 HWY_INLINE Bytes LoadTable16(const int8_t* p) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-HWY_INLINE Bytes AddBytes(Bytes v, int offset) {
-  return _mm256_add_epi8(v, _mm256_set1_epi8(static_cast<char>(offset)));
+HWY_INLINE Bytes AddBytes(Bytes a, Bytes b) {
+  return _mm256_add_epi8(a, b);
+}
+HWY_INLINE Bytes SetBytes(int v) {
+  return _mm256_set1_epi8(static_cast<char>(v));
 }
 HWY_INLINE Bytes Lookup(Bytes table, Bytes nibbles) {
   return _mm256_shuffle_epi8(table, nibbles);
 }
 HWY_INLINE Ints SetInts(int32_t v) {
   return _mm256_set1_epi32(v);
+}
+HWY_INLINE Ints AddInts(Ints a, Ints b) {
+  return _mm256_add_epi32(a, b);
+}
+HWY_INLINE Ints DotPairs(Ints a, Ints b) {
+  return _mm256_madd_epi16(a, b);
+}
+HWY_INLINE Ints MulAddInts(Ints sum, Ints a, Ints b) {
+  return AddInts(sum, _mm256_mullo_epi32(a, b));
 }
 
 #if defined(__AVXVNNI__)
@@ -92,9 +146,20 @@ HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
   return _mm256_dpbusd_epi32(sum, w, x);
 }
 #else
+HWY_INLINE Ints DotUnsignedScaled(Ints sum, Bytes w, Bytes x, Ints scales) {
+  return AddInts(sum, DotPairs(_mm256_maddubs_epi16(w, x), scales));
+}
 HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
-  const __m256i pairs = _mm256_maddubs_epi16(w, x);
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  return DotUnsignedScaled(sum, w, x, _mm256_set1_epi16(1));
+}
+HWY_INLINE Ints BothHalves(Ints v) {
+  return _mm256_or_si256(_mm256_slli_epi32(v, 16), _mm256_and_si256(v, SetInts(0xffff)));
+}
+HWY_INLINE Ints MixHalves(Ints low, Ints high) {
+  return _mm256_blend_epi16(low, high, 0xaa);
+}
+HWY_INLINE Ints TimesMinus64(Ints v) {
+  return _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(v, 6));
 }
 HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
   return DotUnsigned(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
@@ -117,14 +182,20 @@ HWY_INLINE Bytes HighNibbles(Bytes v) {
 HWY_INLINE Bytes LoadTable16(const int8_t* p) {
   return vld1q_s8(p);
 }
-HWY_INLINE Bytes AddBytes(Bytes v, int) {
-  return v;
-}  // the offset is 0
+HWY_INLINE Bytes AddBytes(Bytes a, Bytes b) {
+  return vaddq_s8(a, b);
+}
+HWY_INLINE Bytes SetBytes(int v) {
+  return vdupq_n_s8(static_cast<int8_t>(v));
+}
 HWY_INLINE Bytes Lookup(Bytes table, Bytes nibbles) {
   return vqtbl1q_s8(table, vreinterpretq_u8_s8(nibbles));
 }
 HWY_INLINE Ints SetInts(int32_t v) {
   return vdupq_n_s32(v);
+}
+HWY_INLINE Ints MulAddInts(Ints sum, Ints a, Ints b) {
+  return vmlaq_s32(sum, a, b);
 }
 
 #if defined(__ARM_FEATURE_DOTPROD)
@@ -150,23 +221,49 @@ constexpr int kSmallOffset = 64, kLargeOffset = 0;
 #endif
 template <bool kSmall>
 constexpr int kWeightOffset = kSmall ? kSmallOffset : kLargeOffset;
+// Whether many tokens take the biased form.
+constexpr int kCodeBias = 128;
+template <bool kSmall>
+constexpr bool kBiased = kWeightOffset<kSmall> != 0;
+
+// The 4 bytes at p in all lanes.
+HWY_INLINE Ints BroadcastInt(const void* p) {
+  int32_t value;
+  memcpy(&value, p, sizeof(value));
+  return SetInts(value);
+}
 
 // One token's quad in all lanes.
 HWY_INLINE Bytes BroadcastQuad(const int8_t* x) {
-  int32_t quad;
-  memcpy(&quad, x, sizeof(quad));
 #if HWY_TARGET == HWY_NEON
-  return vreinterpretq_s8_s32(vdupq_n_s32(quad));
+  return vreinterpretq_s8_s32(BroadcastInt(x));
 #else
-  return SetInts(quad);
+  return BroadcastInt(x);
 #endif
 }
 
-template <bool kSmall>
+// Where a dot with a token's codes starts. `sums` are the sums of two times 16 of its codes, of which
+// the dot takes the first (kFirst), the second (kSecond) or both.
+template <bool kSmall, bool kFirst, bool kSecond>
+HWY_INLINE Ints StartOfDot(const int16_t* sums) {
+#if HWY_TARGET == HWY_NEON
+  (void)sums;
+  return SetInts(0);
+#else
+  if constexpr (kWeightOffset<kSmall> == 0) return SetInts(0);
+  constexpr uint32_t kMinusOffset = static_cast<uint16_t>(-kWeightOffset<kSmall>);
+  constexpr uint32_t kPair = (kFirst ? kMinusOffset : 0) | (kSecond ? kMinusOffset << 16 : 0);
+  return DotPairs(BroadcastInt(sums), SetInts(static_cast<int32_t>(kPair)));
+#endif
+}
+
+// kBiasedForm: x is biased and w signed, else w has its offset and x is signed.
+template <bool kSmall, bool kBiasedForm = false>
 HWY_INLINE Ints Dot(Ints sum, Bytes w, Bytes x) {
 #if HWY_TARGET == HWY_NEON
   return DotSigned(sum, w, x);
 #else
+  if constexpr (kBiasedForm) return DotUnsigned(sum, x, w);
   if constexpr (kWeightOffset<kSmall> == 0) {
 #if !defined(__AVXVNNI__) && !defined(__AVX512VNNI__)
     return DotSigned(sum, w, x);
@@ -207,11 +304,20 @@ struct TokenSums {
     return t % 2 ? vuzp2q_s32(rows01[t / 2], rows23[t / 2])
                  : vuzp1q_s32(rows01[t / 2], rows23[t / 2]);
   }
+  // Adds dots times the scale of each row.
+  HWY_INLINE void AddScaled(const TokenSums& dots, Ints scales) {
+    const Ints scales01 = vzip1q_s32(scales, scales), scales23 = vzip2q_s32(scales, scales);
+    GLINT_UNROLL
+    for (size_t i = 0; i < kPairs; ++i) {
+      rows01[i] = MulAddInts(rows01[i], dots.rows01[i], scales01);
+      rows23[i] = MulAddInts(rows23[i], dots.rows23[i], scales23);
+    }
+  }
 };
 
 // sums[g] += w[g] * x for G vectors of rows and T tokens; token t's columns at x + t *
 // kActivationBlock.
-template <bool kSmall, size_t G, size_t T>
+template <bool kSmall, bool kBiasedForm, size_t G, size_t T>
 HWY_INLINE void DotStep(TokenSums<T> (&sums)[G], const StepWeights (&w)[G], const int8_t* x) {
   GLINT_UNROLL
   for (size_t pair = 0; pair < TokenSums<T>::kPairs; ++pair) {
@@ -244,15 +350,21 @@ struct TokenSums {
 
   HWY_INLINE void Start(size_t t, Ints start) { v[t] = start; }
   HWY_INLINE Ints Get(size_t t) const { return v[t]; }
+  HWY_INLINE void AddScaled(const TokenSums& dots, Ints scales) {
+    GLINT_UNROLL
+    for (size_t t = 0; t < T; ++t) v[t] = MulAddInts(v[t], dots.v[t], scales);
+  }
 };
 
-template <bool kSmall, size_t G, size_t T>
+template <bool kSmall, bool kBiasedForm, size_t G, size_t T>
 HWY_INLINE void DotStep(TokenSums<T> (&sums)[G], const StepWeights (&w)[G], const int8_t* x) {
   GLINT_UNROLL
   for (size_t t = 0; t < T; ++t) {
     const Bytes quad = BroadcastQuad(x + t * kActivationBlock);
     GLINT_UNROLL
-    for (size_t g = 0; g < G; ++g) sums[g].v[t] = Dot<kSmall>(sums[g].v[t], w[g].quad, quad);
+    for (size_t g = 0; g < G; ++g) {
+      sums[g].v[t] = Dot<kSmall, kBiasedForm>(sums[g].v[t], w[g].quad, quad);
+    }
   }
 }
 

@@ -29,17 +29,17 @@ struct BF16Weights {
 
 void MatmulF32(const MatrixView& w, const float* x, size_t x_stride, size_t m, const float* bias,
                float* y, size_t y_stride, size_t tile_begin, size_t tile_end) {
-  RunGroups<kMaxTokens>(FloatMatmul<F32Weights>{w, x, x_stride, bias, y, y_stride}, w, m,
+  RunGroups(FloatMatmul<F32Weights>{w, x, x_stride, bias, y, y_stride}, w, m,
                         tile_begin, tile_end);
 }
 void MatmulF16(const MatrixView& w, const float* x, size_t x_stride, size_t m, const float* bias,
                float* y, size_t y_stride, size_t tile_begin, size_t tile_end) {
-  RunGroups<kMaxTokens>(FloatMatmul<F16Weights>{w, x, x_stride, bias, y, y_stride}, w, m,
+  RunGroups(FloatMatmul<F16Weights>{w, x, x_stride, bias, y, y_stride}, w, m,
                         tile_begin, tile_end);
 }
 void MatmulBF16(const MatrixView& w, const float* x, size_t x_stride, size_t m, const float* bias,
                 float* y, size_t y_stride, size_t tile_begin, size_t tile_end) {
-  RunGroups<kMaxTokens>(FloatMatmul<BF16Weights>{w, x, x_stride, bias, y, y_stride}, w, m,
+  RunGroups(FloatMatmul<BF16Weights>{w, x, x_stride, bias, y, y_stride}, w, m,
                         tile_begin, tile_end);
 }
 

@@ -1,4 +1,4 @@
-#include "simd/kernels/matmul_quantized-inl.h"
+#include "simd/kernels/matmul_slab-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
@@ -6,19 +6,18 @@ namespace {
 
 struct Int4Weights : TableUnpack {
   static constexpr size_t kHalves = 1, kScaleBytes = 1;
-  static constexpr bool kSmall = true, kRowScales = true;
+  static constexpr bool kSmall = true, kIntegerScales = true;
   static constexpr BlockOffset kOffset = BlockOffset::kNone;
 
-  static HWY_INLINE Floats LoadScale(const uint8_t* p) { return LoadInt8AsFloats(p); }
+  static HWY_INLINE IntVec LoadScale(const uint8_t* p) { return LoadInt8AsInts(p); }
 };
 
 }  // namespace
 
 void MatmulInt4(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                 size_t y_stride, size_t tile_begin, size_t tile_end) {
-  const Int4Weights type{{LoadWeightTable<Int4Weights::kSmall>(w.Table())}};
-  const QuantizedMatmul<Int4Weights> kernel{w, x, bias, y, y_stride, type};
-  RunGroups<kMaxTokens>(kernel, w, m, tile_begin, tile_end);
+  const QuantizedMatmul<Int4Weights> kernel{w, x, bias, y, y_stride};
+  RunQuantized(kernel, m, tile_begin, tile_end);
 }
 
 }  // namespace glint::ISA

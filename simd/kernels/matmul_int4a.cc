@@ -1,4 +1,4 @@
-#include "simd/kernels/matmul_quantized-inl.h"
+#include "simd/kernels/matmul_slab-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
@@ -8,7 +8,7 @@ namespace {
 template <BlockOffset kBlockOffset>
 struct Int4aWeights : TableUnpack {
   static constexpr size_t kHalves = 1, kScaleBytes = 4;
-  static constexpr bool kSmall = false, kRowScales = false;
+  static constexpr bool kSmall = false, kIntegerScales = false;
   static constexpr BlockOffset kOffset = kBlockOffset;
 
   static HWY_INLINE Floats LoadScale(const uint8_t* p) {
@@ -20,9 +20,8 @@ template <BlockOffset kBlockOffset>
 void Matmul(const MatrixView& w, const QuantizedRows& x, size_t m, const float* bias, float* y,
             size_t y_stride, size_t tile_begin, size_t tile_end) {
   using W = Int4aWeights<kBlockOffset>;
-  const W type{{LoadWeightTable<W::kSmall>(w.Table())}};
-  const QuantizedMatmul<W> kernel{w, x, bias, y, y_stride, type};
-  RunGroups<kMaxTokens>(kernel, w, m, tile_begin, tile_end);
+  const QuantizedMatmul<W> kernel{w, x, bias, y, y_stride};
+  RunQuantized(kernel, m, tile_begin, tile_end);
 }
 
 // By BlockOffset.

@@ -1,4 +1,4 @@
-#include "simd/kernels/matmul_quantized-inl.h"
+#include "simd/kernels/matmul_slab-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
@@ -6,12 +6,13 @@ namespace {
 
 struct Int8Weights {
   static constexpr size_t kHalves = 1, kParts = 1, kScaleBytes = 2;
-  static constexpr bool kSmall = false, kRowScales = false;
+  static constexpr bool kSmall = false, kIntegerScales = false;
   static constexpr BlockOffset kOffset = BlockOffset::kNone;
 
-  HWY_INLINE Bytes Unpack(Bytes codes, size_t) const {
-    return AddBytes(codes, kWeightOffset<kSmall>);
-  }
+  Bytes offset;
+
+  HWY_INLINE void Set(const MatrixView&, int value) { offset = SetBytes(value); }
+  HWY_INLINE Bytes Unpack(Bytes codes, size_t) const { return AddBytes(codes, offset); }
   static HWY_INLINE Floats LoadScale(const uint8_t* p) { return LoadF16AsFloats(p); }
 };
 
@@ -19,8 +20,7 @@ struct Int8Weights {
 
 void MatmulInt8(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                 size_t y_stride, size_t tile_begin, size_t tile_end) {
-  RunGroups<kMaxTokens>(QuantizedMatmul<Int8Weights>{w, x, bias, y, y_stride, {}}, w, m, tile_begin,
-                        tile_end);
+  RunQuantized(QuantizedMatmul<Int8Weights>{w, x, bias, y, y_stride}, m, tile_begin, tile_end);
 }
 
 }  // namespace glint::ISA

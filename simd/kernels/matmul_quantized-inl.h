@@ -1,14 +1,18 @@
 #pragma once
-// matmul of quantized weights and activations: exact integer dots per block of 32 columns, then one
-// scale step in floats. One loop for all types; a type says how its codes become bytes ("unpack")
-// and what its scale step is:
-//   kHalves         integer sums per block of 32 columns (2 where 16 columns share a scale)
+// matmul of quantized weights and activations: exact integer dots per block of weights, their scale
+// steps, then one step in floats per block of 64 activations. One loop for all types; a type says
+// how its codes become bytes ("unpack") and what its scale step is:
+//   kHalves         scale blocks per 32 columns (2 where 16 columns share a scale)
 //   kParts          quads in one vector of codes: 2 nibbles, or 1 byte
 //   kSmall          weights are at most +-64
+//   Set(w, offset)  makes weights come out with this offset
 //   Unpack(v, part) weights of one part of a code vector
-//   kScaleBytes     bytes of a row's scale for one half
-//   LoadScale(p)    the scales of kLanes rows as floats
+//   kIntegerScales  block scales are integers (then a row has a float scale too)
+//   kScaleBytes     bytes of a row's scale for one block
+//   LoadScale(p)    the scales of kLanes rows as Ints or Floats
 //   kOffset         how blocks are shifted
+// Few tokens read the packed weights as they lie in the file. Many tokens share the work: a slab of
+// weights is unpacked once into the L1 cache, and all tokens pass over it (matmul_slab-inl.h).
 #include "simd/kernels/int_dot-inl.h"
 #include "simd/kernels/row_groups-inl.h"
 
@@ -16,107 +20,292 @@ HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
 namespace {
 
-// One group's parts of the matrix, at block 0.
-struct GroupParts {
-  const uint8_t* codes;
-  const uint8_t* scales;
-  const uint8_t* offsets;
-};
+// Columns of a block of weights, for this file: two scale blocks where 16 columns share one.
+constexpr size_t kWeightBlock = 32;
+constexpr size_t kBlocksPerScale = kActivationBlock / kWeightBlock;  // of an activation
 
-// The tokens of a register tile, at block 0; each block is `panel_tokens` further.
-struct PanelTokens {
-  const int8_t* codes;
-  const float* scales;
-  const int32_t* sums;
-  size_t panel_tokens;
-};
+using IntVec = hn::Vec<I32>;  // what Highway makes of Ints
 
-HWY_INLINE Floats LoadInt8AsFloats(const uint8_t* p) {
+HWY_INLINE IntVec LoadInt8AsInts(const uint8_t* p) {
   const hn::Rebind<int8_t, F32> d8;
-  const auto v = hn::LoadU(d8, reinterpret_cast<const int8_t*>(p));
-  return hn::ConvertTo(F32(), hn::PromoteTo(I32(), v));
+  return hn::PromoteTo(I32(), hn::LoadU(d8, reinterpret_cast<const int8_t*>(p)));
 }
 HWY_INLINE Floats LoadF16AsFloats(const uint8_t* p) {
   const hn::Rebind<hwy::float16_t, F32> d16;
   return hn::PromoteTo(F32(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(p)));
 }
 
-// The integer sums of half h of one block.
-template <class W, size_t G, size_t T>
-HWY_INLINE void DotHalf(const W& type, const GroupParts (&groups)[G], size_t block, size_t h,
-                        const int8_t* x, const int32_t* x_sums, TokenSums<T> (&sums)[G]) {
-  constexpr size_t kQuads = 8 / W::kHalves;        // of a half
-  constexpr size_t kVectors = kQuads / W::kParts;  // of codes of a half
-  constexpr int kOffset = kWeightOffset<W::kSmall>;
+// The steps of the dot over one scale block, in the order that reads the code vectors one by one.
+template <class W>
+struct StepsOf {
+  static constexpr size_t kQuads = 8 / W::kHalves;
+  static constexpr size_t kVectors = kQuads / W::kParts;  // of codes
+  static constexpr size_t kSteps = kQuads / kQuadsPerStep;
+  static constexpr size_t Vector(size_t step) { return step / W::kParts * kQuadsPerStep; }
+  static constexpr size_t Part(size_t step) { return step % W::kParts; }
+  static constexpr size_t Quad(size_t step) { return Part(step) * kVectors + Vector(step); }
+};
+
+template <bool kFirst, class First, class Second>
+struct Choice {
+  using Type = First;
+};
+template <class First, class Second>
+struct Choice<false, First, Second> {
+  using Type = Second;
+};
+template <class W>
+using ScaleOf = typename Choice<W::kIntegerScales, IntVec, Floats>::Type;
+template <class W>
+using OffsetOf = typename Choice<W::kOffset == BlockOffset::kMin, Floats, IntVec>::Type;
+
+// Weights as they lie in the file: one group's parts of the matrix, at block 0.
+template <class W>
+struct PackedGroup {
+  const uint8_t* codes;
+  const uint8_t* scales;
+  const uint8_t* offsets;
+
+  HWY_INLINE void Set(const MatrixView& w, size_t group) {
+    constexpr size_t kOffsetBytes = W::kOffset == BlockOffset::kMin ? 2 : 1;
+    const GroupPlace place = PlaceOf(group);
+    codes = w.Codes(place.tile) + 4 * place.row_in_tile;
+    scales = w.BlockScales(place.tile) + W::kScaleBytes * place.row_in_tile;
+    offsets = w.BlockOffsets(place.tile) + kOffsetBytes * place.row_in_tile;
+  }
+};
+
+template <class W, size_t G>
+struct PackedWeights {
+  static constexpr bool kBiasedForm = false;
+  PackedGroup<W> groups[G];
+  W type;
+
+  HWY_INLINE StepWeights Step(size_t g, size_t block, size_t half, size_t step) const {
+    using S = StepsOf<W>;
+    const size_t v = (block * W::kHalves + half) * S::kVectors + S::Vector(step);
+    Bytes quads[kQuadsPerStep];
+    GLINT_UNROLL
+    for (size_t i = 0; i < kQuadsPerStep; ++i) {
+      quads[i] = type.Unpack(LoadCodes(groups[g].codes + (v + i) * 64), S::Part(step));
+    }
+    return PrepareWeights<W::kSmall>(quads);
+  }
+  // As the dot wants it: with pair scales, an integer scale twice in 16 bits.
+  HWY_INLINE ScaleOf<W> Scale(size_t g, size_t block, size_t half) const {
+    const ScaleOf<W> scale = W::LoadScale(groups[g].scales +
+                                    (block * W::kHalves + half) * kTileRows * W::kScaleBytes);
+#if GLINT_PAIR_SCALES
+    if constexpr (W::kIntegerScales) return IntVec{BothHalves(scale.raw)};
+#endif
+    return scale;
+  }
+#if GLINT_PAIR_SCALES
+  // Pair scales: what the sums of a token's codes are multiplied by to take the offset 64 out.
+  HWY_INLINE Ints Start(size_t g, size_t block) const {
+    const Ints first = TimesMinus64(Scale(g, block, 0).raw);
+    if constexpr (W::kHalves == 1) return first;
+    return MixHalves(first, TimesMinus64(Scale(g, block, W::kHalves - 1).raw));
+  }
+#endif
+  HWY_INLINE OffsetOf<W> Offset(size_t g, size_t block) const {
+    if constexpr (W::kOffset == BlockOffset::kMin) {
+      return LoadF16AsFloats(groups[g].offsets + block * 2 * kTileRows);
+    } else {
+      return LoadInt8AsInts(groups[g].offsets + block * kTileRows);
+    }
+  }
+};
+
+// The tokens of a register tile, at block 0; each block is `panel_tokens` further.
+struct PanelTokens {
+  const int8_t* codes;
+  const float* scales;
+  const int16_t* sums;
+  size_t panel_tokens;
+
+  HWY_INLINE PanelTokens At(size_t block) const {
+    const size_t at = block * panel_tokens;
+    return {codes + at * kActivationBlock, scales + at, sums + at * kBlockSums, panel_tokens};
+  }
+};
+
+// dots += the dots of one scale block. x: the tokens' codes of block `block` of the weights.
+template <class W, class Weights, size_t G, size_t T>
+HWY_INLINE void AddDots(const Weights& weights, size_t block, size_t half, const int8_t* x,
+                        TokenSums<T> (&dots)[G]) {
+  using S = StepsOf<W>;
+  GLINT_UNROLL
+  for (size_t step = 0; step < S::kSteps; ++step) {
+    StepWeights w[G];
+    GLINT_UNROLL
+    for (size_t g = 0; g < G; ++g) w[g] = weights.Step(g, block, half, step);
+    DotStep<W::kSmall, Weights::kBiasedForm>(dots, w, x + 4 * (half * S::kQuads + S::Quad(step)));
+  }
+}
+
+// Where the dots of a scale block start, so that they come out without what offset or bias add:
+// packed weights have an offset, which depends on the token; slabs take biased tokens, for which
+// integer scales are put right once per block of activations, and float scales here.
+template <class W, class Weights, size_t G, size_t T>
+HWY_INLINE void StartDots(const Weights& weights, size_t block, size_t half, const int16_t* x_sums,
+                          TokenSums<T> (&dots)[G]) {
   GLINT_UNROLL
   for (size_t t = 0; t < T; ++t) {
-    const int32_t x_sum = W::kHalves == 2 ? x_sums[2 * t + h] : x_sums[2 * t] + x_sums[2 * t + 1];
-    const Ints start = SetInts(-kOffset * x_sum);
-    GLINT_UNROLL
-    for (size_t g = 0; g < G; ++g) sums[g].Start(t, start);
-  }
-  GLINT_UNROLL
-  for (size_t v = 0; v < kVectors; v += kQuadsPerStep) {
-    GLINT_UNROLL
-    for (size_t part = 0; part < W::kParts; ++part) {
-      StepWeights weights[G];
+    if constexpr (Weights::kBiasedForm) {
       GLINT_UNROLL
       for (size_t g = 0; g < G; ++g) {
-        const uint8_t* codes = groups[g].codes + ((block * W::kHalves + h) * kVectors + v) * 64;
-        Bytes quads[kQuadsPerStep];
-        GLINT_UNROLL
-        for (size_t i = 0; i < kQuadsPerStep; ++i) {
-          quads[i] = type.Unpack(LoadCodes(codes + 64 * i), part);
-        }
-        weights[g] = PrepareWeights<W::kSmall>(quads);
+        dots[g].Start(t, W::kIntegerScales ? SetInts(0) : weights.Correction(g, block));
       }
-      DotStep<W::kSmall>(sums, weights, x + 4 * (h * kQuads + part * kVectors + v));
+    } else {
+      const int16_t* sums = x_sums + t * kBlockSums;
+      const Ints start = W::kHalves == 1 ? StartOfDot<W::kSmall, true, true>(sums)
+                         : half == 0     ? StartOfDot<W::kSmall, true, false>(sums)
+                                         : StartOfDot<W::kSmall, false, true>(sums);
+      GLINT_UNROLL
+      for (size_t g = 0; g < G; ++g) dots[g].Start(t, start);
     }
   }
 }
 
-// acc += one block.
+// What the weights' blocks within one block of activations add up to: integers...
 template <class W, size_t G, size_t T>
-HWY_INLINE void AddBlock(const W& type, const GroupParts (&groups)[G], size_t block,
-                         const PanelTokens& x, Floats (&acc)[G][T]) {
-  const F32 d;
-  const size_t at = block * x.panel_tokens;
-  const int8_t* codes = x.codes + at * kActivationBlock;
-  const int32_t* x_sums = x.sums + 2 * at;
-  TokenSums<T> sums[W::kHalves][G];
-  GLINT_UNROLL
-  for (size_t h = 0; h < W::kHalves; ++h) {
-    DotHalf(type, groups, block, h, codes, x_sums, sums[h]);
+struct IntegerTotals {
+  TokenSums<T> sums[G];
+
+  // For the blocks of a block of activations that begin at `block`.
+  template <class Weights>
+  HWY_INLINE IntegerTotals(const Weights& weights, size_t block) {
+    GLINT_UNROLL
+    for (size_t g = 0; g < G; ++g) {
+      Ints start = SetInts(0);
+      if constexpr (Weights::kBiasedForm) start = weights.Correction(g, block);
+      GLINT_UNROLL
+      for (size_t t = 0; t < T; ++t) sums[g].Start(t, start);
+    }
   }
-  GLINT_UNROLL
-  for (size_t g = 0; g < G; ++g) {
-    constexpr size_t kStride = kTileRows * W::kScaleBytes;
-    const uint8_t* scales = groups[g].scales + block * W::kHalves * kStride;
-    const auto s0 = W::LoadScale(scales);
+  HWY_INLINE Floats Get(size_t g, size_t t) const { return IntsToFloats(sums[g].Get(t)); }
+
+  template <class Weights>
+  HWY_INLINE void Add(const Weights& weights, size_t block, const int8_t* x,
+                      const int16_t* x_sums) {
+#if GLINT_PAIR_SCALES
+    AddWithPairScales(weights, block, x, x_sums);
+#else
+    GLINT_UNROLL
+    for (size_t half = 0; half < W::kHalves; ++half) {
+      TokenSums<T> dots[G];
+      StartDots<W>(weights, block, half, x_sums, dots);
+      AddDots<W>(weights, block, half, x, dots);
+      GLINT_UNROLL
+      for (size_t g = 0; g < G; ++g) sums[g].AddScaled(dots[g], weights.Scale(g, block, half).raw);
+    }
+#endif
+  }
+
+#if GLINT_PAIR_SCALES
+  template <class Weights>
+  HWY_INLINE void AddWithPairScales(const Weights& weights, size_t block, const int8_t* x,
+                                    const int16_t* x_sums) {
+    using S = StepsOf<W>;
+    if constexpr (!Weights::kBiasedForm) {
+      GLINT_UNROLL
+      for (size_t g = 0; g < G; ++g) {
+        const Ints start = weights.Start(g, block);
+        GLINT_UNROLL
+        for (size_t t = 0; t < T; ++t) {
+          const Ints pair = BroadcastInt(x_sums + t * kBlockSums);
+          sums[g].v[t] = AddInts(sums[g].v[t], DotPairs(start, pair));
+        }
+      }
+    }
+    GLINT_UNROLL
+    for (size_t half = 0; half < W::kHalves; ++half) {
+      Ints scales[G];
+      GLINT_UNROLL
+      for (size_t g = 0; g < G; ++g) scales[g] = weights.Scale(g, block, half).raw;
+      GLINT_UNROLL
+      for (size_t step = 0; step < S::kSteps; ++step) {
+        Bytes w[G];
+        GLINT_UNROLL
+        for (size_t g = 0; g < G; ++g) w[g] = weights.Step(g, block, half, step).quad;
+        const int8_t* at = x + 4 * (half * S::kQuads + S::Quad(step));
+        GLINT_UNROLL
+        for (size_t t = 0; t < T; ++t) {
+          const Bytes quad = BroadcastQuad(at + t * kActivationBlock);
+          GLINT_UNROLL
+          for (size_t g = 0; g < G; ++g) {
+            const Bytes u = Weights::kBiasedForm ? quad : w[g], v = Weights::kBiasedForm ? w[g] : quad;
+            sums[g].v[t] = DotUnsignedScaled(sums[g].v[t], u, v, scales[g]);
+          }
+        }
+      }
+    }
+  }
+#endif
+};
+
+// ... or floats.
+template <class W, size_t G, size_t T>
+struct FloatTotals {
+  Floats sums[G][T];
+
+  template <class Weights>
+  HWY_INLINE FloatTotals(const Weights&, size_t) {
+    GLINT_UNROLL
+    for (size_t g = 0; g < G; ++g) {
+      GLINT_UNROLL
+      for (size_t t = 0; t < T; ++t) sums[g][t] = hn::Zero(F32());
+    }
+  }
+  HWY_INLINE Floats Get(size_t g, size_t t) const { return sums[g][t]; }
+
+  template <class Weights>
+  HWY_INLINE void Add(const Weights& weights, size_t block, const int8_t* x,
+                      const int16_t* x_sums) {
+    const I32 di;
+    TokenSums<T> dots[G];
+    StartDots<W>(weights, block, 0, x_sums, dots);
+    AddDots<W>(weights, block, 0, x, dots);
+    GLINT_UNROLL
+    for (size_t g = 0; g < G; ++g) {
+      const Floats scale = weights.Scale(g, block, 0);
+      GLINT_UNROLL
+      for (size_t t = 0; t < T; ++t) {
+        auto dot = IntVec{dots[g].Get(t)};
+        const int32_t x_sum = x_sums[t * kBlockSums] + x_sums[t * kBlockSums + 1];
+        if constexpr (W::kOffset == BlockOffset::kZero) {
+          dot = hn::Sub(dot, hn::Mul(weights.Offset(g, block), hn::Set(di, x_sum)));
+        }
+        sums[g][t] = hn::MulAdd(hn::ConvertTo(F32(), dot), scale, sums[g][t]);
+        if constexpr (W::kOffset == BlockOffset::kMin) {
+          const auto x_total = hn::ConvertTo(F32(), hn::Set(di, x_sum));
+          sums[g][t] = hn::MulAdd(x_total, weights.Offset(g, block), sums[g][t]);
+        }
+      }
+    }
+  }
+};
+
+// acc += blocks [0, blocks) of 32 columns of the weights.
+template <class W, class Weights, size_t G, size_t T>
+HWY_INLINE void AddBlocks(const Weights& weights, size_t blocks, const PanelTokens& tokens,
+                          Floats (&acc)[G][T]) {
+  for (size_t begin = 0; begin < blocks; begin += kBlocksPerScale) {
+    const PanelTokens x = tokens.At(begin / kBlocksPerScale);
+    const size_t n = HWY_MIN(blocks - begin, kBlocksPerScale);
+    using Totals =
+        typename Choice<W::kIntegerScales, IntegerTotals<W, G, T>, FloatTotals<W, G, T>>::Type;
+    Totals totals(weights, begin);
+    for (size_t b = 0; b < n; ++b) {
+      totals.Add(weights, begin + b, x.codes + b * kWeightBlock,
+                 x.sums + b * (kWeightBlock / kSumColumns));
+    }
     GLINT_UNROLL
     for (size_t t = 0; t < T; ++t) {
-      const auto x_scale = hn::Set(d, x.scales[at + t]);
-      if constexpr (W::kHalves == 2) {
-        const auto d0 = IntsToFloats(sums[0][g].Get(t)), d1 = IntsToFloats(sums[1][g].Get(t));
-        const auto both = hn::MulAdd(d0, s0, hn::Mul(d1, W::LoadScale(scales + kStride)));
-        acc[g][t] = hn::MulAdd(both, x_scale, acc[g][t]);
-        continue;
-      }
-      auto dot = hn::Vec<I32>{sums[0][g].Get(t)};
-      const int32_t x_sum = x_sums[2 * t] + x_sums[2 * t + 1];
-      if constexpr (W::kOffset == BlockOffset::kZero) {
-        const auto zeros = hn::PromoteTo(
-            I32(),
-            hn::LoadU(hn::Rebind<int8_t, F32>(),
-                      reinterpret_cast<const int8_t*>(groups[g].offsets + block * kTileRows)));
-        dot = hn::Sub(dot, hn::Mul(zeros, hn::Set(I32(), x_sum)));
-      }
-      acc[g][t] = hn::MulAdd(hn::Mul(hn::ConvertTo(d, dot), x_scale), s0, acc[g][t]);
-      if constexpr (W::kOffset == BlockOffset::kMin) {
-        const auto mins = LoadF16AsFloats(groups[g].offsets + block * 2 * kTileRows);
-        const auto x_total = hn::Mul(hn::Set(d, static_cast<float>(x_sum)), x_scale);
-        acc[g][t] = hn::MulAdd(x_total, mins, acc[g][t]);
-      }
+      const auto x_scale = hn::Set(F32(), x.scales[t]);
+      GLINT_UNROLL
+      for (size_t g = 0; g < G; ++g) acc[g][t] = hn::MulAdd(totals.Get(g, t), x_scale, acc[g][t]);
     }
   }
 }
@@ -128,28 +317,29 @@ struct QuantizedMatmul {
   const float* bias;
   float* y;
   size_t y_stride;
-  W type;
 
+  HWY_INLINE size_t blocks() const { return w.layout.padded_cols / kWeightBlock; }
+
+  // Tokens from `token` on of the panel that begins at token `panel`, at block 0.
+  HWY_INLINE PanelTokens Tokens(size_t panel, size_t panel_tokens, size_t token) const {
+    const size_t x_blocks = (blocks() + kBlocksPerScale - 1) / kBlocksPerScale;
+    const size_t at = panel * x_blocks + token;
+    return {x.codes + at * kActivationBlock, x.scales + at, x.sums + at * kBlockSums, panel_tokens};
+  }
+
+  // From the packed weights.
   template <size_t G, size_t T>
   HWY_NOINLINE void Run(size_t group, size_t panel, size_t panel_tokens, size_t token) const {
-    const size_t blocks = w.layout.padded_cols / kActivationBlock;
-    const size_t at = panel * blocks + token;
-    const PanelTokens tokens = {x.codes + at * kActivationBlock, x.scales + at, x.sums + 2 * at,
-                                panel_tokens};
-    constexpr size_t kOffsetBytes = W::kOffset == BlockOffset::kMin ? 2 : 1;
-    GroupParts groups[G];
+    PackedWeights<W, G> weights;
+    weights.type.Set(w, kWeightOffset<W::kSmall>);
     Floats acc[G][T];
     GLINT_UNROLL
     for (size_t g = 0; g < G; ++g) {
-      const GroupPlace place = PlaceOf(group + g);
-      groups[g].codes = w.Codes(place.tile) + 4 * place.row_in_tile;
-      groups[g].scales = w.BlockScales(place.tile) + W::kScaleBytes * place.row_in_tile;
-      groups[g].offsets = w.BlockOffsets(place.tile) + kOffsetBytes * place.row_in_tile;
+      weights.groups[g].Set(w, group + g);
       GLINT_UNROLL
       for (size_t t = 0; t < T; ++t) acc[g][t] = hn::Zero(F32());
     }
-    const W local = type;
-    for (size_t b = 0; b < blocks; ++b) AddBlock(local, groups, b, tokens, acc);
+    AddBlocks<W>(weights, blocks(), Tokens(panel, panel_tokens, token), acc);
     GLINT_UNROLL
     for (size_t g = 0; g < G; ++g) {
       const auto biases = LoadBias(bias, w, group + g);
@@ -162,7 +352,7 @@ struct QuantizedMatmul {
   }
 
   HWY_INLINE Floats Finish(Floats acc, Floats biases, size_t group) const {
-    if constexpr (!W::kRowScales) return hn::Add(acc, biases);
+    if constexpr (!W::kIntegerScales) return hn::Add(acc, biases);
     const GroupPlace place = PlaceOf(group);
     const float* row_scales = w.RowScales(place.tile) + place.row_in_tile;
     return hn::MulAdd(acc, hn::LoadU(F32(), row_scales), biases);
@@ -170,15 +360,13 @@ struct QuantizedMatmul {
 };
 
 // Codes that are nibbles, each the index of a table entry.
-template <bool kSmall>
-HWY_INLINE Bytes LoadWeightTable(const int8_t* entries) {
-  return AddBytes(LoadTable16(entries), kWeightOffset<kSmall>);
-}
-
 struct TableUnpack {
   static constexpr size_t kParts = 2;
   Bytes table;
 
+  HWY_INLINE void Set(const MatrixView& w, int offset) {
+    table = AddBytes(LoadTable16(w.Table()), SetBytes(offset));
+  }
   HWY_INLINE Bytes Unpack(Bytes codes, size_t part) const {
     return Lookup(table, part ? HighNibbles(codes) : LowNibbles(codes));
   }

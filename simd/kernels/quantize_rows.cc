@@ -7,8 +7,9 @@ namespace {
 constexpr size_t kVectors = kActivationBlock / kLanes;  // of one block
 constexpr int32_t kInfinityBits = 0x7f800000;
 
-// One block of 32 columns of one token.
-HWY_INLINE void QuantizeBlock(const float* x, int8_t* codes, float* scale, int32_t* sums) {
+// One block of columns of one token.
+HWY_INLINE void QuantizeBlock(const float* x, bool biased, int8_t* codes, float* scale,
+                              int16_t* sums) {
   const F32 d;
   const I32 di;
   Floats v[kVectors];
@@ -26,28 +27,35 @@ HWY_INLINE void QuantizeBlock(const float* x, int8_t* codes, float* scale, int32
   const bool finite = bits < kInfinityBits;
   if (!finite || inverse == kInfinity) {
     *scale = finite ? 0.0f : __builtin_nanf("");
-    sums[0] = sums[1] = 0;
-    memset(codes, 0, kActivationBlock);
+    memset(sums, 0, kBlockSums * sizeof(*sums));
+    memset(codes, biased ? 0x80 : 0, kActivationBlock);
     return;
   }
   *scale = largest / 127.0f;
   const auto inverses = hn::Set(d, inverse);
   const hn::Rebind<int8_t, F32> d8;
-  decltype(hn::Zero(di)) half_sums[2] = {hn::Zero(di), hn::Zero(di)};
+  // Adding 128 to a byte turns its highest bit over.
+  const auto bias = hn::Set(d8, biased ? int8_t{-128} : int8_t{0});
+  decltype(hn::Zero(di)) part_sums[kBlockSums];
+  GLINT_UNROLL
+  for (auto& sum : part_sums) sum = hn::Zero(di);
   GLINT_UNROLL
   for (size_t i = 0; i < kVectors; ++i) {
     const auto code = hn::NearestInt(hn::Mul(v[i], inverses));
-    half_sums[i / kVectorsPerTile] = hn::Add(half_sums[i / kVectorsPerTile], code);
-    hn::StoreU(hn::DemoteTo(d8, code), d8, codes + i * kLanes);
+    auto& sum = part_sums[i * kLanes / kSumColumns];
+    sum = hn::Add(sum, code);
+    hn::StoreU(hn::Xor(hn::DemoteTo(d8, code), bias), d8, codes + i * kLanes);
   }
-  sums[0] = hn::GetLane(hn::SumOfLanes(di, half_sums[0]));
-  sums[1] = hn::GetLane(hn::SumOfLanes(di, half_sums[1]));
+  GLINT_UNROLL
+  for (size_t i = 0; i < kBlockSums; ++i) {
+    sums[i] = static_cast<int16_t>(hn::GetLane(hn::SumOfLanes(di, part_sums[i])));
+  }
 }
 
 }  // namespace
 
-void QuantizeRows(const float* x, size_t x_stride, size_t m, size_t k, QuantizedRows out,
-                  size_t panel_begin, size_t panel_end) {
+void QuantizeRows(const float* x, size_t x_stride, size_t m, size_t k, bool biased,
+                  QuantizedRows out, size_t panel_begin, size_t panel_end) {
   const size_t blocks = (k + kActivationBlock - 1) / kActivationBlock;
   for (size_t panel = panel_begin; panel < panel_end; ++panel) {
     const size_t first = panel * kPanelTokens;
@@ -63,7 +71,8 @@ void QuantizeRows(const float* x, size_t x_stride, size_t m, size_t k, Quantized
           memcpy(padded, block, (k - begin) * sizeof(float));
           block = padded;
         }
-        QuantizeBlock(block, out.codes + at * kActivationBlock, out.scales + at, out.sums + 2 * at);
+        QuantizeBlock(block, biased, out.codes + at * kActivationBlock, out.scales + at,
+                      out.sums + kBlockSums * at);
       }
     }
   }

@@ -10,11 +10,11 @@ namespace {
 // Shapes of the register tiles. Every kernel's accumulators, and what it multiplies them with,
 // should fit the registers: 32 of 512 bits, 16 of 256 bits, 32 of 128 bits.
 #if HWY_TARGET == HWY_AVX3
-constexpr size_t kGroups = 2, kGemvGroups = 4, kMaxTokens = 6;
+constexpr size_t kGroups = 2, kGemvGroups = 4;
 #elif HWY_TARGET == HWY_AVX2
-constexpr size_t kGroups = 2, kGemvGroups = 4, kMaxTokens = 3;
+constexpr size_t kGroups = 2, kGemvGroups = 4;
 #else
-constexpr size_t kGroups = 4, kGemvGroups = 4, kMaxTokens = 2;
+constexpr size_t kGroups = 4, kGemvGroups = 4;
 #endif
 
 // Where group `group` of the matrix lies: its tile, and its first row within the tile.
@@ -38,23 +38,24 @@ HWY_INLINE Floats LoadBias(const float* bias, const MatrixView& w, size_t group)
 // all m tokens: groups [group, group + G), and tokens [token, token + T) of the panel that begins
 // at token `panel` and has panel_tokens. Groups outermost: a group's weights stay in the cache
 // meanwhile.
-template <size_t G, size_t kMax, class Kernel>
+template <size_t G, class Kernel>
 HWY_INLINE void RunTokens(const Kernel& kernel, size_t group, size_t m) {
+  static_assert(kPanelTokens == 4);
   for (size_t panel = 0; panel < m; panel += kPanelTokens) {
     const size_t tokens = HWY_MIN(m - panel, kPanelTokens);
-    size_t t = 0;
-    if constexpr (kMax >= 6) {
-      for (; t + 6 <= tokens; t += 6) kernel.template Run<G, 6>(group, panel, tokens, t);
+    if (tokens == 4) {
+      kernel.template Run<G, 4>(group, panel, 4, 0);
+    } else if (tokens == 3) {
+      kernel.template Run<G, 3>(group, panel, 3, 0);
+    } else if (tokens == 2) {
+      kernel.template Run<G, 2>(group, panel, 2, 0);
+    } else {
+      kernel.template Run<G, 1>(group, panel, 1, 0);
     }
-    if constexpr (kMax >= 3) {
-      for (; t + 3 <= tokens; t += 3) kernel.template Run<G, 3>(group, panel, tokens, t);
-    }
-    for (; t + 2 <= tokens; t += 2) kernel.template Run<G, 2>(group, panel, tokens, t);
-    for (; t < tokens; ++t) kernel.template Run<G, 1>(group, panel, tokens, t);
   }
 }
 
-template <size_t kMax, class Kernel>
+template <class Kernel>
 HWY_INLINE void RunGroups(const Kernel& kernel, const MatrixView& w, size_t m, size_t tile_begin,
                           size_t tile_end) {
   const size_t groups = (w.layout.rows + kLanes - 1) / kLanes;
@@ -65,8 +66,8 @@ HWY_INLINE void RunGroups(const Kernel& kernel, const MatrixView& w, size_t m, s
       kernel.template Run<kGemvGroups, 1>(group, 0, 1, 0);
     }
   }
-  for (; group + kGroups <= end; group += kGroups) RunTokens<kGroups, kMax>(kernel, group, m);
-  for (; group < end; ++group) RunTokens<1, kMax>(kernel, group, m);
+  for (; group + kGroups <= end; group += kGroups) RunTokens<kGroups>(kernel, group, m);
+  for (; group < end; ++group) RunTokens<1>(kernel, group, m);
 }
 
 }  // namespace

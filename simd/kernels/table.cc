@@ -1,6 +1,6 @@
 // Turns this compilation of all kernels into one KernelTable.
 #include "simd/cpu.h"
-#include "simd/kernel_list.h"
+#include "simd/kernels/int_dot-inl.h"
 
 #define GLINT_STRING_(x) #x
 #define GLINT_STRING(x) GLINT_STRING_(x)
@@ -24,8 +24,13 @@ constexpr uint32_t kRequires = kCpuNeon | kCpuDotProd;
 constexpr uint32_t kRequires = kCpuNeon;
 #endif
 
+// In the order of DType.
+constexpr bool kBiasedCodes[kDTypeCount] = {false, false, false, false, false,
+                                            kBiased<false>, kBiased<true>, kBiased<true>,
+                                            kBiased<false>};
+
 }  // namespace
 
-GLINT_DEFINE_TABLE(GLINT_STRING(ISA), kRequires)
+GLINT_DEFINE_TABLE(GLINT_STRING(ISA), kRequires, kBiasedCodes)
 
 }  // namespace glint::ISA

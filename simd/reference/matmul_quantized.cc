@@ -6,6 +6,9 @@
 namespace glint::reference {
 namespace {
 
+// Columns of a block of int8, int4 and int4a weights.
+constexpr size_t kWeightBlock = 32;
+
 // One output: row `row` of w times token `token`. `at` is the index of the token's first block in
 // the panel's arrays; its next block is `step` further.
 struct Output {
@@ -16,11 +19,17 @@ struct Output {
   size_t at;
   size_t step;
 
-  const int8_t* X(size_t b) const { return x.codes + (at + b * step) * kActivationBlock; }
-  float XScale(size_t b) const { return x.scales[at + b * step]; }
-  int32_t XSum(size_t b) const {
-    return x.sums[2 * (at + b * step)] + x.sums[2 * (at + b * step) + 1];
+  // Codes of x from column c on, within one of its blocks; and the sum of 32 of them.
+  const int8_t* X(size_t c) const {
+    const size_t block = at + c / kActivationBlock * step;
+    return x.codes + block * kActivationBlock + c % kActivationBlock;
   }
+  int32_t XSum(size_t c) const {
+    const size_t block = at + c / kActivationBlock * step;
+    const int16_t* sums = x.sums + block * kBlockSums + c % kActivationBlock / kSumColumns;
+    return sums[0] + sums[1];
+  }
+  float XScale(size_t c) const { return x.scales[at + c / kActivationBlock * step]; }
   template <class T>
   T BlockScale(size_t b) const {
     return reinterpret_cast<const T*>(w.BlockScales(tile))[b * kTileRows + lane];
@@ -30,73 +39,81 @@ struct Output {
   int32_t Entry(uint8_t nibble) const { return w.Table()[nibble & 15]; }
 };
 
-// sum of table entries times x over `width` columns that begin at x; the codes are vectors
-// [v, v + width / 8), whose low nibbles hold the first half of the columns.
-int32_t TableDot(const Output& o, size_t v, const int8_t* x, size_t width) {
+// sum of table entries times x over the `width` columns of block b of weights; its codes are
+// width / 8 vectors, whose low nibbles hold the first half of the columns.
+int32_t TableDot(const Output& o, size_t b, size_t width) {
+  const int8_t* x = o.X(b * width);
   int32_t sum = 0;
   for (size_t i = 0; i < width / 2; ++i) {
-    const uint8_t byte = o.Byte(v + i / 4, i % 4);
+    const uint8_t byte = o.Byte(b * width / 8 + i / 4, i % 4);
     sum += o.Entry(byte) * x[i] + o.Entry(byte >> 4) * x[width / 2 + i];
   }
   return sum;
 }
 
-float Int8(const Output& o, size_t blocks, float bias) {
+// int4 and int4x: blocks of `width` columns with integer scales.
+template <size_t width>
+float IntegerScales(const Output& o, float bias) {
+  const size_t cols = o.w.layout.padded_cols;
   float acc = 0;
-  for (size_t b = 0; b < blocks; ++b) {
-    int32_t d = 0;
-    for (size_t c = 0; c < 32; ++c) {
-      d += static_cast<int8_t>(o.Byte(8 * b + c / 4, c % 4)) * o.X(b)[c];
+  for (size_t begin = 0; begin < cols; begin += kActivationBlock) {
+    int32_t sum = 0;
+    for (size_t c = begin; c < cols && c < begin + kActivationBlock; c += width) {
+      sum += TableDot(o, c / width, width) * o.BlockScale<int8_t>(c / width);
     }
-    acc = std::fma(static_cast<float>(d) * o.XScale(b), F16ToF32(o.BlockScale<uint16_t>(b)), acc);
+    acc = std::fma(static_cast<float>(sum), o.XScale(begin), acc);
+  }
+  return std::fma(acc, o.w.RowScales(o.tile)[o.lane], bias);
+}
+
+// int8 and int4a: add_block(o, b, s) is s with block b of 32 columns added.
+template <class AddBlock>
+float FloatScales(const Output& o, float bias, AddBlock add_block) {
+  const size_t cols = o.w.layout.padded_cols;
+  float acc = 0;
+  for (size_t begin = 0; begin < cols; begin += kActivationBlock) {
+    float sum = 0;
+    for (size_t c = begin; c < cols && c < begin + kActivationBlock; c += kWeightBlock) {
+      sum = add_block(o, c / kWeightBlock, sum);
+    }
+    acc = std::fma(sum, o.XScale(begin), acc);
   }
   return acc + bias;
 }
 
-float Int4(const Output& o, size_t blocks, float bias) {
-  float acc = 0;
-  for (size_t b = 0; b < blocks; ++b) {
-    const int32_t d = TableDot(o, 4 * b, o.X(b), 32);
-    acc = std::fma(static_cast<float>(d) * o.XScale(b), static_cast<float>(o.BlockScale<int8_t>(b)),
-                   acc);
+float AddInt8Block(const Output& o, size_t b, float sum) {
+  const int8_t* x = o.X(b * kWeightBlock);
+  int32_t d = 0;
+  for (size_t c = 0; c < kWeightBlock; ++c) {
+    d += static_cast<int8_t>(o.Byte(8 * b + c / 4, c % 4)) * x[c];
   }
-  return std::fma(acc, o.w.RowScales(o.tile)[o.lane], bias);
+  return std::fma(static_cast<float>(d), F16ToF32(o.BlockScale<uint16_t>(b)), sum);
 }
 
-float Int4x(const Output& o, size_t blocks, float bias) {
-  float acc = 0;
-  for (size_t b = 0; b < blocks; ++b) {
-    const float d0 = static_cast<float>(TableDot(o, 4 * b, o.X(b), 16));
-    const float d1 = static_cast<float>(TableDot(o, 4 * b + 2, o.X(b) + 16, 16));
-    const float s0 = o.BlockScale<int8_t>(2 * b), s1 = o.BlockScale<int8_t>(2 * b + 1);
-    acc = std::fma(std::fma(d0, s0, d1 * s1), o.XScale(b), acc);
-  }
-  return std::fma(acc, o.w.RowScales(o.tile)[o.lane], bias);
-}
-
-float Int4a(const Output& o, size_t blocks, float bias) {
+float AddInt4aBlock(const Output& o, size_t b, float sum) {
   const uint8_t* offsets = o.w.BlockOffsets(o.tile);
-  float acc = 0;
-  for (size_t b = 0; b < blocks; ++b) {
-    const size_t at = b * kTileRows + o.lane;
-    int32_t d = TableDot(o, 4 * b, o.X(b), 32);
-    if (o.w.layout.offset == BlockOffset::kZero) {
-      d -= reinterpret_cast<const int8_t*>(offsets)[at] * o.XSum(b);
-    }
-    acc = std::fma(static_cast<float>(d) * o.XScale(b), o.BlockScale<float>(b), acc);
-    if (o.w.layout.offset == BlockOffset::kMin) {
-      const float min = F16ToF32(reinterpret_cast<const uint16_t*>(offsets)[at]);
-      acc = std::fma(static_cast<float>(o.XSum(b)) * o.XScale(b), min, acc);
-    }
+  const size_t at = b * kTileRows + o.lane;
+  const int32_t x_sum = o.XSum(b * kWeightBlock);
+  int32_t d = TableDot(o, b, kWeightBlock);
+  if (o.w.layout.offset == BlockOffset::kZero) {
+    d -= reinterpret_cast<const int8_t*>(offsets)[at] * x_sum;
   }
-  return acc + bias;
+  sum = std::fma(static_cast<float>(d), o.BlockScale<float>(b), sum);
+  if (o.w.layout.offset == BlockOffset::kMin) {
+    const float min = F16ToF32(reinterpret_cast<const uint16_t*>(offsets)[at]);
+    sum = std::fma(static_cast<float>(x_sum), min, sum);
+  }
+  return sum;
 }
+
+float Int8(const Output& o, float bias) { return FloatScales(o, bias, AddInt8Block); }
+float Int4a(const Output& o, float bias) { return FloatScales(o, bias, AddInt4aBlock); }
 
 // Calls one of the above for every row of the tiles and every token.
 template <class Dot>
 void Matmul(const MatrixView& w, const QuantizedRows& x, size_t m, const float* bias, float* y,
             size_t y_stride, size_t tile_begin, size_t tile_end, Dot dot) {
-  const size_t blocks = w.layout.padded_cols / kActivationBlock;
+  const size_t blocks = (w.layout.padded_cols + kActivationBlock - 1) / kActivationBlock;
   for (size_t row = tile_begin * kTileRows; row < tile_end * kTileRows; ++row) {
     if (row >= w.layout.rows) break;
     for (size_t t = 0; t < m; ++t) {
@@ -104,7 +121,7 @@ void Matmul(const MatrixView& w, const QuantizedRows& x, size_t m, const float* 
       const size_t tokens = m - first < kPanelTokens ? m - first : kPanelTokens;
       const Output output{w,     x, row / kTileRows, row % kTileRows, first * blocks + t - first,
                           tokens};
-      y[t * y_stride + row] = dot(output, blocks, bias ? bias[row] : 0.0f);
+      y[t * y_stride + row] = dot(output, bias ? bias[row] : 0.0f);
     }
   }
 }
@@ -117,11 +134,11 @@ void MatmulInt8(const MatrixView& w, QuantizedRows x, size_t m, const float* bia
 }
 void MatmulInt4(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                 size_t y_stride, size_t tile_begin, size_t tile_end) {
-  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, Int4);
+  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, IntegerScales<32>);
 }
 void MatmulInt4x(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                  size_t y_stride, size_t tile_begin, size_t tile_end) {
-  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, Int4x);
+  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, IntegerScales<16>);
 }
 void MatmulInt4a(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                  size_t y_stride, size_t tile_begin, size_t tile_end) {

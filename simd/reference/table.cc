@@ -5,6 +5,8 @@
 
 namespace glint::reference {
 
-GLINT_DEFINE_TABLE("reference", 0)
+static constexpr bool kBiasedCodes[kDTypeCount] = {};
+
+GLINT_DEFINE_TABLE("reference", 0, kBiasedCodes)
 
 }  // namespace glint::reference

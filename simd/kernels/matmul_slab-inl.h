@@ -1,0 +1,169 @@
+#pragma once
+// The matmul of many tokens. A slab is some blocks of columns of kGroups vectors of rows, unpacked
+// and with its scales ready, small enough to stay in the L1 cache while all tokens pass over it. So
+// unpacking is paid once for all tokens, and the inner loop loads, multiplies and adds, nothing
+// else. Between slabs the sums wait in memory; they are the same sums in the same order as without
+// slabs. (Not in y: its rows are often a multiple of 4 KiB apart and would share few cache lines.)
+#include "simd/kernels/matmul_quantized-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace glint::ISA {
+namespace {
+
+// Half of a small L1 cache (32 KiB); tokens and sums take turns in the rest.
+constexpr size_t kSlabBytes = 16384;
+// Tokens that share one unpacking: their sums take at most 24 KiB.
+constexpr size_t kSlabMaxTokens = 32 * kPanelTokens;
+
+template <class W>
+struct Slab {
+  static constexpr size_t kBlocks = kSlabBytes / (kWeightBlock * kGroups * kLanes);
+  static constexpr size_t kSteps = StepsOf<W>::kSteps;
+  static_assert(kBlocks % kBlocksPerScale == 0);
+  static constexpr bool kBiasedForm = kBiased<W::kSmall>;
+  using Packed = PackedWeights<W, kGroups>;
+
+  StepWeights steps[kBlocks][W::kHalves][kSteps][kGroups];
+  ScaleOf<W> scales[kBlocks][W::kHalves][kGroups];
+  // What to add to a sum for the tokens' bias: integer scales per block of activations (and its
+  // first block here), float scales per block.
+  Ints corrections[kBiasedForm ? kBlocks : 1][kGroups];
+  OffsetOf<W> offsets[W::kOffset != BlockOffset::kNone ? kBlocks : 1][kGroups];
+
+  HWY_INLINE StepWeights Step(size_t g, size_t block, size_t half, size_t step) const {
+    return steps[block][half][step][g];
+  }
+  HWY_INLINE ScaleOf<W> Scale(size_t g, size_t block, size_t half) const {
+    return scales[block][half][g];
+  }
+  HWY_INLINE Ints Correction(size_t g, size_t block) const { return corrections[block][g]; }
+  HWY_INLINE OffsetOf<W> Offset(size_t g, size_t block) const { return offsets[block][g]; }
+
+  // Unpacks blocks [begin, begin + n).
+  HWY_NOINLINE void Fill(const Packed& packed, size_t begin, size_t n) {
+    for (size_t b = 0; b < n; ++b) {
+      GLINT_UNROLL
+      for (size_t g = 0; g < kGroups; ++g) {
+        GLINT_UNROLL
+        for (size_t half = 0; half < W::kHalves; ++half) {
+          scales[b][half][g] = packed.Scale(g, begin + b, half);
+          GLINT_UNROLL
+          for (size_t step = 0; step < kSteps; ++step) {
+            steps[b][half][step][g] = packed.Step(g, begin + b, half, step);
+          }
+        }
+        if constexpr (kBiasedForm) AddCorrection(g, b);
+        if constexpr (W::kOffset != BlockOffset::kNone) offsets[b][g] = packed.Offset(g, begin + b);
+      }
+    }
+  }
+
+#if HWY_TARGET != HWY_NEON
+  HWY_INLINE void AddCorrection(size_t g, size_t b) {
+    const I32 d;
+    const size_t first = W::kIntegerScales ? b - b % kBlocksPerScale : b;
+    auto sum = b == first ? hn::Zero(d) : IntVec{corrections[first][g]};
+    GLINT_UNROLL
+    for (size_t half = 0; half < W::kHalves; ++half) {
+      Ints weights = SetInts(0);  // the sum of each row's
+      GLINT_UNROLL
+      for (size_t step = 0; step < kSteps; ++step) {
+        weights = DotUnsigned(weights, SetBytes(1), steps[b][half][step][g].quad);
+      }
+      auto factor = hn::Set(d, -kCodeBias);
+      if constexpr (W::kIntegerScales) {
+        // With pair scales, the scale is there twice in 16 bits.
+        const auto scale = scales[b][half][g];
+        factor = hn::Mul(factor, GLINT_PAIR_SCALES ? hn::ShiftRight<16>(scale) : scale);
+      }
+      sum = hn::Add(sum, hn::Mul(IntVec{weights}, factor));
+    }
+    corrections[first][g] = sum.raw;
+  }
+#endif
+};
+
+// One slab's pass over the tokens of a chunk: a kernel for RunTokens.
+template <class W>
+struct SlabPass {
+  const QuantizedMatmul<W>& matmul;
+  const Slab<W>& slab;
+  float* sums;             // (tokens of the chunk, kGroups * kLanes)
+  size_t group, n_groups;  // of the kGroups in the slab, those that the matrix has
+  size_t begin, n;         // blocks
+  size_t chunk;            // its first token
+  bool first, last;        // slab of these rows
+
+  template <size_t G, size_t T>
+  HWY_NOINLINE void Run(size_t, size_t panel, size_t panel_tokens, size_t token) const {
+    const F32 d;
+    float* at = sums + (panel + token) * kGroups * kLanes;
+    Floats acc[G][T];
+    GLINT_UNROLL
+    for (size_t g = 0; g < G; ++g) {
+      GLINT_UNROLL
+      for (size_t t = 0; t < T; ++t) {
+        acc[g][t] = first ? hn::Zero(d) : hn::Load(d, at + (t * kGroups + g) * kLanes);
+      }
+    }
+    const PanelTokens tokens =
+        matmul.Tokens(chunk + panel, panel_tokens, token).At(begin / kBlocksPerScale);
+    AddBlocks<W>(slab, n, tokens, acc);
+    GLINT_UNROLL
+    for (size_t g = 0; g < G; ++g) {
+      GLINT_UNROLL
+      for (size_t t = 0; t < T; ++t) hn::Store(acc[g][t], d, at + (t * kGroups + g) * kLanes);
+    }
+    if (last) Finish(panel + token, T);
+  }
+
+  HWY_INLINE void Finish(size_t token, size_t n_tokens) const {
+    for (size_t g = 0; g < n_groups; ++g) {
+      const auto biases = LoadBias(matmul.bias, matmul.w, group + g);
+      for (size_t t = token; t < token + n_tokens; ++t) {
+        const auto sum = hn::Load(F32(), sums + (t * kGroups + g) * kLanes);
+        StoreGroup(matmul.Finish(sum, biases, group + g), matmul.w, group + g,
+                   matmul.y + (chunk + t) * matmul.y_stride);
+      }
+    }
+  }
+};
+
+// Groups [group, group + n_groups) of the matrix, n_groups <= kGroups, and all m tokens.
+template <class W>
+HWY_NOINLINE void RunSlabs(const QuantizedMatmul<W>& matmul, size_t group, size_t n_groups,
+                           size_t m) {
+  HWY_ALIGN Slab<W> slab;
+  HWY_ALIGN float sums[kSlabMaxTokens * kGroups * kLanes];
+  PackedWeights<W, kGroups> packed;
+  packed.type.Set(matmul.w, Slab<W>::kBiasedForm ? 0 : kWeightOffset<W::kSmall>);
+  for (size_t g = 0; g < kGroups; ++g) {
+    packed.groups[g].Set(matmul.w, group + HWY_MIN(g, n_groups - 1));
+  }
+  const size_t blocks = matmul.blocks();
+  for (size_t chunk = 0; chunk < m; chunk += kSlabMaxTokens) {
+    for (size_t begin = 0; begin < blocks; begin += Slab<W>::kBlocks) {
+      const size_t n = HWY_MIN(blocks - begin, Slab<W>::kBlocks);
+      slab.Fill(packed, begin, n);
+      const SlabPass<W> pass{matmul, slab, sums, group, n_groups, begin, n, chunk, begin == 0,
+                             begin + n == blocks};
+      RunTokens<kGroups>(pass, group, HWY_MIN(m - chunk, kSlabMaxTokens));
+    }
+  }
+}
+
+// The rows of tiles [tile_begin, tile_end) and all m tokens.
+template <class W>
+HWY_INLINE void RunQuantized(const QuantizedMatmul<W>& matmul, size_t m, size_t tile_begin,
+                             size_t tile_end) {
+  if (m < kManyTokens) return RunGroups(matmul, matmul.w, m, tile_begin, tile_end);
+  const size_t groups = (matmul.w.layout.rows + kLanes - 1) / kLanes;
+  const size_t end = HWY_MIN(tile_end * kVectorsPerTile, groups);
+  for (size_t group = tile_begin * kVectorsPerTile; group < end; group += kGroups) {
+    RunSlabs(matmul, group, HWY_MIN(end - group, kGroups), m);
+  }
+}
+
+}  // namespace
+}  // namespace glint::ISA
+HWY_AFTER_NAMESPACE();
