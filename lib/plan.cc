@@ -4,6 +4,7 @@
 
 #include "lib/checked_math.h"
 #include "lib/error.h"
+#include "lib/ops/quantize.h"
 #include "lib/pages.h"
 #include "lib/plan_builder.h"
 #include "simd/scalar_math.h"
@@ -28,10 +29,20 @@ uint8_t* StepContext::Scratch(const Step& step) const {
   return plan.arena() + plan.buffers()[step.scratch_buffer].arena_offset;
 }
 
+PlanBuilder::PlanBuilder(Plan& plan, const Graph& graph, const FindTensor& find_tensor,
+                         RopeTables& rope_tables)
+    : plan_(plan), find_tensor_(find_tensor), rope_tables_(rope_tables) {
+  for (const Node& node : graph.nodes) {
+    for (const std::string& input : node.inputs) ++readers_[input];
+  }
+  for (const std::string& output : graph.outputs) ++readers_[output];
+}
+
 Step& PlanBuilder::AddStep(const Node& node, Step::Run run) {
   Step step;
   step.run = run;
   step.node = &node;
+  step.label = node.op;
   step.segment = segment_;
   size_t n_vectors = 0;
   for (const std::string& name : node.inputs) {
@@ -68,10 +79,49 @@ void PlanBuilder::SetOutput(Step& step, const Node& node, uint64_t width, uint64
   places_[node.outputs[0]] = step.out;
 }
 
-void PlanBuilder::SetScratch(Step& step, uint64_t bytes) {
-  step.scratch_buffer = static_cast<uint32_t>(plan_.buffers_.size());
+uint32_t PlanBuilder::AddPseudoBuffer(uint64_t bytes) {
+  const auto buffer = static_cast<uint32_t>(plan_.buffers_.size());
   plan_.buffers_.push_back({});
-  scratch_bytes_[step.scratch_buffer] = bytes;
+  scratch_bytes_[buffer] = bytes;
+  return buffer;
+}
+
+void PlanBuilder::SetScratch(Step& step, uint64_t bytes) {
+  step.scratch_buffer = AddPseudoBuffer(bytes);
+}
+
+QuantizedRef PlanBuilder::Quantized(const Node& reader, const std::string& value, uint64_t cols,
+                                    DType weights) {
+  QuantizedRef& known = quantized_[{value, segment_, weights}];
+  if (known) return known;
+  const size_t rows = std::max(options().chunk, options().max_outputs);
+  known = {AddPseudoBuffer(QuantizedLayout(cols, rows).bytes), cols, weights};
+  const ActivationRef place = Place(value);
+  for (Step& step : plan_.steps_) {
+    const bool makes_it = step.makes_rows && step.segment == segment_ &&
+                          step.out.buffer == place.buffer && !step.quantized_out;
+    if (!makes_it) continue;
+    step.quantized_out = known;
+    step.label += "+quantize";
+    return known;
+  }
+  Step& step = AddStep(reader, RunQuantize);
+  step.label = "quantize";
+  step.in = {place};
+  step.quantized_out = known;
+  return known;
+}
+
+Step* PlanBuilder::LinearToExtend(const std::string& value) {
+  Step& last = plan_.steps_.back();
+  const bool is_free = last.takes_epilogue && !last.epilogue && last.segment == segment_;
+  if (!is_free || last.out.buffer != Place(value).buffer || readers_[value] != 1) return nullptr;
+  return &last;
+}
+
+void PlanBuilder::Fuse(Step& step, const Node& node) {
+  step.label += "+" + node.op;
+  places_[node.outputs[0]] = step.out;
 }
 
 const RopeTable* PlanBuilder::RopeTableOf(const std::string& inv_freq) {
@@ -148,6 +198,9 @@ void PlanBuilder::AllocateArena() {
   for (size_t i = 0; i < plan_.steps_.size(); ++i) {
     const Step& step = plan_.steps_[i];
     for (const ActivationRef& ref : step.in) lifetimes[ref.buffer].Touch(i, step.segment);
+    for (const QuantizedRef& ref : {step.quantized_in, step.quantized_out}) {
+      if (ref) lifetimes[ref.buffer].Touch(i, step.segment);
+    }
     if (step.out.width != 0) lifetimes[step.out.buffer].Touch(i, step.segment);
     if (step.scratch_buffer != Step::kNoBuffer) {
       lifetimes[step.scratch_buffer].Touch(i, step.segment);
@@ -199,7 +252,7 @@ void PlanBuilder::AllocateArena() {
 Plan::Plan(const Graph& graph, const FindTensor& find_tensor, const PlanOptions& options,
            RopeTables* rope_tables)
     : options_(options) {
-  PlanBuilder builder(*this, find_tensor, *rope_tables);
+  PlanBuilder builder(*this, graph, find_tensor, *rope_tables);
   for (const Node& node : graph.nodes) FindOp(node.op)->plan(builder, node);
   output_ = builder.Place(graph.outputs[0]);
   n_segments_ = builder.segment_ + 1;

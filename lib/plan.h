@@ -45,10 +45,21 @@ struct RopeTable {
 // By the name of the frequencies' tensor: plans of one session share them.
 using RopeTables = std::map<std::string, std::unique_ptr<RopeTable>>;
 
+// Rows of an activation as bytes, as the matmul by weights of this type wants them: a pseudo-buffer in
+// the arena that holds one chunk. lib/ops/quantize.h says how it is laid out.
+struct QuantizedRef {
+  static constexpr uint32_t kNone = UINT32_MAX;
+  uint32_t buffer = kNone;
+  uint64_t cols = 0;
+  DType weights = DType::kInt8;
+  explicit operator bool() const { return buffer != kNone; }
+};
+
 struct Step {
   using Run = void (*)(const StepContext& context, const Step& step);
   Run run = nullptr;
   const Node* node = nullptr;
+  std::string label;  // what it does: the node's op, and those that are done along with it
   uint32_t segment = 0;
   std::vector<ActivationRef> in;    // activations only, in the order of the node's inputs
   ActivationRef out;                // of the first output
@@ -59,6 +70,14 @@ struct Step {
   // Numbers from the attributes; each op uses what it needs.
   size_t heads = 0, kv_heads = 0, head_dim = 0, layer = 0;
   float eps = 0, alpha = 0, scale = 0;
+  // What is done along with the op ("fused"), because the data is still in the cache:
+  QuantizedRef quantized_in;   // linear: its input, in place of in[0]
+  QuantizedRef quantized_out;  // an op that makes whole rows: its output once more, as bytes
+  // linear: what happens to columns [begin, begin + n) of its output once they are there; reads `in`.
+  using Epilogue = void (*)(const StepContext& context, const Step& step, size_t begin, size_t n);
+  Epilogue epilogue = nullptr;
+  bool makes_rows = false;      // can fill quantized_out
+  bool takes_epilogue = false;
   uint32_t scratch_buffer = kNoBuffer;  // pseudo-buffer in the arena
   static constexpr uint32_t kNoBuffer = UINT32_MAX;
 };

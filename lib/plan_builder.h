@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "lib/plan.h"
@@ -11,8 +12,8 @@ namespace glint {
 // for scratch memory. Liveness and addresses are settled after the last node (lib/plan.cc).
 class PlanBuilder {
  public:
-  PlanBuilder(Plan& plan, const FindTensor& find_tensor, RopeTables& rope_tables)
-      : plan_(plan), find_tensor_(find_tensor), rope_tables_(rope_tables) {}
+  PlanBuilder(Plan& plan, const Graph& graph, const FindTensor& find_tensor,
+              RopeTables& rope_tables);
 
   const PlanOptions& options() const { return plan_.options_; }
 
@@ -23,6 +24,16 @@ class PlanBuilder {
   // Makes `name` a view of `base`, without a step.
   void SetView(const std::string& name, const ActivationRef& base) { places_[name] = base; }
   const ActivationRef& Place(const std::string& name) const { return places_.at(name); }
+  MatrixView Matrix(const std::string& tensor) const { return ViewOf(*find_tensor_(tensor)); }
+  // `value`, which a linear of `reader` wants, as bytes: made once for all linears that read it with
+  // weights of one type, by the step that makes the value if that makes whole rows.
+  QuantizedRef Quantized(const Node& reader, const std::string& value, uint64_t cols,
+                         DType weights);
+  // The latest step if it is a linear that makes `value` for nobody else than the caller, who may
+  // then set its epilogue instead of adding a step; null otherwise.
+  Step* LinearToExtend(const std::string& value);
+  // `node` is done by `step`, in place: its output is the step's.
+  void Fuse(Step& step, const Node& node);
   // Scratch memory of the step that lives only while it runs.
   void SetScratch(Step& step, uint64_t bytes);
   // The following steps belong to a new segment.
@@ -36,9 +47,13 @@ class PlanBuilder {
   friend class Plan;
   void AllocateArena();
 
+  uint32_t AddPseudoBuffer(uint64_t bytes);
+
   Plan& plan_;
   const FindTensor& find_tensor_;
+  std::map<std::string, size_t> readers_;  // of each value; the graph's caller is one
   std::map<std::string, ActivationRef> places_;
+  std::map<std::tuple<std::string, uint32_t, DType>, QuantizedRef> quantized_;  // value, segment
   RopeTables& rope_tables_;
   std::map<uint32_t, uint64_t> scratch_bytes_;  // by buffer
   uint32_t segment_ = 0;

@@ -43,14 +43,42 @@ void RunAdd(const StepContext& c, const Step& step) {
   });
 }
 
+// The same for columns [begin, begin + n) of a linear's output, in place.
+void GeluOfColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
+  float* y = c.Rows(step.out) + begin;
+  const size_t stride = c.Stride(step.out);
+  for (size_t t = 0; t < c.n; ++t) c.kernels.gelu_tanh(y + t * stride, y + t * stride, n);
+}
+
+void AddToColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
+  const ActivationRef& a = step.in.back();
+  const float* x = c.Rows(a) + begin;
+  float* y = c.Rows(step.out) + begin;
+  const size_t x_stride = c.Stride(a), y_stride = c.Stride(step.out);
+  for (size_t t = 0; t < c.n; ++t) {
+    c.kernels.add_scaled(x + t * x_stride, y + t * y_stride, step.alpha, y + t * y_stride, n);
+  }
+}
+
 void PlanGelu(PlanBuilder& builder, const Node& node) {
+  if (Step* linear = builder.LinearToExtend(node.inputs[0])) {
+    linear->epilogue = GeluOfColumns;
+    return builder.Fuse(*linear, node);
+  }
   Step& step = builder.AddStep(node, RunGelu);
   builder.SetOutput(step, node, step.in[0].width);
 }
 
 void PlanAdd(PlanBuilder& builder, const Node& node) {
+  const auto alpha = static_cast<float>(std::get<double>(node.attributes.at("alpha")));
+  if (Step* linear = builder.LinearToExtend(node.inputs[1])) {
+    linear->epilogue = AddToColumns;
+    linear->alpha = alpha;
+    linear->in.push_back(builder.Place(node.inputs[0]));
+    return builder.Fuse(*linear, node);
+  }
   Step& step = builder.AddStep(node, RunAdd);
-  step.alpha = static_cast<float>(std::get<double>(node.attributes.at("alpha")));
+  step.alpha = alpha;
   builder.SetOutput(step, node, step.in[0].width);
 }
 

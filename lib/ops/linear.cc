@@ -2,12 +2,14 @@
 //   x       (n_tokens, k)
 //   weight  matrix (n, k), any matrix type
 //   bias    f32 (n)
-//   y       (n_tokens, n): y = x . weight^T + bias. Integer weights meet activations that are
-//           quantized here, once for all their rows (simd/kernels.h: quantize_rows).
+//   y       (n_tokens, n): y = x . weight^T + bias. Integer weights meet activations as bytes, made
+//           once for all linears that read them (lib/ops/quantize.h). An activation function or a
+//           residual that follows is done along with it, piece by piece ("epilogue").
 #include <algorithm>
 
 #include "lib/error.h"
 #include "lib/ops/op_rows.h"
+#include "lib/ops/quantize.h"
 #include "lib/plan_builder.h"
 
 namespace glint {
@@ -49,22 +51,6 @@ void Infer(NodeCheck& check) {
   check.Output({kTokens, weight.shape[0]});
 }
 
-// Where the quantized activations lie in the step's scratch memory.
-struct Scratch {
-  uint64_t scales, sums, bytes;
-  Scratch(const MatrixLayout& layout, size_t rows) {
-    const uint64_t blocks = layout.padded_cols / kActivationBlock;
-    const auto align = [](uint64_t n) { return (n + 63) / 64 * 64; };
-    scales = align(rows * layout.padded_cols);
-    sums = scales + align(rows * blocks * sizeof(float));
-    bytes = sums + rows * blocks * 2 * sizeof(int32_t);
-  }
-  QuantizedRows At(uint8_t* base) const {
-    return {reinterpret_cast<int8_t*>(base), reinterpret_cast<float*>(base + scales),
-            reinterpret_cast<int32_t*>(base + sums)};
-  }
-};
-
 // Tiles of 16 rows per task: several tasks per thread, so that a slow core holds nobody up, in even
 // numbers, since wide targets take tiles in pairs.
 size_t TilesPerTask(uint64_t tiles, size_t n_threads) {
@@ -72,27 +58,26 @@ size_t TilesPerTask(uint64_t tiles, size_t n_threads) {
   return std::clamp<uint64_t>(share / 2 * 2, 2, 32);
 }
 
+// Calls fn(begin, end) over all tiles of the step's matrix, and the step's epilogue after each.
 template <class Fn>
-void ForTiles(const StepContext& c, uint64_t tiles, const Fn& fn) {
-  const size_t per_task = TilesPerTask(tiles, c.pool.size());
-  c.pool.Run((tiles + per_task - 1) / per_task, [&](size_t task, size_t) {
-    fn(task * per_task, std::min<size_t>(tiles, (task + 1) * per_task));
+void ForTiles(const StepContext& c, const Step& step, const Fn& fn) {
+  const MatrixLayout& layout = step.matrix.layout;
+  const size_t per_task = TilesPerTask(layout.row_tiles, c.pool.size());
+  c.pool.Run((layout.row_tiles + per_task - 1) / per_task, [&](size_t task, size_t) {
+    const size_t begin = task * per_task, end = std::min<size_t>(layout.row_tiles, begin + per_task);
+    fn(begin, end);
+    if (!step.epilogue) return;
+    const size_t row = begin * kTileRows;
+    step.epilogue(c, step, row, std::min<size_t>(layout.rows, end * kTileRows) - row);
   });
 }
 
 void RunQuantized(const StepContext& c, const Step& step) {
-  const MatrixLayout& layout = step.matrix.layout;
-  const QuantizedRows quantized = Scratch(layout, c.n).At(c.Scratch(step));
-  const float* x = c.Rows(step.in[0]);
-  const size_t x_stride = c.Stride(step.in[0]);
-  const size_t panels = (c.n + kPanelTokens - 1) / kPanelTokens;
-  c.pool.Run(panels, [&](size_t panel, size_t) {
-    c.kernels.quantize_rows(x, x_stride, c.n, layout.cols, quantized, panel, panel + 1);
-  });
+  const QuantizedRows x = RowsOf(c, step.quantized_in);
   const auto matmul = c.kernels.*MatmulOf(step.matrix).quantized;
   float* y = c.Rows(step.out);
-  ForTiles(c, layout.row_tiles, [&](size_t begin, size_t end) {
-    matmul(step.matrix, quantized, c.n, step.vectors[0], y, c.Stride(step.out), begin, end);
+  ForTiles(c, step, [&](size_t begin, size_t end) {
+    matmul(step.matrix, x, c.n, step.vectors[0], y, c.Stride(step.out), begin, end);
   });
 }
 
@@ -100,7 +85,7 @@ void RunFloat(const StepContext& c, const Step& step) {
   const auto matmul = c.kernels.*MatmulOf(step.matrix).floating;
   const float* x = c.Rows(step.in[0]);
   float* y = c.Rows(step.out);
-  ForTiles(c, step.matrix.layout.row_tiles, [&](size_t begin, size_t end) {
+  ForTiles(c, step, [&](size_t begin, size_t end) {
     matmul(step.matrix, x, c.Stride(step.in[0]), c.n, step.vectors[0], y, c.Stride(step.out), begin,
            end);
   });
@@ -119,14 +104,18 @@ void CheckTable(const MatrixView& matrix, const std::string& name) {
 }
 
 void PlanLinear(PlanBuilder& builder, const Node& node) {
-  Step& step = builder.AddStep(node, RunFloat);
-  CheckTable(step.matrix, node.inputs[1]);
-  builder.SetOutput(step, node, step.matrix.layout.rows);
-  if (MatmulOf(step.matrix).quantized) {
-    step.run = RunQuantized;
-    const size_t rows = std::max(builder.options().chunk, builder.options().max_outputs);
-    builder.SetScratch(step, Scratch(step.matrix.layout, rows).bytes);
+  const MatrixView matrix = builder.Matrix(node.inputs[1]);
+  CheckTable(matrix, node.inputs[1]);
+  const bool is_quantized = MatmulOf(matrix).quantized != nullptr;
+  QuantizedRef x;
+  if (is_quantized) {
+    x = builder.Quantized(node, node.inputs[0], matrix.layout.cols, matrix.layout.dtype);
   }
+  Step& step = builder.AddStep(node, is_quantized ? RunQuantized : RunFloat);
+  step.quantized_in = x;
+  if (is_quantized) step.in.clear();
+  step.takes_epilogue = true;
+  builder.SetOutput(step, node, matrix.layout.rows);
 }
 
 }  // namespace
