@@ -121,6 +121,7 @@ Step* PlanBuilder::LinearToExtend(const std::string& value) {
 
 void PlanBuilder::Fuse(Step& step, const Node& node) {
   step.label += "+" + node.op;
+  step.fused.push_back(&node);
   places_[node.outputs[0]] = step.out;
 }
 

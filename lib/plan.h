@@ -59,7 +59,8 @@ struct Step {
   using Run = void (*)(const StepContext& context, const Step& step);
   Run run = nullptr;
   const Node* node = nullptr;
-  std::string label;  // what it does: the node's op, and those that are done along with it
+  std::vector<const Node*> fused;  // that are done along with it
+  std::string label;               // what it does: "linear+gelu"
   uint32_t segment = 0;
   std::vector<ActivationRef> in;    // activations only, in the order of the node's inputs
   ActivationRef out;                // of the first output

@@ -56,6 +56,11 @@ KvType DefaultKv(const Model& model) {
   return KvType::kF16;
 }
 
+PlanOptions PromptPlanOptions(const Model& model, const SessionOptions& options) {
+  const SessionOptions all = WithDefaults(model, options);
+  return PlanFor(all, all.context);
+}
+
 Session::Session(const Model& model, const SessionOptions& options)
     : model_(model), options_(WithDefaults(model, options)), kernels_(ChooseKernels()) {
   const FpModeScope fp_mode;  // the rotary tables are computed here

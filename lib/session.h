@@ -26,6 +26,9 @@ struct SessionOptions {
 // The default cache type for a model: f32 where the weights are f32, else f16.
 KvType DefaultKv(const Model& model);
 
+// How a session with these options plans prompts.
+PlanOptions PromptPlanOptions(const Model& model, const SessionOptions& options);
+
 // One sequence of tokens over a shared model: cache, positions, buffers. Everything is allocated when
 // it is created; nothing after. To be used by one thread at a time.
 class Session {

@@ -135,6 +135,12 @@ TEST_CASE("info of a checkpoint, of the graph, of this machine") {
     CHECK(info["tensors"][0]["type"] == "F16");
     CHECK(Output({"info", source}).find("transformer.word_embeddings.weight") != std::string::npos);
   }
+  const std::string plan = Output({"info", TinyModel(), "--graph", "--planned"});
+  for (const char* step : {"layer_norm+quantize(", "linear+add(", "linear+gelu(",
+                           "every token of the prompt has come so far"}) {
+    CAPTURE(step);
+    CHECK(plan.find(step) != std::string::npos);
+  }
   const std::string graph = Output({"info", TinyModel(), "--graph"});
   CHECK(graph.find("layer.0.qkv = linear(layer.0.norm, layer.0.qkv.weight int8 (384, 128), "
                    "layer.0.qkv.bias) -> (n_tokens, 384)") != std::string::npos);

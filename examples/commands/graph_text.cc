@@ -1,6 +1,7 @@
 #include "examples/commands/graph_text.h"
 
 #include <map>
+#include <vector>
 
 #include "examples/commands/console.h"
 #include "lib/error.h"
@@ -10,10 +11,11 @@ namespace {
 
 using Values = std::map<std::string, ValueInfo>;
 
-// Nodes that stand together under one name: "layer.3", or "" for those outside of all layers.
+// Lines that stand together under one name: "layer.3", or "" for those outside of all layers.
 struct Block {
   std::string name;
-  size_t begin = 0, end = 0;  // nodes
+  std::vector<std::string> lines;
+  std::string last;  // value that the block makes last
 };
 
 // "layer.3" of "layer.3.qkv"; "" of names that have no number in second place.
@@ -25,14 +27,12 @@ std::string LayerOf(const std::string& name) {
   return end > dot + 1 && end < name.size() && name[end] == '.' ? name.substr(0, end) : "";
 }
 
-std::vector<Block> Blocks(const Graph& graph) {
-  std::vector<Block> blocks;
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    const std::string name = LayerOf(graph.nodes[i].outputs[0]);
-    if (blocks.empty() || name != blocks.back().name) blocks.push_back({name, i, i});
-    blocks.back().end = i + 1;
-  }
-  return blocks;
+// Adds a line that makes `value` to the block that it belongs to.
+void AddLine(const std::string& value, const std::string& line, std::vector<Block>* blocks) {
+  const std::string name = LayerOf(value);
+  if (blocks->empty() || name != blocks->back().name) blocks->push_back({name, {}, ""});
+  blocks->back().lines.push_back(line);
+  blocks->back().last = value;
 }
 
 std::string AttributeText(const Attribute& attribute) {
@@ -44,6 +44,12 @@ std::string AttributeText(const Attribute& attribute) {
     list += (list.empty() ? "" : ",") + std::to_string(n);
   }
   return "[" + list + "]";
+}
+
+std::string List(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
 }
 
 // How a value is written where it is used: a matrix with its type and shape, others by name.
@@ -83,15 +89,12 @@ std::string Replaced(std::string text, const std::string& from, const std::strin
 
 // The text of a block with its own name, its number and what comes from the block before taken out:
 // equal for layers that are alike. No name of a graph holds a character of the replacements.
-std::string Pattern(const Graph& graph, const Values& values, const FindTensor& find,
-                    const Block& block) {
+std::string Pattern(const Block& block, const std::string& before) {
   if (block.name.empty()) return "";
   const std::string number = block.name.substr(block.name.find('.') + 1);
-  const std::string before = block.begin == 0 ? "" : graph.nodes[block.begin - 1].outputs.back();
   std::string pattern;
-  for (size_t i = block.begin; i < block.end; ++i) {
-    const std::string text = "\n " + NodeText(graph.nodes[i], values, find) + "\n";
-    pattern += Replaced(text, "layer=" + number + ",", "layer=\x01,");
+  for (const std::string& line : block.lines) {
+    pattern += Replaced("\n " + line + "\n", "layer=" + number + ",", "layer=\x01,");
   }
   if (!before.empty()) {
     for (const char* end : {",", ")"}) {
@@ -106,37 +109,73 @@ std::string Pattern(const Graph& graph, const Values& values, const FindTensor& 
   return pattern;
 }
 
-std::string List(const std::vector<std::string>& names) {
+// All blocks, those that repeat the one before said once.
+std::string JoinBlocks(const std::vector<Block>& blocks) {
+  const auto pattern = [&](size_t i) {
+    return Pattern(blocks[i], i == 0 ? "" : blocks[i - 1].last);
+  };
   std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    for (const std::string& line : blocks[i].lines) text += "  " + line + "\n";
+    const std::string first = pattern(i);
+    size_t end = i + 1;
+    while (!first.empty() && end < blocks.size() && pattern(end) == first) ++end;
+    if (end == i + 1) continue;
+    text += "  (" + blocks[i + 1].name;
+    text += end == i + 2 ? " is" : " to " + blocks[end - 1].name + " are";
+    text += " like " + blocks[i].name + ")\n";
+    i = end - 1;
+  }
   return text;
+}
+
+// One step of a plan: what it makes, its label, what it reads, and the weights.
+std::string StepText(const Step& step, const FindTensor& find) {
+  const Node& last = step.fused.empty() ? *step.node : *step.fused.back();
+  // Steps that the plan adds to a node make no value of the graph.
+  if (step.label == "quantize") return step.label + "(" + step.node->inputs[0] + ")";
+  if (step.out.width == 0) return step.label + "(" + List(step.node->inputs) + ")";
+  std::string inputs, made;
+  const auto add = [&](const Node& node) {
+    for (const std::string& input : node.inputs) {
+      if (input != made) inputs += (inputs.empty() ? "" : ", ") + UseText(input, find);
+    }
+    made = node.outputs[0];
+  };
+  add(*step.node);
+  for (const Node* node : step.fused) add(*node);
+  return last.outputs[0] + " = " + step.label + "(" + inputs + ")";
 }
 
 }  // namespace
 
 std::string DescribeGraph(const std::string& where, const Graph& graph, const FindTensor& find) {
   const Values values = CheckGraph(where, graph, find);
-  const std::vector<Block> blocks = Blocks(graph);
-  std::string text =
-      "graph " + graph.name + ": " + List(graph.inputs) + " -> " + List(graph.outputs) + "\n";
-  std::string last;
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    for (size_t n = blocks[i].begin; n < blocks[i].end; ++n) {
-      text += "  " + NodeText(graph.nodes[n], values, find) + "\n";
-    }
-    const std::string pattern = Pattern(graph, values, find, blocks[i]);
-    size_t end = i + 1;
-    while (!pattern.empty() && end < blocks.size() &&
-           Pattern(graph, values, find, blocks[end]) == pattern) {
-      ++end;
-    }
-    if (end == i + 1) continue;
-    text += end == i + 2 ? "  (" + blocks[i + 1].name + " is like " + blocks[i].name + ")\n"
-                         : "  (" + blocks[i + 1].name + " to " + blocks[end - 1].name +
-                               " are like " + blocks[i].name + ")\n";
-    i = end - 1;
+  std::vector<Block> blocks;
+  for (const Node& node : graph.nodes) {
+    AddLine(node.outputs[0], NodeText(node, values, find), &blocks);
+    blocks.back().last = node.outputs.back();
   }
-  return text;
+  return "graph " + graph.name + ": " + List(graph.inputs) + " -> " + List(graph.outputs) + "\n" +
+         JoinBlocks(blocks);
+}
+
+std::string DescribePlan(const Plan& plan, const FindTensor& find) {
+  std::vector<Block> blocks;
+  uint32_t segment = 0;
+  for (const Step& step : plan.steps()) {
+    const Node& last = step.fused.empty() ? *step.node : *step.fused.back();
+    if (step.segment != segment) {
+      AddLine(step.node->outputs[0], "---- every token of the prompt has come so far ----", &blocks);
+      segment = step.segment;
+    }
+    AddLine(last.outputs[0], StepText(step, find), &blocks);
+  }
+  const PlanOptions& options = plan.options();
+  return Format("plan: %zu steps, chunks of %zu tokens, context %zu, %.1f MiB of activations\n",
+                plan.steps().size(), options.chunk, options.context,
+                static_cast<double>(plan.arena_bytes()) / 1048576) +
+         JoinBlocks(blocks);
 }
 
 }  // namespace glint

@@ -21,7 +21,7 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string file;
-  bool json = false, graph = false, cpu = false;
+  bool json = false, graph = false, planned = false, cpu = false;
 };
 
 void PrintCpu(bool as_json) {
@@ -74,6 +74,16 @@ std::string DescribeGraphs(const GlintFile& file) {
   return text;
 }
 
+// The plan for prompts, as a session with the model's own context makes it.
+std::string DescribePromptPlan(const Model& model) {
+  const FindTensor find = [&](const std::string& name) { return model.file().Find(name); };
+  SessionOptions session;
+  session.threads = DefaultThreads();
+  RopeTables rope_tables;
+  const Plan plan(model.graph(), find, PromptPlanOptions(model, session), &rope_tables);
+  return DescribePlan(plan, find);
+}
+
 void PrintModel(const Options& options) {
   // Opening the whole model, not the file alone, also checks graph, tokenizer and prompt.
   const std::unique_ptr<Model> model = OpenModel(options.file);
@@ -87,8 +97,10 @@ void PrintModel(const Options& options) {
                 {"config", *header.config}, {"tokenizer", tokenizer},
                 {"prompt", *header.prompt}, {"tensors", TensorsJson(rows, "tied_to")}};
     if (options.graph) out["graphs"] = DescribeGraphs(file);
+    if (options.planned) out["plan"] = DescribePromptPlan(*model);
     return PrintJson(out);
   }
+  if (options.planned) return Print(DescribePromptPlan(*model));
   if (options.graph) return Print(DescribeGraphs(file));
   Print(OneLine(options.file) + ": glint model, " + HumanBytes(file.bytes()) + "\n");
   PrintObject("metadata", *header.metadata);
@@ -116,6 +128,7 @@ void Run(const Options& options) {
   }
   if (options.cpu) {
     if (options.graph) throw UsageError("--graph and --cpu exclude each other");
+    if (options.planned) throw UsageError("--planned and --cpu exclude each other");
     return PrintCpu(options.json);
   }
   const std::string magic = Magic(options.file);
@@ -125,7 +138,7 @@ void Run(const Options& options) {
   const bool is_checkpoint = is_folder || (!options.file.ends_with(".glint") &&
                                            options.file != kBuiltinName && magic != "\x89GLI");
   if (!is_checkpoint) return PrintModel(options);
-  if (options.graph) {
+  if (options.graph || options.planned) {
     throw Error(options.file + ": a checkpoint holds no graph; convert it first (glint convert)");
   }
   PrintCheckpoint(options.file, options.json);
@@ -140,6 +153,8 @@ RunCommand SetUpInfo(CLI::App& app) {
       ->option_text(" ");
   app.add_flag("--json", options->json, "one JSON object");
   app.add_flag("--graph", options->graph, "the graph instead: one line per node, like layers once");
+  app.add_flag("--planned", options->planned,
+               "with --graph: the steps that it runs as, fused where that pays");
   app.add_flag("--cpu", options->cpu, "about this machine: which kernels run here");
   app.footer(
       "Checks the whole structure of the file (checksums of weights: glint verify), then lists\n"
