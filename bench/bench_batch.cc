@@ -2,9 +2,9 @@
 //
 // usage: bench_batch MODEL.glint [--context N] [--rounds N] [--threads N] [--batches 2,4,8]
 //
-// Each round times every size once, one after the other at the same place of the sequence, so that a
-// busy machine disturbs all of them alike; medians over the rounds, and the middle half of the ratios
-// within a round. Prints one JSON object.
+// Each round times every size once, one after the other at the same place of the sequence, so that
+// a busy machine disturbs all of them alike; medians over the rounds, and the middle half of the
+// ratios within a round. Prints one JSON object.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -41,7 +41,9 @@ std::vector<size_t> ParseList(const char* text) {
 Options Parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
-    const auto is = [&](const char* name) { return std::strcmp(argv[i], name) == 0 && i + 1 < argc; };
+    const auto is = [&](const char* name) {
+      return std::strcmp(argv[i], name) == 0 && i + 1 < argc;
+    };
     if (is("--context")) {
       options.context = std::strtoul(argv[++i], nullptr, 10);
     } else if (is("--rounds")) {
@@ -104,14 +106,16 @@ void Measure(const Options& options) {
       ratios[i].push_back(took.count() / seconds[0].back());
     }
   }
-  std::printf("{\"model\": \"%s\", \"isa\": \"%s\", \"threads\": %zu, \"context\": %zu, "
-              "\"rounds\": %zu, \"batches\": [", options.model.c_str(), session.kernels().isa,
-              session.pool().size(), begin, options.rounds);
+  std::printf(
+      "{\"model\": \"%s\", \"isa\": \"%s\", \"threads\": %zu, \"context\": %zu, "
+      "\"rounds\": %zu, \"batches\": [",
+      options.model.c_str(), session.kernels().isa, session.pool().size(), begin, options.rounds);
   for (size_t i = 0; i < options.batches.size(); ++i) {
     const double median = Quantile(seconds[i], 0.5);
-    std::printf("%s{\"tokens\": %zu, \"ms\": %.3f, \"relative\": %.3f, \"quartiles\": [%.3f, %.3f]}",
-                i == 0 ? "" : ", ", options.batches[i], median * 1e3, Quantile(ratios[i], 0.5),
-                Quantile(ratios[i], 0.25), Quantile(ratios[i], 0.75));
+    std::printf(
+        "%s{\"tokens\": %zu, \"ms\": %.3f, \"relative\": %.3f, \"quartiles\": [%.3f, %.3f]}",
+        i == 0 ? "" : ", ", options.batches[i], median * 1e3, Quantile(ratios[i], 0.5),
+        Quantile(ratios[i], 0.25), Quantile(ratios[i], 0.75));
   }
   std::printf("]}\n");
 }

@@ -1,11 +1,12 @@
-// What look-up drafting would save on given texts, without a model: the reply is known, so each draft
-// can be judged by it. Reads pairs of lines from standard input, JSON lists of ids as `glint tokenize`
-// prints them: a prompt and the reply to it.
+// What look-up drafting would save on given texts, without a model: the reply is known, so each
+// draft can be judged by it. Reads pairs of lines from standard input, JSON lists of ids as `glint
+// tokenize` prints them: a prompt and the reply to it.
 //
 // usage: bench_lookup [--batch N] [--cost X] [--grams MIN MAX] < PAIRS
 //
-// Prints one JSON object: tokens of reply, drafted, accepted, runs, tokens per run, and the speed-up if
-// each token beyond a run's first costs X runs. The ids decide all of it, so it is the same everywhere.
+// Prints one JSON object: tokens of reply, drafted, accepted, runs, and how many runs there were of
+// 1, 2, ... N tokens. The ids decide all of it, so it is the same everywhere. What it is worth
+// follows from what a batch costs (bench_batch); bench/lookup.py puts the two together.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -20,7 +21,8 @@
 namespace {
 
 struct Totals {
-  size_t tokens = 0, drafted = 0, accepted = 0, runs = 0;
+  size_t tokens = 0, drafted = 0, accepted = 0;
+  std::vector<size_t> runs_of;  // by the run's tokens
 };
 
 std::vector<int32_t> ParseIds(std::string line) {
@@ -47,7 +49,7 @@ void Replay(const std::vector<int32_t>& prompt, const std::vector<int32_t>& repl
       lookup.Add(reply[at++]);
       ++right;
     }
-    ++totals->runs;
+    ++totals->runs_of[1 + n];
     totals->drafted += n;
     totals->accepted += right;
   }
@@ -59,6 +61,7 @@ void Replay(const std::vector<int32_t>& prompt, const std::vector<int32_t>& repl
 int main(int argc, char** argv) {
   size_t batch = 8;
   glint::LookupTuning tuning;
+  bool wrong = false;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--batch") == 0 && i + 1 < argc) {
       batch = std::strtoul(argv[++i], nullptr, 10);
@@ -68,26 +71,29 @@ int main(int argc, char** argv) {
       tuning.min_gram = std::strtoul(argv[++i], nullptr, 10);
       tuning.max_gram = std::strtoul(argv[++i], nullptr, 10);
     } else {
-      std::fprintf(stderr, "usage: bench_lookup [--batch N] [--cost X] [--grams MIN MAX] < PAIRS\n");
-      return 2;
+      wrong = true;
     }
   }
-  if (batch < 1 || tuning.min_gram < 1 || tuning.min_gram > tuning.max_gram) {
-    std::fprintf(stderr, "bench_lookup: batch and grams must be at least 1, MIN at most MAX\n");
+  if (wrong || batch < 1 || batch > 1024 || tuning.min_gram < 1 ||
+      tuning.max_gram < tuning.min_gram || tuning.max_gram > glint::LookupDraft::kMaxMatch) {
+    std::fprintf(stderr,
+                 "usage: bench_lookup [--batch N] [--cost X] [--grams MIN MAX] < PAIRS\n");
     return 2;
   }
   Totals totals;
+  totals.runs_of.resize(batch + 1);
   size_t pairs = 0;
-  for (std::string prompt, reply; std::getline(std::cin, prompt) && std::getline(std::cin, reply);) {
+  for (std::string prompt, reply;
+       std::getline(std::cin, prompt) && std::getline(std::cin, reply);) {
     Replay(ParseIds(prompt), ParseIds(reply), batch, tuning, &totals);
     ++pairs;
   }
-  const auto per_run = [&](size_t n) {
-    return totals.runs == 0 ? 0.0 : static_cast<double>(n) / static_cast<double>(totals.runs);
-  };
+  size_t runs = 0;
+  for (const size_t n : totals.runs_of) runs += n;
   std::printf(
       "{\"pairs\": %zu, \"tokens\": %zu, \"drafted\": %zu, \"accepted\": %zu, \"runs\": %zu, "
-      "\"tokens_per_run\": %.3f, \"speed_up\": %.3f}\n",
-      pairs, totals.tokens, totals.drafted, totals.accepted, totals.runs, per_run(totals.tokens),
-      per_run(totals.tokens) / (1 + tuning.token_cost * per_run(totals.drafted)));
+      "\"runs_of\": [",
+      pairs, totals.tokens, totals.drafted, totals.accepted, runs);
+  for (size_t n = 1; n <= batch; ++n) std::printf("%s%zu", n == 1 ? "" : ", ", totals.runs_of[n]);
+  std::printf("]}\n");
 }

@@ -61,9 +61,9 @@ bool IsStop(const Model& model, int32_t id) {
   return std::find(stop.begin(), stop.end(), id) != stop.end();
 }
 
-// Runs the model on the tokens of a reply, and with look-up on guesses of those that follow. The guesses
-// wait in the session as a batch: as long as the tokens drawn are the ones guessed, the logits after
-// them are there already.
+// Runs the model on the tokens of a reply, and with look-up on guesses of those that follow. The
+// guesses wait in the session as a batch: as long as the tokens drawn are the ones guessed, the
+// logits after them are there already.
 class TokenRunner {
  public:
   TokenRunner(Session& session, std::span<const int32_t> prompt, bool use_lookup, Reply* reply)

@@ -6,8 +6,8 @@
 namespace glint {
 namespace {
 
-// Slots that are looked at for one gram. At a quarter full they practically never run out; if they do,
-// the first is taken over, and a possible draft is missed.
+// Slots that are looked at for one gram. At a quarter full they practically never run out; if they
+// do, the first is taken over, and a possible draft is missed.
 constexpr size_t kMaxProbes = 32;
 // A record halves when it has seen so many tokens.
 constexpr uint32_t kMemory = 32;
@@ -22,8 +22,8 @@ LookupDraft::LookupDraft(size_t capacity, const LookupTuning& tuning)
   slots_.resize((tuning.max_gram - tuning.min_gram + 1) * slots);
 }
 
-// The end of the last occurrence of the gram that ends the text, 0 if there is none; the slot then holds
-// this occurrence.
+// The end of the last occurrence of the gram that ends the text, 0 if there is none; the slot then
+// holds this occurrence.
 size_t LookupDraft::Find(size_t gram, uint64_t hash) {
   const size_t n_slots = size_t{1} << (64 - shift_);
   uint32_t* const slots = slots_.data() + (gram - tuning_.min_gram) * n_slots;

@@ -44,22 +44,25 @@ class Session {
   // there is no sequence (the last Start did not return kOk) or the id is outside the vocabulary.
   Status Append(int32_t id) { return AppendBatch({&id, 1}); }
 
-  // Appends ids.size() tokens, 1 to max_batch, in one run: every bit is as if they had been appended one
-  // by one, but the weights are read once. On a status other than kOk none is taken (kNonFinite: any
-  // of the rows is not finite; a shorter batch may still go well). Throws Error as Append does, and for
-  // a batch that is empty or too long.
+  // Appends ids.size() tokens, 1 to max_batch, in one run: every bit is as if they had been
+  // appended one by one, but the weights are read once. On a status other than kOk none is taken
+  // (kNonFinite: one of the rows is not finite; a shorter batch may still go well). Throws Error
+  // as Append does, and for a batch that is empty or too long.
   Status AppendBatch(std::span<const int32_t> ids);
-  // Logits after ids[i] of the last AppendBatch, if it returned kOk: (model.n_outputs()), valid until
-  // the next call that computes.
+  // Logits after ids[i] of the last AppendBatch, if it returned kOk: (model.n_outputs()), valid
+  // until the next Append or AppendBatch.
   std::span<const float> BatchLogits(size_t i) const;
 
-  // Drops the last tokens, so that `length` remain: at least those of the prompt, which see each other.
-  // What is appended next takes their place, as if they had never been. logits() are then those of the
-  // new last token if the last AppendBatch took it, else empty. Throws Error for another length.
+  // Drops the last tokens, so that `length` remain: at least those of the prompt, which see each
+  // other. What is appended next takes their place, as if they had never been. logits() are then
+  // those of the new last token if the last AppendBatch took it, else empty. Throws Error for
+  // another length.
   void Truncate(size_t length);
 
-  std::span<const float> logits() const { return {logits_.data(), n_logits_}; }  // (model.n_outputs())
-  size_t length() const { return length_; }                  // tokens in the cache
+  std::span<const float> logits() const {  // (model.n_outputs())
+    return {logits_.data(), n_logits_};
+  }
+  size_t length() const { return length_; }  // tokens in the cache
   size_t context() const { return options_.context; }
   size_t max_batch() const { return options_.max_batch; }
   const Model& model() const { return model_; }

@@ -140,8 +140,8 @@ void AddSamplingOptions(CLI::App& app, SamplingOptions* options) {
       ->check(WholeNumber(0))
       ->option_text("S");
   app.add_flag("--lookup", options->lookup,
-               "draft tokens from the text so far and verify several at once: the same text, faster "
-               "where it repeats itself");
+               "draft from the text so far and verify several tokens at once: the same text, "
+               "faster where it repeats itself");
 }
 
 SamplerOptions SamplerFor(const SamplingOptions& options) {

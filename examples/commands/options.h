@@ -40,7 +40,7 @@ std::unique_ptr<Model> OpenModel(const std::string& path, const std::string& loa
 // What -t -c --kv mean for this model.
 SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options);
 
-// --temp --top-p --top-k --repeat-penalty --seed -n --lookup: what every command takes that writes text.
+// --temp --top-p --top-k --repeat-penalty --seed -n --lookup: of the commands that write text.
 struct SamplingOptions {
   SamplerOptions sampler;
   std::optional<uint64_t> seed;
