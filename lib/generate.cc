@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "lib/error.h"
+#include "lib/lookup.h"
 
 namespace glint {
 namespace {
@@ -60,12 +61,75 @@ bool IsStop(const Model& model, int32_t id) {
   return std::find(stop.begin(), stop.end(), id) != stop.end();
 }
 
+// Runs the model on the tokens of a reply, and with look-up on guesses of those that follow. The
+// guesses wait in the session as a batch: as long as the tokens drawn are the ones guessed, the
+// logits after them are there already.
+class TokenRunner {
+ public:
+  TokenRunner(Session& session, std::span<const int32_t> prompt, bool use_lookup, Reply* reply)
+      : session_(session), reply_(reply), logits_(session.logits()), batch_(session.max_batch()) {
+    if (!use_lookup) return;
+    lookup_ = std::make_unique<LookupDraft>(session.context() + 1);
+    for (const int32_t id : prompt) lookup_->Add(id);
+  }
+  // Guesses that have not come true go. The session is then as if there had been none.
+  ~TokenRunner() { session_.Truncate(session_.length() - (n_batch_ - n_taken_)); }
+
+  // Logits after the last token taken.
+  std::span<const float> logits() const { return logits_; }
+
+  // Takes the reply's next token; at most `n_after` more are wanted, at least 1.
+  Status Take(int32_t id, size_t n_after) {
+    if (lookup_) lookup_->Add(id);
+    if (n_taken_ < n_batch_ && batch_[n_taken_] == id) {
+      if (session_.cancelled()) return Status::kCancelled;
+      ++reply_->accepted;
+    } else {
+      session_.Truncate(session_.length() - (n_batch_ - n_taken_));
+      const Status status = RunBatch(id, n_after);
+      if (status != Status::kOk) return status;
+    }
+    logits_ = session_.BatchLogits(n_taken_++);
+    return Status::kOk;
+  }
+
+ private:
+  Status RunBatch(int32_t id, size_t n_after) {
+    const size_t free = session_.context() - session_.length();
+    const size_t room = std::min({batch_.size(), free, n_after});
+    size_t n = 1;
+    batch_[0] = id;
+    n_batch_ = n_taken_ = 0;
+    if (lookup_ && room > 1) n += lookup_->Propose(std::span(batch_).subspan(1, room - 1));
+    Status status = session_.AppendBatch(std::span(batch_).first(n));
+    if (status == Status::kNonFinite && n > 1) {
+      // Perhaps after a guess, which must not end a reply that does not come to it.
+      ++reply_->runs;
+      n = 1;
+      status = session_.Append(id);
+    }
+    if (status != Status::kOk) return status;
+    ++reply_->runs;
+    reply_->drafted += n - 1;
+    n_batch_ = n;
+    return status;
+  }
+
+  Session& session_;
+  Reply* reply_;
+  std::span<const float> logits_;
+  std::unique_ptr<LookupDraft> lookup_;
+  std::vector<int32_t> batch_;  // a token and the guesses after it
+  size_t n_batch_ = 0, n_taken_ = 0;
+};
+
 void GenerateReply(Session& session, std::vector<int32_t> history, const GenerateOptions& options,
                    ReplyText* text, Reply* reply) {
   Sampler sampler(options.sampler, session.model().n_outputs());
+  TokenRunner runner(session, history, options.lookup, reply);
   const size_t limit = options.max_tokens == 0 ? session.context() : options.max_tokens;
   for (;;) {
-    const int32_t id = sampler.Sample(session.logits(), history);
+    const int32_t id = sampler.Sample(runner.logits(), history);
     if (IsStop(session.model(), id)) return;
     text->Add(id);
     history.push_back(id);
@@ -73,7 +137,7 @@ void GenerateReply(Session& session, std::vector<int32_t> history, const Generat
       reply->end = Reply::End::kLength;
       return;
     }
-    reply->status = session.Append(id);
+    reply->status = runner.Take(id, limit - reply->ids.size());
     if (reply->status != Status::kOk) {
       reply->end = EndOf(reply->status);
       return;
@@ -92,6 +156,9 @@ Reply Generate(Session& session, std::span<const int32_t> prompt, const Generate
                const OnText& on_text) {
   Reply reply;
   ReplyText text(TokenizerOf(session.model()), options.format, on_text, &reply);
+  if (options.lookup && session.max_batch() < 2) {
+    throw Error("look-up needs a session with a max_batch of at least 2");
+  }
   reply.prompt_tokens = prompt.size();
   const auto start = std::chrono::steady_clock::now();
   reply.status = session.Start(prompt);

@@ -14,7 +14,14 @@ struct GenerateOptions {
   SamplerOptions sampler;
   size_t max_tokens = 0;                // of the reply; 0: what the context holds
   const ChatFormat* format = nullptr;   // post-processes the reply; null: the text as it comes
+  // Drafts tokens from the text so far and verifies them in batches (lib/lookup.h), as many at a
+  // time as the session's max_batch allows, which must be at least 2. Changes the speed alone: the
+  // ids are those that are drawn without it, with every option of the sampler.
+  bool lookup = false;
 };
+
+// The max_batch that look-up is tuned for (docs/ARCHITECTURE.md).
+inline constexpr size_t kLookupBatch = 8;
 
 struct Reply {
   enum class End : uint8_t { kStop, kLength, kContextFull, kCancelled, kError };
@@ -24,6 +31,8 @@ struct Reply {
   std::string text;             // whole code points
   size_t prompt_tokens = 0;
   double prompt_seconds = 0, reply_seconds = 0;
+  size_t runs = 0;                   // of the model, after the prompt's
+  size_t drafted = 0, accepted = 0;  // tokens, by look-up
 };
 
 const char* Name(Reply::End end);  // "stop", "length", ...
@@ -33,7 +42,8 @@ const char* Name(Reply::End end);  // "stop", "length", ...
 using OnText = std::function<void(std::string_view piece)>;
 
 // Starts the session with `prompt` and generates until a stop id, the limit, or a cancel. Throws Error
-// for a prompt that cannot start a sequence or a model without a tokenizer.
+// for a prompt that cannot start a sequence, a model without a tokenizer, or look-up in a session
+// that takes no batches.
 Reply Generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
                const OnText& on_text);
 

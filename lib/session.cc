@@ -18,6 +18,7 @@ SessionOptions WithDefaults(const Model& model, SessionOptions options) {
   if (options.threads == 0) options.threads = DefaultThreads();
   options.chunk = std::clamp<size_t>(options.chunk, 1, options.context);
   options.max_outputs = std::clamp<size_t>(options.max_outputs, 1, options.context);
+  options.max_batch = std::clamp<size_t>(options.max_batch, 1, options.context);
   return options;
 }
 
@@ -28,6 +29,13 @@ PlanOptions PlanFor(const SessionOptions& options, size_t max_rows) {
   plan.max_outputs = std::min(options.max_outputs, max_rows);
   plan.context = options.context;
   plan.n_threads = options.threads;
+  return plan;
+}
+
+// A batch is small and every row of it is an output: it goes through in one piece.
+PlanOptions BatchPlanFor(const SessionOptions& options) {
+  PlanOptions plan = PlanFor(options, options.max_batch);
+  plan.chunk = plan.max_outputs = options.max_batch;
   return plan;
 }
 
@@ -88,11 +96,12 @@ void Session::Allocate() {
   pool_ = std::make_unique<ThreadPool>(options_.threads);
   prompt_plan_ =
       std::make_unique<Plan>(graph, find, PlanFor(options_, options_.context), &rope_tables_);
-  token_plan_ = std::make_unique<Plan>(graph, find, PlanFor(options_, 1), &rope_tables_);
+  batch_plan_ = std::make_unique<Plan>(graph, find, BatchPlanFor(options_), &rope_tables_);
   cache_ = std::make_unique<KvCache>(prompt_plan_->n_layers(), prompt_plan_->kv_heads(),
                                      prompt_plan_->head_dim(), options_.context, options_.kv);
   position_inputs_.resize(model_.positions().n_positions * options_.context);
   logits_.resize(model_.n_outputs());
+  n_logits_ = logits_.size();
 }
 
 void Session::CheckIds(std::span<const int32_t> ids) const {
@@ -111,20 +120,51 @@ Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
   if (!model_.positions().start(prompt, model_.prompt_ids(), &sequence, &why)) throw Error(why);
   if (!model_.file().Unchanged()) return Status::kFileChanged;
   sequence_ = sequence;
-  length_ = 0;
+  length_ = batch_size_ = 0;
   const Status status = Run(*prompt_plan_, prompt, sink ? prompt.size() : 1, sink);
-  if (status == Status::kOk) length_ = prompt.size();
+  if (status == Status::kOk) length_ = prompt_length_ = prompt.size();
   return status;
 }
 
-Status Session::Append(int32_t id) {
-  CheckIds({&id, 1});
+Status Session::AppendBatch(std::span<const int32_t> ids) {
+  CheckIds(ids);
   if (length_ == 0) throw Error("there is no sequence to append to");
-  if (length_ >= options_.context) return Status::kContextFull;
+  if (ids.empty() || ids.size() > options_.max_batch) {
+    throw Error("a batch of " + std::to_string(ids.size()) + " tokens; this session takes 1 to " +
+                std::to_string(options_.max_batch));
+  }
+  if (ids.size() > options_.context - length_) return Status::kContextFull;
   if (!model_.file().Unchanged()) return Status::kFileChanged;
-  const Status status = Run(*token_plan_, {&id, 1}, 1, nullptr);
-  if (status == Status::kOk) ++length_;
+  batch_size_ = 0;
+  const Status status = Run(*batch_plan_, ids, ids.size(), nullptr);
+  if (status != Status::kOk) return status;
+  batch_begin_ = length_;
+  batch_size_ = ids.size();
+  length_ += ids.size();
   return status;
+}
+
+std::span<const float> Session::BatchLogits(size_t i) const {
+  // The arena of the plan still holds the rows of its last run.
+  const ActivationRef& output = batch_plan_->output();
+  const Buffer& buffer = batch_plan_->buffers()[output.buffer];
+  const float* rows =
+      reinterpret_cast<const float*>(batch_plan_->arena() + buffer.arena_offset) + output.offset;
+  return {rows + i * buffer.row_floats, logits_.size()};
+}
+
+void Session::Truncate(size_t length) {
+  if (length_ == 0 || length < prompt_length_ || length > length_) {
+    throw Error("cannot cut the sequence of " + std::to_string(length_) + " tokens to " +
+                std::to_string(length) + ": its prompt has " + std::to_string(prompt_length_));
+  }
+  if (length == length_) return;
+  length_ = length;
+  const bool known = batch_size_ != 0 && length > batch_begin_;
+  n_logits_ = known ? logits_.size() : 0;
+  if (!known) return;
+  const std::span<const float> row = BatchLogits(length - batch_begin_ - 1);
+  std::memcpy(logits_.data(), row.data(), row.size_bytes());
 }
 
 Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t n_outputs,
@@ -152,6 +192,7 @@ Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t n_out
     }
     if (sink) (*sink)(begin, n, rows, stride);
     std::memcpy(logits_.data(), rows + (n - 1) * stride, logits_.size() * sizeof(float));
+    n_logits_ = logits_.size();
   };
   const Status status = Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, collect);
   if (status != Status::kOk) return status;

@@ -21,6 +21,7 @@ struct SessionOptions {
   size_t threads = 0;            // 0: DefaultThreads()
   size_t chunk = 512;            // prompt tokens that pass the network together; changes no bit
   size_t max_outputs = 1;        // rows of logits computed together by Start; changes no bit
+  size_t max_batch = 1;          // tokens that AppendBatch takes at most; each has a row of logits
 };
 
 // The default cache type for a model: f32 where the weights are f32, else f16.
@@ -44,11 +45,29 @@ class Session {
 
   // Appends one token to a sequence that Start began; its logits are then in logits(). Throws Error if
   // there is no sequence (the last Start did not return kOk) or the id is outside the vocabulary.
-  Status Append(int32_t id);
+  Status Append(int32_t id) { return AppendBatch({&id, 1}); }
 
-  std::span<const float> logits() const { return logits_; }  // (model.n_outputs())
-  size_t length() const { return length_; }                  // tokens in the cache
+  // Appends ids.size() tokens, 1 to max_batch, in one run: every bit is as if they had been
+  // appended one by one, but the weights are read once. On a status other than kOk none is taken
+  // (kNonFinite: one of the rows is not finite; a shorter batch may still go well). Throws Error
+  // as Append does, and for a batch that is empty or too long.
+  Status AppendBatch(std::span<const int32_t> ids);
+  // Logits after ids[i] of the last AppendBatch, if it returned kOk: (model.n_outputs()), valid
+  // until the next Append or AppendBatch.
+  std::span<const float> BatchLogits(size_t i) const;
+
+  // Drops the last tokens, so that `length` remain: at least those of the prompt, which see each
+  // other. What is appended next takes their place, as if they had never been. logits() are then
+  // those of the new last token if the last AppendBatch took it, else empty. Throws Error for
+  // another length.
+  void Truncate(size_t length);
+
+  std::span<const float> logits() const {  // (model.n_outputs())
+    return {logits_.data(), n_logits_};
+  }
+  size_t length() const { return length_; }  // tokens in the cache
   size_t context() const { return options_.context; }
+  size_t max_batch() const { return options_.max_batch; }
   const Model& model() const { return model_; }
   const KernelTable& kernels() const { return kernels_; }
   ThreadPool& pool() { return *pool_; }
@@ -57,6 +76,7 @@ class Session {
   void Cancel() { cancel_.store(true); }
   // Forgets an earlier Cancel.
   void ClearCancel() { cancel_.store(false); }
+  bool cancelled() const { return cancel_.load(); }
 
   uint64_t cache_bytes() const { return cache_->bytes(); }  // when full
 
@@ -71,12 +91,16 @@ class Session {
   const KernelTable& kernels_;
   std::unique_ptr<ThreadPool> pool_;
   RopeTables rope_tables_;
-  std::unique_ptr<Plan> prompt_plan_, token_plan_;
+  std::unique_ptr<Plan> prompt_plan_, batch_plan_;
   std::unique_ptr<KvCache> cache_;
   SequencePositions sequence_;
   std::vector<int32_t> position_inputs_;  // (n_positions, context)
   std::vector<float> logits_;
-  size_t length_ = 0;  // 0: there is no sequence
+  size_t n_logits_ = 0;          // logits_.size(), or 0: Truncate has left none
+  size_t length_ = 0;            // 0: there is no sequence
+  size_t prompt_length_ = 0;
+  size_t batch_begin_ = 0;       // length() before the last AppendBatch
+  size_t batch_size_ = 0;        // its tokens; 0: it was not the last call, or failed
   std::atomic<bool> cancel_{false};
 };
 

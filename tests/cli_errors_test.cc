@@ -91,7 +91,7 @@ TEST_CASE("wrong usage") {
   CheckFails(2, {"chat", "a", "--temp", "nan"}, {"--temp", hint});
   // What a later version will know is refused today, not ignored.
   CheckFails(2, {"chat", "a", "--kv", "int8"}, {"int8", hint});
-  for (const char* option : {"--lookup", "--show-prompt", "--profile", "--memory", "--planned"}) {
+  for (const char* option : {"--show-prompt", "--profile", "--memory", "--planned"}) {
     CAPTURE(option);
     for (const char* command : {"chat", "info", "bench"})
       CheckFails(2, {command, "a", option}, {option});

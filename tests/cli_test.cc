@@ -228,6 +228,30 @@ TEST_CASE("greedy and generate agree with logits") {
   CHECK(sampled["ids"] == repeated["ids"]);
 }
 
+TEST_CASE("look-up changes no text and reports what it drafted") {
+  if (!IsProgramThere()) return;
+  const std::string query = "Copy this: iron driver grape play";
+  for (const char* temperature : {"0", "1"}) {
+    const std::vector<std::string> command = {"generate", TinyModel(),  "-p",     query, "--seed",
+                                              "5",        "--temp",     temperature, "--json"};
+    const json plain = JsonOutput(command);
+    std::vector<std::string> with_lookup = command;
+    with_lookup.push_back("--lookup");
+    const json reply = JsonOutput(with_lookup);
+    CHECK(reply["text"] == plain["text"]);
+    CHECK(reply["ids"] == plain["ids"]);
+    CHECK(reply["end"] == plain["end"]);
+    CHECK_FALSE(plain.contains("lookup"));
+    const json& counts = reply["lookup"];
+    CHECK(counts["runs"].get<size_t>() + counts["accepted"].get<size_t>() == reply["ids"].size());
+    CHECK(counts["accepted"] <= counts["drafted"]);
+    if (std::string(temperature) == "0") CHECK(counts["accepted"].get<size_t>() >= 5);
+  }
+  const std::string lines = query + "\n" + query + "\nclear\nhello\n";
+  CHECK(Output({"chat", TinyModel(), "--temp", "0", "--lookup"}, lines) ==
+        Output({"chat", TinyModel(), "--temp", "0"}, lines));
+}
+
 TEST_CASE("chat through a pipe, in both languages") {
   if (!IsProgramThere()) return;
   const std::string questions =

@@ -33,7 +33,7 @@ class ChatLoop {
   ChatLoop(const Model& model, const Options& options)
       : model_(model),
         options_(options),
-        session_(model, SessionOptionsFor(model, options.compute)),
+        session_(model, SessionOptionsFor(model, options.compute, options.sampling)),
         chat_(session_),
         at_terminal_(StdinIsTerminal()),
         to_terminal_(StdoutIsTerminal()) {
@@ -119,6 +119,7 @@ class ChatLoop {
     // again.
     sampler_.seed += 1;
     generate.max_tokens = options_.sampling.max_tokens;
+    generate.lookup = options_.sampling.lookup;
     size_t forgotten = 0;
     bool begun = false;
     const auto begin = [&] {

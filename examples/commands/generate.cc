@@ -29,13 +29,14 @@ void Run(const Options& options) {
   if (prompt == "-") prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
   const std::unique_ptr<Model> model = OpenModel(options.compute.model, options.compute.load);
   if (!model->tokenizer()) throw Error(options.compute.model + ": the model has no tokenizer");
-  Session session(*model, SessionOptionsFor(*model, options.compute));
+  Session session(*model, SessionOptionsFor(*model, options.compute, options.sampling));
   const std::vector<int32_t> ids = model->tokenizer()->EncodeWithSpecial(prompt);
   if (ids.size() > session.context()) throw Error(PromptTooLong(ids.size(), session.context()));
 
   GenerateOptions generate;
   generate.sampler = SamplerFor(options.sampling);
   generate.max_tokens = options.sampling.max_tokens;
+  generate.lookup = options.sampling.lookup;
   const bool terminal = StdoutIsTerminal();
   OnText show;
   if (!options.json) {
@@ -54,13 +55,19 @@ void Run(const Options& options) {
     }
     return;
   }
-  PrintJson({{"text", reply.text},
-             {"ids", reply.ids},
-             {"end", Name(reply.end)},
-             {"prompt_tokens", reply.prompt_tokens},
-             {"prompt_tokens_per_s", PerSecond(reply.prompt_tokens, reply.prompt_seconds)},
-             {"reply_tokens_per_s", PerSecond(reply.ids.size(), reply.reply_seconds)},
-             {"seed", generate.sampler.seed}});
+  nlohmann::ordered_json json = {
+      {"text", reply.text},
+      {"ids", reply.ids},
+      {"end", Name(reply.end)},
+      {"prompt_tokens", reply.prompt_tokens},
+      {"prompt_tokens_per_s", PerSecond(reply.prompt_tokens, reply.prompt_seconds)},
+      {"reply_tokens_per_s", PerSecond(reply.ids.size(), reply.reply_seconds)},
+      {"seed", generate.sampler.seed}};
+  if (generate.lookup) {
+    json["lookup"] = {
+        {"drafted", reply.drafted}, {"accepted", reply.accepted}, {"runs", reply.runs}};
+  }
+  PrintJson(json);
 }
 
 }  // namespace

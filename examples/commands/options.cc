@@ -9,6 +9,7 @@
 #include "examples/commands/builtin.h"
 #include "examples/commands/console.h"
 #include "lib/error.h"
+#include "lib/generate.h"
 
 namespace glint {
 namespace {
@@ -138,6 +139,9 @@ void AddSamplingOptions(CLI::App& app, SamplingOptions* options) {
   app.add_option("--seed", options->seed, "the same seed gives the same reply (default: random)")
       ->check(WholeNumber(0))
       ->option_text("S");
+  app.add_flag("--lookup", options->lookup,
+               "draft from the text so far and verify several tokens at once: the same text, "
+               "faster where it repeats itself");
 }
 
 SamplerOptions SamplerFor(const SamplingOptions& options) {
@@ -147,6 +151,13 @@ SamplerOptions SamplerFor(const SamplingOptions& options) {
   sampler.seed = options.seed ? *options.seed
                               : (uint64_t{device()} << 32 | device()) & ((uint64_t{1} << 53) - 1);
   return sampler;
+}
+
+SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options,
+                                 const SamplingOptions& sampling) {
+  SessionOptions session = SessionOptionsFor(model, options);
+  if (sampling.lookup) session.max_batch = kLookupBatch;
+  return session;
 }
 
 std::vector<int64_t> ParseIds(const std::string& text) {

@@ -40,15 +40,19 @@ std::unique_ptr<Model> OpenModel(const std::string& path, const std::string& loa
 // What -t -c --kv mean for this model.
 SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options);
 
-// --temp --top-p --top-k --repeat-penalty --seed -n.
+// --temp --top-p --top-k --repeat-penalty --seed -n --lookup: of the commands that write text.
 struct SamplingOptions {
   SamplerOptions sampler;
   std::optional<uint64_t> seed;
   size_t max_tokens = 0;  // 0: what the context holds
+  bool lookup = false;
 };
 void AddSamplingOptions(CLI::App& app, SamplingOptions* options);
 // With a seed from the system where none was given.
 SamplerOptions SamplerFor(const SamplingOptions& options);
+// What both mean for a session that is to write text.
+SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options,
+                                 const SamplingOptions& sampling);
 
 // Checks of option values: numbers within [low, high], written in decimal.
 CLI::Validator WholeNumber(uint64_t low, uint64_t high = UINT64_MAX);
