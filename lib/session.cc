@@ -148,7 +148,8 @@ Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t n_out
     if (sink) (*sink)(begin, n, rows, stride);
     std::memcpy(logits_.data(), rows + (n - 1) * stride, logits_.size() * sizeof(float));
   };
-  const Status status = Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, collect);
+  const Status status =
+      Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, collect, profile_);
   if (status != Status::kOk) return status;
   return finite ? Status::kOk : Status::kNonFinite;
 }

@@ -46,6 +46,7 @@ class Session {
   std::span<const float> logits() const { return logits_; }  // (model.n_outputs())
   size_t length() const { return length_; }                  // tokens in the cache
   size_t context() const { return options_.context; }
+  size_t chunk() const { return options_.chunk; }
   const Model& model() const { return model_; }
   const KernelTable& kernels() const { return kernels_; }
   ThreadPool& pool() { return *pool_; }
@@ -54,6 +55,13 @@ class Session {
   void Cancel() { cancel_.store(true); }
   // Forgets an earlier Cancel.
   void ClearCancel() { cancel_.store(false); }
+
+  // The steps' times of later runs go to `profile` (null: to none), if they are runs of its plan: Start
+  // runs prompt_plan(), Append token_plan(). It must outlive them.
+  void SetProfile(Profile* profile) { profile_ = profile; }
+  const Plan& prompt_plan() const { return *prompt_plan_; }
+  const Plan& token_plan() const { return *token_plan_; }
+  const KvCache& cache() const { return *cache_; }
 
   uint64_t cache_bytes() const { return cache_->bytes(); }  // when full
 
@@ -73,6 +81,7 @@ class Session {
   SequencePositions sequence_;
   std::vector<int32_t> position_inputs_;  // (n_positions, context)
   std::vector<float> logits_;
+  Profile* profile_ = nullptr;
   size_t length_ = 0;  // 0: there is no sequence
   std::atomic<bool> cancel_{false};
 };
