@@ -82,7 +82,7 @@ void Sweep(const Options& options, const Model& model, double open_seconds, size
 
   RandomIds ids(model);
   row.first_token_ms = FirstTokenSeconds(session, ids) * 1000;
-  row.after = MeasurePeaks(session.kernels(), session.pool());
+  row.after = MeasurePeaks(session.kernels(), session.pool(), model.file());
   for (size_t i = 0; i < std::max(prompts.size(), depths.size()); ++i) {
     row.before = row.after;
     row.prefill.reset();
@@ -94,7 +94,7 @@ void Sweep(const Options& options, const Model& model, double open_seconds, size
       row.decode = MeasureDecode(session, ids, depths[i], options.tokens, options.profile);
     }
     row.anonymous_mib = AnonymousMib();
-    row.after = MeasurePeaks(session.kernels(), session.pool());
+    row.after = MeasurePeaks(session.kernels(), session.pool(), model.file());
     out->push_back(MeasurementJson(row, session, options.compute.load));
   }
 }

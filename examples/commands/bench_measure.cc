@@ -1,6 +1,7 @@
 #include "examples/commands/bench_measure.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -63,15 +64,18 @@ std::vector<int32_t> RandomIds::Prompt(size_t n) {
 }
 
 double Timing::Quantile(double share) const {
-  return seconds[std::min(seconds.size() - 1,
-                          static_cast<size_t>(share * static_cast<double>(seconds.size())))];
+  const double at = share * static_cast<double>(seconds.size() - 1);
+  const auto below = static_cast<size_t>(at);
+  const size_t above = std::min(below + 1, seconds.size() - 1);
+  return std::lerp(seconds[below], seconds[above], at - static_cast<double>(below));
 }
 
 double Timing::Total() const { return std::accumulate(seconds.begin(), seconds.end(), 0.0); }
 
 MachinePeaks Measurement::Peaks() const {
   return {std::max(before.read_gb_per_s, after.read_gb_per_s),
-          std::max(before.dot_gmac_per_s, after.dot_gmac_per_s)};
+          std::max(before.dot_gmac_per_s, after.dot_gmac_per_s),
+          std::max(before.file_read_gb_per_s, after.file_read_gb_per_s)};
 }
 
 double FirstTokenSeconds(Session& session, RandomIds& ids) {
