@@ -27,7 +27,6 @@ class BusyScope {
   BusyScope(ThreadPool& pool, Profile* profile) : pool_(pool), profile_(profile) {
     if (!profile_) return;
     pool_.CountBusy(profile_->busy());
-    profile_->Begin();
   }
   ~BusyScope() {
     if (profile_) pool_.CountBusy(nullptr);
@@ -47,6 +46,7 @@ Status Execute(const Plan& plan, const RunInputs& inputs, size_t n_outputs,
   const FpModeScope fp_mode;
   if (profile && &profile->plan() != &plan) profile = nullptr;
   const BusyScope busy(pool, profile);
+  if (profile) profile->End(profile->InputsRow(), inputs.n, 0);
   StepContext context{plan, inputs, kernels, pool, cache};
   const std::vector<Step>& steps = plan.steps();
   size_t step = 0;
@@ -61,7 +61,7 @@ Status Execute(const Plan& plan, const RunInputs& inputs, size_t n_outputs,
       if (!RunSteps(context, step, end, cancel, profile)) return Status::kCancelled;
       if (last) {
         sink(row, context.n, context.Rows(plan.output()), context.Stride(plan.output()));
-        if (profile) profile->End(steps.size(), context.n, 0);
+        if (profile) profile->End(profile->OutputsRow(), context.n, 0);
       }
     }
     step = end;

@@ -56,8 +56,8 @@ int64_t Profile::Clock() {
       .count();
 }
 
-void Profile::End(size_t i, uint64_t tokens, uint64_t cache_rows) {
-  Row& row = rows_[i];
+void Profile::End(size_t index, uint64_t tokens, uint64_t cache_rows) {
+  Row& row = rows_[index];
   const int64_t now = Clock(), busy = busy_.load(std::memory_order_relaxed);
   ++row.calls;
   row.tokens += tokens;
@@ -77,7 +77,7 @@ std::vector<ProfileEntry> Summarize(const Profile& profile, const KvCache& cache
     const Profile::Row& row = profile.rows()[i];
     if (row.calls == 0) continue;
     ProfileEntry own;
-    own.op = "outputs";
+    own.op = i == profile.InputsRow() ? "inputs" : "outputs";
     if (i < steps.size()) own = Describe(steps[i]);
     const auto same = std::find_if(entries.begin(), entries.end(), [&](const ProfileEntry& entry) {
       return entry.op == own.op && entry.what == own.what && entry.type == own.type;

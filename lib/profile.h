@@ -25,17 +25,20 @@ class Profile {
   };
 
   // `plan` must outlive the profile. Runs of other plans are not recorded.
-  explicit Profile(const Plan& plan) : plan_(&plan), rows_(plan.steps().size() + 1) {}
+  explicit Profile(const Plan& plan) : plan_(&plan), rows_(plan.steps().size() + 2) {}
 
   const Plan& plan() const { return *plan_; }
-  const std::vector<Row>& rows() const { return rows_; }  // (steps + 1): the last is the sink's
+  // (steps + 2): after the plan's steps what comes before them, and the sink.
+  const std::vector<Row>& rows() const { return rows_; }
+  size_t InputsRow() const { return rows_.size() - 2; }
+  size_t OutputsRow() const { return rows_.size() - 1; }
 
-  // For Execute: a run begins; step `i` has ended.
+  // For the session: a run begins. For Execute: what the row stands for has ended.
   void Begin() {
     at_ = Clock();
     busy_at_ = busy_.load();
   }
-  void End(size_t i, uint64_t tokens, uint64_t cache_rows);
+  void End(size_t index, uint64_t tokens, uint64_t cache_rows);
   std::atomic<int64_t>* busy() { return &busy_; }  // what the thread pool counts into
 
  private:
@@ -47,7 +50,9 @@ class Profile {
 
 // Steps that do the same in every layer, as one.
 struct ProfileEntry {
-  std::string op;    // "linear", "attention", "attention.store", "outputs" (checks and copies them)
+  // "linear", "attention", "attention.store"; "inputs": ids, positions and the file are checked;
+  // "outputs": they are checked and copied.
+  std::string op;
   std::string what;  // the matrix, or else the output; the layer's number is a '*'
   std::string type;  // of the matrix, with its shape: "int4 (12288, 4096)"; empty without one
   uint64_t calls = 0;

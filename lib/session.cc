@@ -99,6 +99,7 @@ void Session::CheckIds(std::span<const int32_t> ids) const {
 }
 
 Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
+  if (profile_) profile_->Begin();
   CheckIds(prompt);
   SequencePositions sequence;
   std::string why;
@@ -113,6 +114,7 @@ Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
 }
 
 Status Session::Append(int32_t id) {
+  if (profile_) profile_->Begin();
   CheckIds({&id, 1});
   if (length_ == 0) throw Error("there is no sequence to append to");
   if (length_ >= options_.context) return Status::kContextFull;

@@ -101,7 +101,7 @@ void AddProfile(const char* phase, const Timing& t, const Measurement& m, Json* 
   }
   rows->push_back({{"phase", phase},
                    {"op", "rest"},
-                   {"what", "outside of the plan's steps"},
+                   {"what", "outside of the session"},
                    {"type", ""},
                    {"calls", t.seconds.size()},
                    {"ms", Number(rest * 1000)},
@@ -212,7 +212,7 @@ void PrintProfile(const Json& measurement, const char* phase) {
   const std::string what =
       prefill ? t["tokens"].dump() + " tokens, " + t["runs"].dump() + " runs"
               : t["tokens"].dump() + " tokens at " + t["context"].dump() + " of context";
-  Print(Format("\n%s of %s, %s threads: %.1f ms, the steps of the plan account for %.1f%%\n", phase,
+  Print(Format("\n%s of %s, %s threads: %.1f ms, of which the ops account for %.1f%%\n", phase,
                what.c_str(), measurement["machine"]["threads"].dump().c_str(), ms, 100 * steps));
   PrintColumns(table, {false, false, false, true, true, true, true, true, true});
 }
