@@ -1,7 +1,8 @@
 // Speed of every kernel of every target that this CPU can run, on one thread, as shares of what the
 // machine can do: its int8 dot peak for matmuls of many tokens, its read bandwidth for one token,
 // both measured in the same run. Usage: bench_kernels [--json] [--quick] [--only KERNEL]
-// [--seconds S] [TARGET]... (S: how long to repeat each). bench/README.md has the JSON. Times are this thread's CPU time, because the machine may be shared.
+// [--seconds S] [TARGET]... (S: how long to repeat each). bench/README.md has the JSON. Times are
+// this thread's CPU time, because the machine may be shared.
 #include <time.h>
 
 #include <algorithm>

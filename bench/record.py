@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the kernels and a model on every target of this machine, and records the results.
 
-    python3 bench/record.py MODEL.glint [--build DIR] [--out DIR] [--name NAME] [-p LIST] [-n N] [--quick]
+    python3 bench/record.py MODEL.glint [--build DIR] [--out DIR] [--name NAME] [-p LIST] [-n N]
 
 Writes bench/results/DATE-CPU-NAME.json (bench/README.md has the form) and replaces an older one of
 that name. Takes about five minutes for a model of 6B parameters on two cores. --quick: a trial of
@@ -41,7 +41,7 @@ def slug(text):
 
 
 def written(value, indent=""):
-    """JSON with an innermost object or list on one line, so that a difference of two files is legible."""
+    """JSON with an innermost object or list on one line, so that two files can be compared."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     if not any(isinstance(v, (dict, list)) and v for v in inner):
         return json.dumps(value)
@@ -51,7 +51,8 @@ def written(value, indent=""):
     else:
         rows = [written(v, deeper) for v in value]
     brackets = "{}" if isinstance(value, dict) else "[]"
-    return brackets[0] + "\n" + ",\n".join(deeper + row for row in rows) + "\n" + indent + brackets[1]
+    body = ",\n".join(deeper + row for row in rows)
+    return brackets[0] + "\n" + body + "\n" + indent + brackets[1]
 
 
 def commit():
@@ -61,7 +62,7 @@ def commit():
 
 
 def measure_model(arguments, glint, targets):
-    """The best target: all lengths, all cores, with a profile; one thread; then the other targets."""
+    """The best target: all lengths, all cores, a profile; one thread; then the other targets."""
     common = [glint, "bench", arguments.model, "-n", str(arguments.tokens), "--json"]
     shortest = arguments.prompts.split(",")[0]
     models = as_list(run_json(common + ["-p", arguments.prompts, "--profile"], targets[0]))
@@ -89,7 +90,8 @@ def main():
     start = time.time()
     glint = arguments.build / "examples" / "glint"
     kernels = arguments.build / "bench" / "bench_kernels"
-    targets = [t for t in run_json([glint, "info", "--cpu", "--json"])["targets"] if t != "reference"]
+    targets = run_json([glint, "info", "--cpu", "--json"])["targets"]
+    targets = [target for target in targets if target != "reference"]
     if not targets:
         sys.exit("record.py: this CPU runs none of the targets")
     if arguments.quick:
@@ -104,7 +106,8 @@ def main():
     out["models"] = measure_model(arguments, glint, targets)
 
     name = arguments.name or out["models"][0]["model"]["name"]
-    file = "-".join([out["machine"]["date"][:10], slug(out["machine"]["cpu"]), slug(name)]) + ".json"
+    machine = out["machine"]
+    file = "-".join([machine["date"][:10], slug(machine["cpu"]), slug(name)]) + ".json"
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / file).write_text(written(out) + "\n")
     print("%s: %.0f s" % (arguments.out / file, time.time() - start), file=sys.stderr)

@@ -3,9 +3,10 @@
 
     python3 bench/roofline.py RESULT.json -o docs/roofline.svg
 
-Left the kernels on one thread, right the whole model. Across: multiply-adds per byte of weights and
-cache that are read; up: multiply-adds per second. A roof rises with the read bandwidth and is flat at
-the int8 dot peak of its target, both as the file has them; what stands on it can get no faster.
+Left the kernels on one thread, right the whole model. Across: multiply-adds per byte of weights
+and cache that are read; up: multiply-adds per second. A roof rises with the read bandwidth and is
+flat at the int8 dot peak of its target, both as the file has them; what stands on it can get no
+faster.
 """
 import argparse
 import json
@@ -18,6 +19,8 @@ TOP, BOTTOM = 96, 470
 PANELS = ((76, 516), (700, 1090))  # left and right edges
 COLORS = ("#0b6bb5", "#d1590a", "#128a5e", "#a3448f", "#6b6b6b")  # of targets, best first
 INK, SOFT, GRID = "#222222", "#666666", "#e6e6e6"
+# White around letters that stand on lines.
+HALO = {"stroke": "#ffffff", "stroke_width": 3, "paint_order": "stroke", "stroke_linejoin": "round"}
 # Types of weights that the left panel shows: their shapes.
 SHAPES = {"int4": "circle", "int4x": "square", "int8": "diamond", "int4a": "triangle"}
 
@@ -49,8 +52,9 @@ class Svg:
                                             for dx, dy in corners), **style)
 
     def save(self, title):
-        return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" '
-                'font-family="Helvetica, Arial, DejaVu Sans, sans-serif">\n<title>%s</title>\n%s\n</svg>\n'
+        return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" '
+                'width="%d" height="%d" font-family="Helvetica, Arial, DejaVu Sans, sans-serif">\n'
+                '<title>%s</title>\n%s\n</svg>\n'
                 % (WIDTH, HEIGHT, WIDTH, HEIGHT, escape(title), "\n".join(self.parts)))
 
 
@@ -74,16 +78,20 @@ class Axes:
         svg.text(self.left, TOP - 14, title, size=15, font_weight="bold")
         for tick in ticks(self.x_range, (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)):
             svg.add("line", x1=self.x(tick), x2=self.x(tick), y1=TOP, y2=BOTTOM, stroke=GRID)
-            svg.text(self.x(tick), BOTTOM + 18, "%g" % tick, size=12, fill=SOFT, anchor="middle")
+            if self.x_range[1] < 2000 or math.log2(tick) % 2 == 0:
+                svg.text(self.x(tick), BOTTOM + 18, "%g" % tick, size=12, fill=SOFT,
+                         anchor="middle")
         for tick in ticks(self.y_range, (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)):
-            svg.add("line", x1=self.left, x2=self.right, y1=self.y(tick), y2=self.y(tick), stroke=GRID)
+            svg.add("line", x1=self.left, x2=self.right, y1=self.y(tick), y2=self.y(tick),
+                    stroke=GRID)
             svg.text(self.left - 8, self.y(tick) + 4, "%g" % tick, size=12, fill=SOFT, anchor="end")
         svg.add("rect", x=self.left, y=TOP, width=self.right - self.left, height=BOTTOM - TOP,
                 fill="none", stroke="#999999")
         svg.text((self.left + self.right) / 2, BOTTOM + 40,
                  "multiply-adds per byte of weights and cache read", anchor="middle")
         svg.text(0, 0, "GMAC/s", anchor="middle",
-                 transform="translate(%.1f %.1f) rotate(-90)" % (self.left - 46, (TOP + BOTTOM) / 2))
+                 transform="translate(%.1f %.1f) rotate(-90)"
+                 % (self.left - 46, (TOP + BOTTOM) / 2))
 
     def roof(self, bandwidth, peak, color):
         low, high = self.x_range
@@ -92,13 +100,12 @@ class Axes:
         self.svg.add("polyline", fill="none", stroke=color, stroke_width=2, stroke_opacity=0.75,
                      points=" ".join("%.1f,%.1f" % (self.x(a), self.y(b)) for a, b in points))
 
-    def slope_label(self, bandwidth, text):
-        """Along the rising part of a roof, above it."""
-        x = self.x_range[0] * 1.35
-        x = max(x, self.y_range[0] / bandwidth * 1.35)
+    def slope_label(self, bandwidth, peak, text):
+        """Along the rising part of a roof, above it and below its corner."""
+        x = 0.85 * peak / bandwidth
         angle = math.degrees(math.atan2(self.y(bandwidth * 2) - self.y(bandwidth * 1),
                                         self.x(2 * self.x_range[0]) - self.x(self.x_range[0])))
-        self.svg.text(0, -8, text, size=12, fill=SOFT,
+        self.svg.text(0, -10, text, size=12, fill=SOFT, anchor="end", **HALO,
                       transform="translate(%.1f %.1f) rotate(%.1f)"
                       % (self.x(x), self.y(bandwidth * x), angle))
 
@@ -128,7 +135,7 @@ def roofs(axes, peaks, colors):
         axes.svg.text(axes.right + 8, y + 4, "%s %.0f" % (isa, peak), fill=colors[isa])
     slowest, fastest = min(p[1] for p in peaks), max(p[1] for p in peaks)
     said = "%.0f" % fastest if fastest - slowest < 1 else "%.0f to %.0f" % (slowest, fastest)
-    axes.slope_label(fastest, "read bandwidth, %s GB/s" % said)
+    axes.slope_label(fastest, max(p[2] for p in peaks), "read bandwidth, %s GB/s" % said)
 
 
 def kernel_points(target):
@@ -158,7 +165,7 @@ def draw_kernels(svg, result, colors):
     for m in sorted({p[2] for p in points}):
         places = [p[3]["macs_per_byte"] for p in points if p[2] == m]
         x = axes.x(math.sqrt(min(places) * max(places)))
-        svg.text(x, BOTTOM - 10, "m = %d" % m, size=12, fill=SOFT, anchor="middle")
+        svg.text(x, BOTTOM - 10, "m = %d" % m, size=12, fill=SOFT, anchor="middle", **HALO)
 
 
 def draw_model(svg, result, colors):
@@ -190,7 +197,8 @@ def draw_model(svg, result, colors):
             if mine == shape:
                 labels.append((axes.y(y), axes.x(x), text, isa))
         for y, _, text, isa in apart(labels, 15):
-            svg.text(max(p[1] for p in labels) + 10, y + 4, text, size=12, fill=colors[isa])
+            svg.text(max(p[1] for p in labels) + 10, y + 4, text, size=12, fill=colors[isa],
+                     **HALO)
         for y, x, _, isa in labels:
             svg.marker(shape, x, y, colors[isa])
 
@@ -232,9 +240,11 @@ def draw(result):
     title = "glint on %s, %d cores" % (machine["cpu"], machine.get("cores", machine["cpus"]))
     svg.add("rect", width=WIDTH, height=HEIGHT, fill="#ffffff")
     svg.text(PANELS[0][0], 34, title, size=20, font_weight="bold")
-    svg.text(PANELS[0][0], 56, "%s, %s, %.2f GB | %s | %s | %s" % (
-        model["name"], model["type"], model["bytes"] / 1e9, machine["compiler"],
-        machine.get("kernel", ""), machine["date"][:10]), fill=SOFT)
+    size = "%.2f GB" % (model["bytes"] / 1e9) if model["bytes"] > 1e9 else "%.1f MB" % (
+        model["bytes"] / 1e6)
+    svg.text(PANELS[0][0], 56, " | ".join((
+        "%s, %s, %s" % (model["name"], model["type"], size), machine["compiler"],
+        machine.get("kernel", "unknown system"), machine["date"][:10])), fill=SOFT)
     draw_kernels(svg, result, colors)
     draw_model(svg, result, colors)
     legend(svg, isas, colors)

@@ -14,11 +14,17 @@ std::string WithoutNumber(const std::string& name) {
   return end > dot + 1 ? name.substr(0, dot + 1) + "*" + name.substr(end) : name;
 }
 
-bool HasMatrix(const Step& step) { return step.matrix.layout.rows != 0; }
+bool HasMatrix(const Step& step) {
+  return step.matrix.layout.rows != 0;
+}
 // An embedding has a matrix, but no activation that meets it.
-bool Multiplies(const Step& step) { return HasMatrix(step) && !step.in.empty(); }
+bool Multiplies(const Step& step) {
+  return HasMatrix(step) && !step.in.empty();
+}
 // The step that stores keys and values has no output.
-bool ReadsCache(const Step& step) { return step.kv_heads != 0 && step.out.width != 0; }
+bool ReadsCache(const Step& step) {
+  return step.kv_heads != 0 && step.out.width != 0;
+}
 
 ProfileEntry Describe(const Step& step) {
   ProfileEntry entry;
@@ -28,9 +34,9 @@ ProfileEntry Describe(const Step& step) {
   if (HasMatrix(step)) {
     const MatrixLayout& layout = step.matrix.layout;
     entry.what = WithoutNumber(node.inputs[1]);
-    entry.type = std::string(Info(layout.dtype).name) + " " +
-                 ToString(Shape{static_cast<int64_t>(layout.rows),
-                                static_cast<int64_t>(layout.cols)});
+    entry.type =
+        std::string(Info(layout.dtype).name) + " " +
+        ToString(Shape{static_cast<int64_t>(layout.rows), static_cast<int64_t>(layout.cols)});
   }
   return entry;
 }

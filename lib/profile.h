@@ -9,8 +9,8 @@
 namespace glint {
 
 // Where the time of one plan's runs goes: one row per step, all made beforehand, so that recording
-// allocates nothing. Rows are chained (a step ends where the next begins), so that what a run spends
-// between its steps is in the rows, too. Written by the thread that runs the session.
+// allocates nothing. Rows are chained (a step ends where the next begins), so that what a run
+// spends between its steps is in the rows, too. Written by the thread that runs the session.
 class Profile {
  public:
   // Nanoseconds on the steady clock.

@@ -299,8 +299,8 @@ TEST_CASE("bench reports the contract's numbers") {
 TEST_CASE("a sweep of bench, and where the time goes") {
   if (!IsProgramThere()) return;
   if (!Env("GLINT_WRAPPER").empty()) return;  // the peaks take minutes under emulation
-  const json sweep = JsonOutput({"bench", TinyModel(), "-p", "30,400", "-d", "100", "-n", "12", "-r",
-                                 "2", "-t", "2", "--profile", "--json"});
+  const json sweep = JsonOutput({"bench", TinyModel(), "-p", "30,400", "-d", "100", "-n", "12",
+                                 "-r", "2", "-t", "2", "--profile", "--json"});
   REQUIRE(sweep.size() == 2);
   for (size_t i = 0; i < 2; ++i) {
     const json& row = sweep[i];

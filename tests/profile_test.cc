@@ -1,5 +1,5 @@
-// The profile of a session's runs, on the built-in tiny model. Counts allocations too: running makes
-// none, with a profile or without. (Not inline: gcc 12 would warn of new and free as a pair.)
+// The profile of a session's runs, on the built-in tiny model. Counts allocations too: running
+// makes none, with a profile or without. (Not inline: gcc 12 would warn of new and free as a pair.)
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -23,14 +23,20 @@ std::atomic<size_t> allocations{0};
   if (void* memory = std::malloc(bytes)) return memory;
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
+  std::free(memory);
+}
 
 using namespace glint;
 
 namespace {
 
-double Seconds() { return static_cast<double>(Profile::Clock()) * 1e-9; }
+double Seconds() {
+  return static_cast<double>(Profile::Clock()) * 1e-9;
+}
 
 std::unique_ptr<Model> TinyModel() {
   const std::string path = SourceDir() + "/examples/tiny/tiny.glint";

@@ -147,13 +147,11 @@ RunCommand SetUpBench(CLI::App& app) {
   app.add_flag("--json", options->json, "one JSON object; a list of them for a sweep");
   AddComputeOptions(app, &options->compute, &options->threads);
   app.footer(
-      "Prefill is the median run (with the slowest and the fastest), decode the median token (with "
-      "the\n"
-      "quartiles). Lists (-p 128,512 -t 1,2) make a sweep, a row for each prompt and depth. The shares "
-      "\n"
-      "compare with what this machine does at most with the same threads, measured before and after "
-      "each\n"
-      "row, the greater counts: int8 multiply-adds on registers, and reading 1 GiB of memory.\n\n"
+      "Prefill is the median run (with the slowest and the fastest), decode the median token\n"
+      "(with the quartiles). Lists (-p 128,512 -t 1,2) make a sweep: a row for each prompt and\n"
+      "depth. The shares compare with what this machine does at most with the same threads: int8\n"
+      "multiply-adds on registers, and reading 1 GiB of memory; both are measured before and after\n"
+      "each row, and the greater counts.\n\n"
       "Examples:\n"
       "  glint bench chatglm-6b.glint\n"
       "  glint bench chatglm-6b.glint -p 256,512,2048 -n 32 -t 1,2\n"

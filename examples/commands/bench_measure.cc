@@ -70,7 +70,9 @@ double Timing::Quantile(double share) const {
   return std::lerp(seconds[below], seconds[above], at - static_cast<double>(below));
 }
 
-double Timing::Total() const { return std::accumulate(seconds.begin(), seconds.end(), 0.0); }
+double Timing::Total() const {
+  return std::accumulate(seconds.begin(), seconds.end(), 0.0);
+}
 
 MachinePeaks Measurement::Peaks() const {
   return {std::max(before.read_gb_per_s, after.read_gb_per_s),
@@ -113,8 +115,8 @@ Timing MeasureDecode(Session& session, RandomIds& ids, size_t context, size_t n,
   timing.context = context;
   timing.macs = static_cast<double>(cost.linear_parameters);
   // A token reads the cache of all before it; the capacity is rounded up to whole blocks of keys.
-  const double cache_row = static_cast<double>(session.cache_bytes()) /
-                           static_cast<double>(session.cache().capacity());
+  const double cache_row =
+      static_cast<double>(session.cache_bytes()) / static_cast<double>(session.cache().capacity());
   timing.bytes = static_cast<double>(cost.decode_bytes) +
                  cache_row * (static_cast<double>(context) + static_cast<double>(n) / 2);
   timing.seconds.resize(n);

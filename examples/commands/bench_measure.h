@@ -24,10 +24,10 @@ class RandomIds {
 
 // The same work done again and again.
 struct Timing {
-  size_t tokens = 0;            // of a prompt; decoded one by one
-  size_t context = 0;           // decode: tokens before the first of them
-  std::vector<double> seconds;  // of each run or token, sorted
-  double macs = 0, bytes = 0;   // of one: multiply-adds of linear ops; weights and cache read
+  size_t tokens = 0;                  // of a prompt; decoded one by one
+  size_t context = 0;                 // decode: tokens before the first of them
+  std::vector<double> seconds;        // of each run or token, sorted
+  double macs = 0, bytes = 0;         // of one: multiply-adds of linear ops; weights and cache read
   std::vector<ProfileEntry> profile;  // of all of them together; empty if not asked for
 
   // The value below which this share of the times lie: 0.5 is the median.
@@ -38,9 +38,9 @@ struct Timing {
 // One row of a sweep. A part that the sweep does not ask for is not there.
 struct Measurement {
   size_t threads = 0;
-  MachinePeaks before, after;    // of what is measured here
-  double load_ms = 0;            // from opening the file to a session that is ready
-  double first_token_ms = 0;     // of the short prompt right after that
+  MachinePeaks before, after;  // of what is measured here
+  double load_ms = 0;          // from opening the file to a session that is ready
+  double first_token_ms = 0;   // of the short prompt right after that
   std::optional<Timing> prefill, decode;
   double anonymous_mib = 0;
 

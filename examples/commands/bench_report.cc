@@ -14,7 +14,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Numbers to six digits or so: what a stopwatch gives, without the noise after.
-Json Number(double value) { return std::stod(Format("%.6g", value)); }
+Json Number(double value) {
+  return std::stod(Format("%.6g", value));
+}
 
 uint64_t Parameters(const GlintFile& file) {
   uint64_t parameters = 0;
@@ -78,9 +80,12 @@ void AddProfile(const char* phase, const Timing& t, const Measurement& m, Json* 
   double rest = total;
   for (const ProfileEntry& e : entries) {
     rest -= e.seconds;
-    Json row = {{"phase", phase},   {"op", e.op},
-                {"what", e.what},   {"type", e.type},
-                {"calls", e.calls}, {"ms", Number(e.seconds * 1000)},
+    Json row = {{"phase", phase},
+                {"op", e.op},
+                {"what", e.what},
+                {"type", e.type},
+                {"calls", e.calls},
+                {"ms", Number(e.seconds * 1000)},
                 {"share", Number(e.seconds / total)}};
     if (e.macs != 0) {
       const double gmac = e.macs / e.seconds * 1e-9;
@@ -128,7 +133,9 @@ std::string Share(const Json& object, const char* key, int digits = 0) {
 std::string Range(const Json& object, const char* low, const char* high, int digits) {
   return object.contains(low) ? Cell(object, low, digits) + "-" + Cell(object, high, digits) : "";
 }
-std::string Text(const Json& value) { return OneLine(value.get<std::string>()); }
+std::string Text(const Json& value) {
+  return OneLine(value.get<std::string>());
+}
 
 std::string ModelLine(const Json& r) {
   return "model    " + Text(r["model"]["name"]) + ", " + Text(r["model"]["type"]) + ", " +
@@ -147,11 +154,11 @@ void PrintOne(const Json& r) {
   const Json& decode = r["decode"];
   Print("machine  " + Text(machine["cpu"]) + ", " + Text(machine["isa"]) + ", " +
         machine["threads"].dump() + " threads; reads " + Cell(machine, "read_gb_per_s", 1) +
-        " GB/s (the model's pages: " + Cell(machine, "file_read_gb_per_s", 1) + "), int8 dots " + Cell(machine, "dot_gmac_per_s", 0) + " GMAC/s\n");
+        " GB/s (the model's pages: " + Cell(machine, "file_read_gb_per_s", 1) + "), int8 dots " +
+        Cell(machine, "dot_gmac_per_s", 0) + " GMAC/s\n");
   Print(ModelLine(r) + "; " + ReadyText(r) + "\n");
-  Print("prefill  " + Cell(prefill, "tokens_per_s", 1) + " tokens/s (" +
-        prefill["tokens"].dump() + " tokens; " +
-        Range(prefill, "tokens_per_s_min", "tokens_per_s_max", 1) + "), " +
+  Print("prefill  " + Cell(prefill, "tokens_per_s", 1) + " tokens/s (" + prefill["tokens"].dump() +
+        " tokens; " + Range(prefill, "tokens_per_s_min", "tokens_per_s_max", 1) + "), " +
         Cell(prefill, "gmac_per_s", 1) + " GMAC/s: " + Share(prefill, "share_of_dot_peak") +
         " of the int8 dot peak\n");
   Print("decode   " + Cell(decode, "tokens_per_s", 2) + " tokens/s (at " +
@@ -182,20 +189,19 @@ void PrintTable(const std::vector<Json>& measurements) {
     table.push_back({machine["threads"].dump(), Cell(p, "tokens", 0), Cell(p, "tokens_per_s", 1),
                      Range(p, "tokens_per_s_min", "tokens_per_s_max", 1), Cell(p, "gmac_per_s", 1),
                      Share(p, "share_of_dot_peak"), "", Cell(d, "context", 0),
-                     Cell(d, "tokens_per_s", 2),
-                     Range(d, "tokens_per_s_q1", "tokens_per_s_q3", 2), Cell(d, "gb_per_s", 1),
-                     Share(d, "share_of_bandwidth"), "", Cell(machine, "dot_gmac_per_s", 0),
-                     Cell(machine, "read_gb_per_s", 1), Cell(machine, "file_read_gb_per_s", 1),
-                     Cell(r, "anonymous_mib", 1)});
+                     Cell(d, "tokens_per_s", 2), Range(d, "tokens_per_s_q1", "tokens_per_s_q3", 2),
+                     Cell(d, "gb_per_s", 1), Share(d, "share_of_bandwidth"), "",
+                     Cell(machine, "dot_gmac_per_s", 0), Cell(machine, "read_gb_per_s", 1),
+                     Cell(machine, "file_read_gb_per_s", 1), Cell(r, "anonymous_mib", 1)});
   }
   PrintColumns(table, std::vector<bool>(table[0].size(), true));
 }
 
 void PrintProfile(const Json& measurement, const char* phase) {
   const bool prefill = std::string(phase) == "prefill";
-  std::vector<std::vector<std::string>> table = {
-      {"op", "what", "type", "calls", "ms", "share", prefill ? "GMAC/s" : "GB/s", "of peak",
-       "waiting"}};
+  std::vector<std::vector<std::string>> table = {{"op", "what", "type", "calls", "ms", "share",
+                                                  prefill ? "GMAC/s" : "GB/s", "of peak",
+                                                  "waiting"}};
   double steps = 0, ms = 0;
   for (const Json& row : measurement["profile"]) {
     if (row["phase"] != phase) continue;

@@ -12,7 +12,6 @@ nlohmann::ordered_json MeasurementJson(const Measurement& measurement, const Ses
                                        const std::string& load);
 
 // One measurement in five lines; several as a table; their profiles below.
-void PrintMeasurements(const std::vector<nlohmann::ordered_json>& measurements,
-                       const Model& model);
+void PrintMeasurements(const std::vector<nlohmann::ordered_json>& measurements, const Model& model);
 
 }  // namespace glint
