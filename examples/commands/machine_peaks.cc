@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kRounds = 5;
 constexpr uint64_t kReadBytes = uint64_t{1} << 30;
-constexpr double kDotSeconds = 0.1;  // of one round
+constexpr double kDotSeconds = 0.05;  // of one round
 
 // Runs `work` once on every thread of the pool; the seconds until all were done. A pool hands tasks
 // out one by one, so each waits until every thread has one: a late start is not counted as work.
