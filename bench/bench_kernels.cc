@@ -1,16 +1,17 @@
 // Speed of every kernel of every target that this CPU can run, on one thread, as shares of what the
 // machine can do: its int8 dot peak for matmuls of many tokens, its read bandwidth for one token,
 // both measured in the same run. Usage: bench_kernels [--json] [--quick] [--only KERNEL]
-// [TARGET]... Times are this thread's CPU time, because the machine may be shared.
+// [--seconds S] [TARGET]... (S: how long to repeat each). bench/README.md has the JSON. Times are
+// this thread's CPU time, because the machine may be shared.
 #include <time.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
-#include "simd/cpu_info.h"
+#include "lib/machine_info.h"
 #include "tests/kernel_cases.h"
 
 namespace glint {
@@ -19,6 +20,7 @@ namespace {
 struct Options {
   bool json = false;
   bool quick = false;
+  double seconds = 0.4;  // no further repetition of a kernel after so long
   std::string only;  // a part of the names of the kernels to run
   std::vector<std::string> targets;
 };
@@ -42,7 +44,7 @@ double CpuSeconds() {
 template <class F>
 double Fastest(const Options& options, const F& f) {
   double best = 1e9, total = 0;
-  const double limit = options.quick ? 0.02 : 0.4;
+  const double limit = options.quick ? 0.02 : options.seconds;
   for (int i = 0; i < 3 || (i < 200 && total < limit); ++i) {
     const double start = CpuSeconds();
     f();
@@ -194,26 +196,31 @@ void PrintText(const KernelTable& k, const Peaks& peaks, const std::vector<Resul
   }
 }
 
+// One element of "targets".
 void PrintJson(const KernelTable& k, const Peaks& peaks, const std::vector<Result>& results,
                bool first) {
   std::printf(
-      "%s{\"cpu\": \"%s\", \"isa\": \"%s\", \"dot_gmac_per_s\": %.2f, "
-      "\"read_gb_per_s\": %.2f, \"kernels\": [",
-      first ? "[" : ",\n", CpuModelName().c_str(), k.isa, peaks.macs / 1e9, peaks.bytes / 1e9);
+      "%s\n {\"isa\": \"%s\", \"dot_gmac_per_s\": %.2f, \"read_gb_per_s\": %.2f, "
+      "\"kernels\": [",
+      first ? "" : ",", k.isa, peaks.macs / 1e9, peaks.bytes / 1e9);
   for (size_t i = 0; i < results.size(); ++i) {
     const Result& r = results[i];
     const double macs = r.macs / r.seconds, bytes = r.bytes / r.seconds;
     std::printf(
         "%s\n  {\"kernel\": \"%s\", \"shape\": \"%s\", \"us\": %.2f, \"gmac_per_s\": %.2f, "
-        "\"gb_per_s\": %.2f, \"share_of_dot_peak\": %.4f, \"share_of_bandwidth\": %.4f}",
+        "\"gb_per_s\": %.2f, \"share_of_dot_peak\": %.4f, \"share_of_bandwidth\": %.4f, "
+        "\"macs_per_byte\": %.4f}",
         i ? "," : "", r.kernel.c_str(), r.shape.c_str(), r.seconds * 1e6, macs / 1e9, bytes / 1e9,
-        macs / peaks.macs, bytes / peaks.bytes);
+        macs / peaks.macs, bytes / peaks.bytes, macs / bytes);
   }
   std::printf("]}");
 }
 
 int Run(const Options& options) {
   bool first = true;
+  if (options.json) {
+    std::printf("{\"machine\": %s,\n\"targets\": [", MachineInfo().dump().c_str());
+  }
   for (const KernelTable* table : RunnableTables()) {
     const auto& wanted = options.targets;
     const bool named = std::find(wanted.begin(), wanted.end(), table->isa) != wanted.end();
@@ -232,7 +239,7 @@ int Run(const Options& options) {
     first = false;
     std::fflush(stdout);
   }
-  if (options.json) std::printf("%s]\n", first ? "[" : "");
+  if (options.json) std::printf("]}\n");
   return 0;
 }
 
@@ -249,6 +256,8 @@ int main(int argc, char** argv) {
       options.quick = true;
     } else if (argument == "--only" && i + 1 < argc) {
       options.only = argv[++i];
+    } else if (argument == "--seconds" && i + 1 < argc) {
+      options.seconds = std::atof(argv[++i]);
     } else {
       options.targets.push_back(argument);
     }

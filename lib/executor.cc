@@ -9,21 +9,44 @@ namespace {
 
 // Steps [begin, end) for the rows that `context` names.
 bool RunSteps(const StepContext& context, size_t begin, size_t end,
-              const std::atomic<bool>* cancel) {
+              const std::atomic<bool>* cancel, Profile* profile) {
   for (size_t i = begin; i < end; ++i) {
     if (cancel && cancel->load(std::memory_order_relaxed)) return false;
     const Step& step = context.plan.steps()[i];
     step.run(context, step);
+    if (profile) {
+      profile->End(i, context.n, context.inputs.cache_begin + context.begin + context.n);
+    }
   }
   return true;
 }
+
+// The pool counts the time inside tasks while this lives.
+class BusyScope {
+ public:
+  BusyScope(ThreadPool& pool, Profile* profile) : pool_(pool), profile_(profile) {
+    if (!profile_) return;
+    pool_.CountBusy(profile_->busy());
+  }
+  ~BusyScope() {
+    if (profile_) pool_.CountBusy(nullptr);
+  }
+  BusyScope(const BusyScope&) = delete;
+
+ private:
+  ThreadPool& pool_;
+  Profile* profile_;
+};
 
 }  // namespace
 
 Status Execute(const Plan& plan, const RunInputs& inputs, size_t n_outputs,
                const KernelTable& kernels, ThreadPool& pool, const KvCache& cache,
-               const std::atomic<bool>* cancel, const OutputSink& sink) {
+               const std::atomic<bool>* cancel, const OutputSink& sink, Profile* profile) {
   const FpModeScope fp_mode;
+  if (profile && &profile->plan() != &plan) profile = nullptr;
+  const BusyScope busy(pool, profile);
+  if (profile) profile->End(profile->InputsRow(), inputs.n, 0);
   StepContext context{plan, inputs, kernels, pool, cache};
   const std::vector<Step>& steps = plan.steps();
   size_t step = 0;
@@ -35,9 +58,10 @@ Status Execute(const Plan& plan, const RunInputs& inputs, size_t n_outputs,
     for (size_t row = last ? inputs.n - n_outputs : 0; row < inputs.n; row += chunk) {
       context.begin = row;
       context.n = std::min(chunk, inputs.n - row);
-      if (!RunSteps(context, step, end, cancel)) return Status::kCancelled;
+      if (!RunSteps(context, step, end, cancel, profile)) return Status::kCancelled;
       if (last) {
         sink(row, context.n, context.Rows(plan.output()), context.Stride(plan.output()));
+        if (profile) profile->End(profile->OutputsRow(), context.n, 0);
       }
     }
     step = end;

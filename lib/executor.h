@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "lib/plan.h"
+#include "lib/profile.h"
 #include "lib/status.h"
 
 namespace glint {
@@ -27,8 +28,11 @@ class OutputSink {
 // Walks a plan. Allocates nothing. Checks `cancel` (may be null) before each step; a cancelled run
 // leaves the cache entries of its rows undefined.
 // Outputs are computed for the last `n_outputs` rows of the run only (0: none) and given to `sink`.
+// `profile` (null: none, which costs nothing) takes the time of each step, if it is of this plan and its
+// Begin() has been called.
 Status Execute(const Plan& plan, const RunInputs& inputs, size_t n_outputs,
                const KernelTable& kernels, ThreadPool& pool, const KvCache& cache,
-               const std::atomic<bool>* cancel, const OutputSink& sink);
+               const std::atomic<bool>* cancel, const OutputSink& sink,
+               Profile* profile = nullptr);
 
 }  // namespace glint

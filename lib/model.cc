@@ -89,7 +89,10 @@ void Model::CheckMainGraph() {
     const Tensor& weight = *file_->Find(node.inputs[1]);
     const uint64_t parameters = weight.shape[0] * weight.shape[1];
     cost_.linear_parameters += parameters;
-    if (after_attention == 0) cost_.head_parameters += parameters;
+    if (after_attention == 0) {
+      cost_.head_parameters += parameters;
+      cost_.head_bytes += weight.bytes;
+    }
     cost_.decode_bytes += weight.bytes;
   }
 }

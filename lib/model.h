@@ -48,6 +48,7 @@ class Model {
     uint64_t linear_parameters = 0;
     uint64_t head_parameters = 0;  // of those, the part that runs only where logits are wanted
     uint64_t decode_bytes = 0;
+    uint64_t head_bytes = 0;       // of those, the weights of that part
   };
   const Cost& cost() const { return cost_; }
 

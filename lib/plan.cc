@@ -108,6 +108,7 @@ QuantizedRef PlanBuilder::Quantized(const Node& reader, const std::string& value
   Step& step = AddStep(reader, RunQuantize);
   step.label = "quantize";
   step.in = {place};
+  step.matrix = {};
   step.quantized_out = known;
   return known;
 }

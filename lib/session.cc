@@ -113,6 +113,7 @@ void Session::CheckIds(std::span<const int32_t> ids) const {
 }
 
 Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
+  if (profile_) profile_->Begin();
   CheckIds(prompt);
   SequencePositions sequence;
   std::string why;
@@ -127,6 +128,7 @@ Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
 }
 
 Status Session::AppendBatch(std::span<const int32_t> ids) {
+  if (profile_) profile_->Begin();
   CheckIds(ids);
   if (length_ == 0) throw Error("there is no sequence to append to");
   if (ids.empty() || ids.size() > options_.max_batch) {
@@ -194,7 +196,8 @@ Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t n_out
     std::memcpy(logits_.data(), rows + (n - 1) * stride, logits_.size() * sizeof(float));
     n_logits_ = logits_.size();
   };
-  const Status status = Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, collect);
+  const Status status =
+      Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, collect, profile_);
   if (status != Status::kOk) return status;
   return finite ? Status::kOk : Status::kNonFinite;
 }

@@ -68,6 +68,7 @@ class Session {
   size_t length() const { return length_; }  // tokens in the cache
   size_t context() const { return options_.context; }
   size_t max_batch() const { return options_.max_batch; }
+  size_t chunk() const { return options_.chunk; }
   const Model& model() const { return model_; }
   const KernelTable& kernels() const { return kernels_; }
   ThreadPool& pool() { return *pool_; }
@@ -77,6 +78,13 @@ class Session {
   // Forgets an earlier Cancel.
   void ClearCancel() { cancel_.store(false); }
   bool cancelled() const { return cancel_.load(); }
+
+  // The steps' times of later runs go to `profile` (null: to none), if they are runs of its plan: Start
+  // runs prompt_plan(), Append and AppendBatch batch_plan(). It must outlive them.
+  void SetProfile(Profile* profile) { profile_ = profile; }
+  const Plan& prompt_plan() const { return *prompt_plan_; }
+  const Plan& batch_plan() const { return *batch_plan_; }
+  const KvCache& cache() const { return *cache_; }
 
   uint64_t cache_bytes() const { return cache_->bytes(); }  // when full
 
@@ -101,6 +109,7 @@ class Session {
   size_t prompt_length_ = 0;
   size_t batch_begin_ = 0;       // length() before the last AppendBatch
   size_t batch_size_ = 0;        // its tokens; 0: it was not the last call, or failed
+  Profile* profile_ = nullptr;
   std::atomic<bool> cancel_{false};
 };
 

@@ -1,5 +1,6 @@
 #include "lib/thread_pool.h"
 
+#include <chrono>
 #include <string>
 #include <system_error>
 
@@ -44,6 +45,14 @@ void ThreadPool::Stop() {
 }
 
 void ThreadPool::Work(size_t worker) {
+  if (!busy_) return RunTasks(worker);
+  const auto start = std::chrono::steady_clock::now();
+  RunTasks(worker);
+  const std::chrono::nanoseconds spent = std::chrono::steady_clock::now() - start;
+  busy_->fetch_add(spent.count(), std::memory_order_relaxed);
+}
+
+void ThreadPool::RunTasks(size_t worker) {
   for (;;) {
     const size_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
     if (task >= n_tasks_) return;
@@ -52,14 +61,11 @@ void ThreadPool::Work(size_t worker) {
 }
 
 void ThreadPool::RunErased(size_t n_tasks, TaskFn call, const void* fn) {
-  if (workers_.empty() || n_tasks <= 1) {
-    for (size_t task = 0; task < n_tasks; ++task) call(fn, task, 0);
-    return;
-  }
   call_ = call;
   fn_ = fn;
   n_tasks_ = n_tasks;
   next_task_.store(0, std::memory_order_relaxed);
+  if (workers_.empty() || n_tasks <= 1) return Work(0);
   epoch_.fetch_add(1);  // Odd: open.
   if (asleep_.load() != 0) epoch_.notify_all();
   Work(0);

@@ -33,18 +33,24 @@ class ThreadPool {
         &fn);
   }
 
+  // From now on adds the nanoseconds that threads spend inside tasks to *busy (null: no longer).
+  // What a job's threads spent is there when its Run returns.
+  void CountBusy(std::atomic<int64_t>* busy) { busy_ = busy; }
+
  private:
   using TaskFn = void (*)(const void* fn, size_t task, size_t worker);
   void Stop();
   void RunErased(size_t n_tasks, TaskFn call, const void* fn);
   void WorkerLoop(size_t worker);
   void Work(size_t worker);
+  void RunTasks(size_t worker);
   uint32_t WaitForJob(uint32_t seen);
 
   // The job: written by Run while no worker is inside.
   TaskFn call_ = nullptr;
   const void* fn_ = nullptr;
   size_t n_tasks_ = 0;
+  std::atomic<int64_t>* busy_ = nullptr;
   std::atomic<size_t> next_task_{0};
 
   // Epoch of the latest job; workers wait for it to change. Odd while a job is open to join.

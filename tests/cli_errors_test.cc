@@ -74,6 +74,15 @@ TEST_CASE("wrong usage") {
   CheckFails(2, {"verify", "a", "b"}, {"b", hint});
   CheckFails(2, {"info"}, {"FILE or --cpu", hint});
   CheckFails(2, {"bench"}, {"MODEL or --shape", hint});
+  for (const char* list : {"40,", ",40", "40,,80", "40 80", "2", "40,2000000", "x", ""}) {
+    CAPTURE(list);
+    CheckFails(2, {"bench", "a", "-p", list}, {"--prompt", "3 to 1048576 with commas", hint});
+    CheckFails(2, {"bench", "a", "-d", list}, {"--depth", hint});
+  }
+  CheckFails(2, {"bench", "a", "-t", "1,0"}, {"--threads", "'1,0'", hint});
+  CheckFails(2, {"greedy", "a", "--ids", "1", "-n", "1", "-t", "1,2"}, {"--threads", hint});
+  CheckFails(2, {"bench", "a", "-r", "0"}, {"--repeat", hint});
+  CheckFails(2, {"chat", "a", "--profile"}, {"--profile"});
   CheckFails(2, {"convert", "a", "-o", "b", "--type", "int5"}, {"int5", "int4x", hint});
   CheckFails(2, {"convert", "a", "-o", "b", "--tensor-type", "x"}, {"PATTERN=TYPE", hint});
   CheckFails(2, {"tokenize", "a", "--type", "gpt9"}, {"gpt9", hint});
@@ -91,7 +100,7 @@ TEST_CASE("wrong usage") {
   CheckFails(2, {"chat", "a", "--temp", "nan"}, {"--temp", hint});
   // What a later version will know is refused today, not ignored.
   CheckFails(2, {"chat", "a", "--kv", "int8"}, {"int8", hint});
-  for (const char* option : {"--show-prompt", "--profile", "--memory", "--planned"}) {
+  for (const char* option : {"--show-prompt", "--memory"}) {
     CAPTURE(option);
     for (const char* command : {"chat", "info", "bench"})
       CheckFails(2, {command, "a", option}, {option});

@@ -326,6 +326,52 @@ TEST_CASE("bench reports the contract's numbers") {
   CHECK(std::abs(gmac / (macs * 1e-9 * speed / 40) - 1) < 1e-4);
 }
 
+TEST_CASE("a sweep of bench, and where the time goes") {
+  if (!IsProgramThere()) return;
+  if (!Env("GLINT_WRAPPER").empty()) return;  // the peaks take minutes under emulation
+  const json sweep = JsonOutput({"bench", TinyModel(), "-p", "30,400", "-d", "100", "-n", "12",
+                                 "-r", "2", "-t", "2", "--profile", "--json"});
+  REQUIRE(sweep.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    const json& row = sweep[i];
+    CHECK(row["machine"]["threads"] == 2);
+    CHECK(row["machine"]["system"].contains("compiler"));
+    const double best = row["machine"]["read_gb_per_s"];
+    CHECK(best == std::max(row["machine"]["read_gb_per_s_before"].get<double>(),
+                           row["machine"]["read_gb_per_s_after"].get<double>()));
+    CHECK(row["first_token_ms"].get<double>() > 0);
+    const json& prefill = row["prefill"];
+    CHECK(prefill["tokens"] == (i == 0 ? 30 : 400));
+    CHECK(prefill["runs"] == 2);
+    CHECK(prefill["tokens_per_s_min"] <= prefill["tokens_per_s"]);
+    CHECK(prefill["tokens_per_s"] <= prefill["tokens_per_s_max"]);
+    // The second row of each has no depth of its own.
+    CHECK(row.contains("decode") == (i == 0));
+    if (row.contains("decode")) {
+      CHECK(row["decode"]["context"] == 100);
+      CHECK(row["decode"]["tokens_per_s_q1"] <= row["decode"]["tokens_per_s_q3"]);
+    }
+    std::map<std::string, double> shares, steps;
+    for (const json& entry : row["profile"]) {
+      shares[entry["phase"]] += entry["share"].get<double>();
+      if (entry["op"] != "rest") steps[entry["phase"]] += entry["share"].get<double>();
+      CHECK(entry.contains("gmac_per_s") == entry["op"].get<std::string>().starts_with("linear"));
+    }
+    CHECK(shares.size() == (i == 0 ? 2 : 1));
+    for (const auto& [phase, share] : shares) {
+      CAPTURE(phase);
+      CHECK(std::abs(share - 1) < 1e-4);
+      CHECK(steps[phase] >= 0.98);
+    }
+  }
+  const std::string table =
+      Output({"bench", TinyModel(), "-p", "30", "-n", "2", "-r", "1", "-t", "1,2", "--profile"});
+  CHECK(table.find("threads  1: ready after ") != std::string::npos);
+  CHECK(table.find("threads  2: ready after ") != std::string::npos);
+  CHECK(table.find("quartiles") != std::string::npos);
+  CHECK(table.find("layer.*.qkv.weight") != std::string::npos);
+}
+
 TEST_CASE("the same bits with any threads, chunks and instruction set") {
   if (!IsProgramThere()) return;
   const json targets = JsonOutput({"info", "--cpu", "--json"})["targets"];

@@ -134,7 +134,9 @@ std::string StepText(const Step& step, const FindTensor& find) {
   const Node& last = step.fused.empty() ? *step.node : *step.fused.back();
   // Steps that the plan adds to a node make no value of the graph.
   if (step.label == "quantize") return step.label + "(" + step.node->inputs[0] + ")";
-  if (step.out.width == 0) return step.label + "(" + List(step.node->inputs) + ")";
+  if (step.out.width == 0) {
+    return step.label + "(" + step.node->inputs[1] + ", " + step.node->inputs[2] + ")";
+  }
   std::string inputs, made;
   const auto add = [&](const Node& node) {
     for (const std::string& input : node.inputs) {

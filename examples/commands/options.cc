@@ -1,5 +1,6 @@
 #include "examples/commands/options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -38,6 +39,19 @@ bool ParseAll(const std::string& text, T* value) {
   return error == std::errc() && next == end;
 }
 
+// The numbers of "128,512"; empty if `text` has another form or one is not within [low, high].
+std::vector<size_t> ParseList(const std::string& text, uint64_t low, uint64_t high) {
+  std::vector<size_t> list;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    uint64_t value = 0;
+    if (!ParseAll(text.substr(begin, end - begin), &value) || value < low || value > high) return {};
+    list.push_back(value);
+    begin = end + 1;
+  }
+  return list;
+}
+
 }  // namespace
 
 CLI::Validator WholeNumber(uint64_t low, uint64_t high) {
@@ -61,6 +75,20 @@ CLI::Validator RealNumber(double low, double high) {
       "");
 }
 
+void AddListOption(CLI::App& app, const char* name, const char* help, std::vector<size_t>* list,
+                   uint64_t low, uint64_t high) {
+  const auto check = [low, high](std::string& text) {
+    if (!ParseList(text, low, high).empty()) return std::string();
+    return "expected whole numbers from " + std::to_string(low) + " to " + std::to_string(high) +
+           " with commas between them, found " + Quoted(text);
+  };
+  app.add_option_function<std::string>(
+         name,
+         [list, low, high](const std::string& text) { *list = ParseList(text, low, high); }, help)
+      ->check(CLI::Validator(check, ""))
+      ->option_text("N,...");
+}
+
 void AddModelOption(CLI::App& app, ComputeOptions* options, const char* model_default) {
   std::string help = "a .glint file, or 'builtin' for the built-in model";
   CLI::Option* model = app.add_option("MODEL", options->model, "");
@@ -79,8 +107,13 @@ void AddThreadsOption(CLI::App& app, size_t* threads) {
       ->option_text("THREADS");
 }
 
-void AddComputeOptions(CLI::App& app, ComputeOptions* options) {
-  AddThreadsOption(app, &options->threads);
+void AddComputeOptions(CLI::App& app, ComputeOptions* options, std::vector<size_t>* thread_list) {
+  if (thread_list) {
+    AddListOption(app, "-t,--threads", "threads (default: the physical performance cores)",
+                  thread_list, 1, kMaxThreads);
+  } else {
+    AddThreadsOption(app, &options->threads);
+  }
   app.add_option("-c,--context", options->context,
                  "tokens of prompt and reply together (default: the model's)")
       ->check(WholeNumber(1, kMaxContext))

@@ -32,7 +32,9 @@ struct ComputeOptions {
 
 // Adds MODEL, required unless `model_default` is given.
 void AddModelOption(CLI::App& app, ComputeOptions* options, const char* model_default = nullptr);
-void AddComputeOptions(CLI::App& app, ComputeOptions* options);
+// With `thread_list`, -t takes a list, which goes there, and options->threads stays as it is.
+void AddComputeOptions(CLI::App& app, ComputeOptions* options,
+                       std::vector<size_t>* thread_list = nullptr);
 void AddThreadsOption(CLI::App& app, size_t* threads);
 
 // Opens MODEL: a .glint file or "builtin". Throws Error.
@@ -57,6 +59,10 @@ SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& optio
 // Checks of option values: numbers within [low, high], written in decimal.
 CLI::Validator WholeNumber(uint64_t low, uint64_t high = UINT64_MAX);
 CLI::Validator RealNumber(double low, double high);
+
+// An option that takes numbers within [low, high] with commas between them: "128,512".
+void AddListOption(CLI::App& app, const char* name, const char* help, std::vector<size_t>* list,
+                   uint64_t low, uint64_t high);
 
 // "1,2,3". Throws UsageError for what is no list of integers.
 std::vector<int64_t> ParseIds(const std::string& text);

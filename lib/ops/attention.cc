@@ -162,7 +162,9 @@ void PlanAttention(PlanBuilder& builder, const Node& node) {
     step.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   };
   builder.UseCache(layer, k.heads, head_dim);
-  describe(builder.AddStep(node, Store));
+  Step& store = builder.AddStep(node, Store);
+  store.label = "attention.store";
+  describe(store);
   // q crosses the cut; k and v are in the cache by then.
   builder.CutSegment();
   Step& attend = builder.AddStep(node, Attend);
