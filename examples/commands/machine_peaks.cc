@@ -90,7 +90,13 @@ double DotPeak(const KernelTable& kernels, ThreadPool& pool) {
 }  // namespace
 
 MachinePeaks MeasurePeaks(const KernelTable& kernels, ThreadPool& pool, const GlintFile& file) {
-  return {ReadPeak(kernels, pool), DotPeak(kernels, pool), FileReadPeak(kernels, pool, file)};
+  MachinePeaks peaks = {ReadPeak(kernels, pool), DotPeak(kernels, pool),
+                        FileReadPeak(kernels, pool, file)};
+  // A file too large for the caches is memory like any other.
+  if (file.bytes() >= kReadBytes) {
+    peaks.read_gb_per_s = std::max(peaks.read_gb_per_s, peaks.file_read_gb_per_s);
+  }
+  return peaks;
 }
 
 }  // namespace glint
