@@ -78,6 +78,7 @@ void Session::Allocate() {
     throw Error(std::to_string(options_.threads) + " threads; the limit is " +
                 std::to_string(kMaxThreads));
   }
+  model_.file().ReadAhead();  // while tables are computed
   const Graph& graph = model_.graph();
   const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
   pool_ = std::make_unique<ThreadPool>(options_.threads);
