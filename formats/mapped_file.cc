@@ -21,8 +21,10 @@ namespace {
 
 // Linux moves at most 2 GiB less a page in one call.
 constexpr uint64_t kMaxRead = uint64_t{1} << 30;
-// Read at a time by one of several threads; a destructor waits for at most one such.
+// Read at a time by one of several threads.
 constexpr uint64_t kStep = uint64_t{16} << 20;
+// Read ahead at a time; a destructor, and whoever maps memory, waits for one such.
+constexpr uint64_t kAheadStep = uint64_t{4} << 20;
 // Threads that copy a file. More than four found no more bandwidth.
 constexpr size_t kCopyThreads = 4;
 
@@ -99,7 +101,6 @@ const uint8_t* MappedFile::Map() {
   if (memory == MAP_FAILED) Fail(path_, "cannot map into memory");
   memory_ = static_cast<uint8_t*>(memory);
   memory_bytes_ = opened_.bytes;
-  AdviseHugePages(memory_, memory_bytes_);
   return memory_;
 }
 
@@ -108,8 +109,8 @@ void MappedFile::ReadAhead() {
   if (!memory_ || memory_bytes_ > MachineMemory() / 4 * 3) return;
   try {
     reader_ = std::thread([this] {
-      for (uint64_t at = 0; at < memory_bytes_ && !stop_reader_.load(); at += kStep) {
-        ReadInPages(memory_ + at, std::min(kStep, memory_bytes_ - at));
+      for (uint64_t at = 0; at < memory_bytes_ && !stop_reader_.load(); at += kAheadStep) {
+        ReadInPages(memory_ + at, std::min(kAheadStep, memory_bytes_ - at));
       }
     });
   } catch (const std::system_error&) {

@@ -42,7 +42,9 @@ uint8_t* ReservePages(uint64_t bytes, PageSize size) {
   if (bytes > UINT64_MAX - 2 * kHugePage) return nullptr;
   if (size == PageSize::kHuge && bytes >= kHugePage) {
     uint8_t* const data = MapAligned(bytes);
-    if (data) AdviseHugePages(data, bytes);
+#if defined(MADV_HUGEPAGE)
+    if (data) madvise(data, bytes, MADV_HUGEPAGE);
+#endif
     return data;
   }
   void* const data = MapZeroed(bytes);
@@ -55,12 +57,6 @@ uint8_t* ReservePages(uint64_t bytes, PageSize size) {
 
 void ReleasePages(uint8_t* data, uint64_t bytes) {
   if (data) munmap(data, std::max<uint64_t>(bytes, 1));
-}
-
-void AdviseHugePages([[maybe_unused]] void* data, [[maybe_unused]] uint64_t bytes) {
-#if defined(MADV_HUGEPAGE)
-  madvise(data, bytes, MADV_HUGEPAGE);
-#endif
 }
 
 void ReadInPages(const void* data, uint64_t bytes) {

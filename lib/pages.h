@@ -15,9 +15,6 @@ enum class PageSize {
 uint8_t* ReservePages(uint64_t bytes, PageSize size);
 void ReleasePages(uint8_t* data, uint64_t bytes);
 
-// Says of a map that it is to be held in huge pages: of a file, those that are still to be read.
-void AdviseHugePages(void* data, uint64_t bytes);
-
 // Reads a part of a map of a file into memory and enters it in the page table. Returns when that is
 // done, or where the system cannot do so, when reading has been asked for. Changes and throws nothing.
 void ReadInPages(const void* data, uint64_t bytes);

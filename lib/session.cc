@@ -78,7 +78,6 @@ void Session::Allocate() {
     throw Error(std::to_string(options_.threads) + " threads; the limit is " +
                 std::to_string(kMaxThreads));
   }
-  model_.file().ReadAhead();  // while tables are computed
   const Graph& graph = model_.graph();
   const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
   pool_ = std::make_unique<ThreadPool>(options_.threads);
@@ -89,6 +88,8 @@ void Session::Allocate() {
                                      prompt_plan_->head_dim(), options_.context, options_.kv);
   position_inputs_.resize(model_.positions().n_positions * options_.context);
   logits_.resize(model_.n_outputs());
+  // Last: while pages come, whoever reserves memory waits for them.
+  model_.file().ReadAhead();
 }
 
 void Session::CheckIds(std::span<const int32_t> ids) const {
