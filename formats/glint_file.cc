@@ -1,6 +1,7 @@
 #include "formats/glint_file.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <new>
 #include <nlohmann/json.hpp>
@@ -71,6 +72,7 @@ struct GlintFile::Impl {
   const uint8_t* data = nullptr;  // of the first tensor
   std::unique_ptr<MappedFile>
       file;  // holds the map; null where nothing outside can change the data
+  std::atomic_flag reads_ahead;      // ReadAhead was called
   std::unique_ptr<MappedFile> copy;  // holds a private copy
   AlignedBytes aligned;              // the copy of memory that was not aligned
 
@@ -220,6 +222,10 @@ void GlintFile::Verify(const std::function<void(double)>& progress) const {
   }
   if (!Unchanged()) throw Error(changed);
   if (progress) progress(1.0);
+}
+
+void GlintFile::ReadAhead() const {
+  if (impl_->file && !impl_->reads_ahead.test_and_set()) impl_->file->ReadAhead();
 }
 
 bool GlintFile::Unchanged() const {

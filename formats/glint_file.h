@@ -57,6 +57,9 @@ class GlintFile {
   // Reads every tensor and compares checksums, and finds padding that is not zero. Throws Error
   // naming the first tensor that differs. `progress` (may be empty) gets 0..1.
   void Verify(const std::function<void(double)>& progress = {}) const;
+  // Says that all tensors are about to be read: a map begins to read its file in the background. May
+  // be called again and from several threads; only the first call does something.
+  void ReadAhead() const;
   // Throws nothing: false if the file under a map is no longer the one opened (size, mtime, inode).
   bool Unchanged() const;
 

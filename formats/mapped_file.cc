@@ -7,16 +7,26 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <limits>
+#include <mutex>
 #include <system_error>
+#include <vector>
 
 #include "lib/error.h"
+#include "lib/pages.h"
 
 namespace glint {
 namespace {
 
 // Linux moves at most 2 GiB less a page in one call.
 constexpr uint64_t kMaxRead = uint64_t{1} << 30;
+// Read at a time by one of several threads.
+constexpr uint64_t kStep = uint64_t{16} << 20;
+// Read ahead at a time; a destructor, and whoever maps memory, waits for one such.
+constexpr uint64_t kAheadStep = uint64_t{4} << 20;
+// Threads that copy a file. More than four found no more bandwidth.
+constexpr size_t kCopyThreads = 4;
 
 [[noreturn]] void Fail(const std::string& path, const char* what) {
   throw Error(path + ": " + what + ": " + std::generic_category().message(errno));
@@ -40,6 +50,8 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
 }
 
 MappedFile::~MappedFile() {
+  stop_reader_.store(true);
+  if (reader_.joinable()) reader_.join();
   if (memory_) munmap(memory_, memory_bytes_);
   if (fd_ >= 0) close(fd_);
 }
@@ -87,9 +99,51 @@ const uint8_t* MappedFile::Map() {
   }
   void* memory = mmap(nullptr, opened_.bytes, PROT_READ, MAP_PRIVATE, fd_, 0);
   if (memory == MAP_FAILED) Fail(path_, "cannot map into memory");
-  memory_ = memory;
+  memory_ = static_cast<uint8_t*>(memory);
   memory_bytes_ = opened_.bytes;
-  return static_cast<const uint8_t*>(memory_);
+  return memory_;
+}
+
+void MappedFile::ReadAhead() {
+  // Of a file that does not fit, the first layers would be gone before the last have come.
+  if (!memory_ || memory_bytes_ > MachineMemory() / 4 * 3) return;
+  try {
+    reader_ = std::thread([this] {
+      for (uint64_t at = 0; at < memory_bytes_ && !stop_reader_.load(); at += kAheadStep) {
+        ReadInPages(memory_ + at, std::min(kAheadStep, memory_bytes_ - at));
+      }
+    });
+  } catch (const std::system_error&) {
+    // Pages come when they are touched.
+  }
+}
+
+// A slow disk and the zeroing of fresh pages are both hidden better by several readers.
+void MappedFile::ReadParallel(uint64_t offset, uint8_t* data, uint64_t size) const {
+  std::atomic<uint64_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr error;
+  const auto read = [&] {
+    try {
+      for (uint64_t at; (at = next.fetch_add(kStep)) < size;) {
+        ReadAt(offset + at, data + at, std::min(kStep, size - at));
+      }
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (!error) error = std::current_exception();
+      next.store(size);
+    }
+  };
+  std::vector<std::thread> threads;
+  try {
+    const size_t n = std::min<size_t>(kCopyThreads, std::thread::hardware_concurrency());
+    for (size_t i = 1; i < n && i * kStep < size; ++i) threads.emplace_back(read);
+  } catch (const std::system_error&) {
+    // Those that started, and this one, are enough.
+  }
+  read();
+  for (std::thread& thread : threads) thread.join();
+  if (error) std::rethrow_exception(error);
 }
 
 const uint8_t* MappedFile::Copy(uint64_t offset) {
@@ -97,18 +151,16 @@ const uint8_t* MappedFile::Copy(uint64_t offset) {
   if (size > std::numeric_limits<size_t>::max()) {
     throw Error(path_ + ": too large for this machine's address space");
   }
-  void* memory = mmap(nullptr, std::max<uint64_t>(size, 1), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) Fail(path_, "no memory for a copy of the file");
-  memory_ = memory;
+  memory_ = ReservePages(size, PageSize::kHuge);
+  if (!memory_) Fail(path_, "no memory for a copy of the file");
   memory_bytes_ = std::max<uint64_t>(size, 1);
-  ReadAt(offset, memory_, size);
+  ReadParallel(offset, memory_, size);
   if (!Unchanged()) throw Error(path_ + ": the file changed while it was read");
   // From here on a stray write is a fault, as with a map.
   mprotect(memory_, memory_bytes_, PROT_READ);
   close(fd_);
   fd_ = -1;
-  return static_cast<const uint8_t*>(memory_);
+  return memory_;
 }
 
 }  // namespace glint

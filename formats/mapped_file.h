@@ -1,7 +1,9 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <thread>
 
 namespace glint {
 
@@ -20,7 +22,12 @@ class MappedFile {
   void ReadAt(uint64_t offset, void* data, uint64_t size) const;
   // Maps the whole file, read-only and private. The pages stay shared with other processes.
   const uint8_t* Map();
-  // Reads the file from `offset` to its end into private memory, aligned to a page, and closes it.
+  // Begins to read the map into memory in the background, from its start; at once where the pages are
+  // there already. To be called once, after Map. A wish: does nothing if the file would fill the
+  // machine's memory or the system refuses a thread.
+  void ReadAhead();
+  // Reads the file from `offset` to its end into private memory, aligned to a page, with several
+  // threads, and closes it.
   const uint8_t* Copy(uint64_t offset);
   // False if the opened file is no longer what it was: size, time of change, identity.
   bool Unchanged() const;
@@ -32,12 +39,15 @@ class MappedFile {
     bool operator==(const State&) const = default;
   };
   bool ReadState(State* state) const;
+  void ReadParallel(uint64_t offset, uint8_t* data, uint64_t size) const;
 
   std::string path_;
   int fd_ = -1;
   State opened_;
-  void* memory_ = nullptr;  // mapped, from the file or anonymous
+  uint8_t* memory_ = nullptr;  // mapped, from the file or anonymous
   uint64_t memory_bytes_ = 0;
+  std::thread reader_;  // of ReadAhead
+  std::atomic<bool> stop_reader_{false};
 };
 
 }  // namespace glint

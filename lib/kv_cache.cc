@@ -34,7 +34,7 @@ KvCache::KvCache(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t cap
   const uint64_t element = kKvTypes[static_cast<size_t>(type)].bytes;
   head_bytes_ = CheckedTimes(CheckedTimes(capacity_, element, "cache"), head_dim, "cache");
   bytes_ = CheckedTimes(CheckedTimes(2, head_bytes_, "cache"), n_layers * n_kv_heads, "cache");
-  data_ = ReservePages(bytes_);
+  data_ = ReservePages(bytes_, PageSize::kSmall);
   if (!data_) {
     throw Error("out of memory: the cache of " + std::to_string(capacity) + " tokens needs " +
                 std::to_string(bytes_ >> 20) + " MiB");

@@ -1,19 +1,75 @@
 #include "lib/pages.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 
 namespace glint {
+namespace {
 
-uint8_t* ReservePages(uint64_t bytes) {
-  void* data = mmap(nullptr, std::max<uint64_t>(bytes, 1), PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return data == MAP_FAILED ? nullptr : static_cast<uint8_t*>(data);
+constexpr uint64_t kHugePage = uint64_t{2} << 20;
+
+#if defined(__linux__)
+#if defined(MADV_POPULATE_READ)
+constexpr int kPopulateRead = MADV_POPULATE_READ;
+#else
+constexpr int kPopulateRead = 22;  // Linux 5.14; headers may be older than the kernel
+#endif
+#endif
+
+void* MapZeroed(uint64_t bytes) {
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return data == MAP_FAILED ? nullptr : data;
+}
+
+// Memory that begins on a huge page: reserved with room to spare, which is given back.
+uint8_t* MapAligned(uint64_t bytes) {
+  uint8_t* const all = static_cast<uint8_t*>(MapZeroed(bytes + kHugePage));
+  if (!all) return nullptr;
+  const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t before = (kHugePage - reinterpret_cast<uintptr_t>(all) % kHugePage) % kHugePage;
+  const uint64_t end = before + (bytes + page - 1) / page * page;
+  if (before > 0) munmap(all, before);
+  if (bytes + kHugePage > end) munmap(all + end, bytes + kHugePage - end);
+  return all + before;
+}
+
+}  // namespace
+
+uint8_t* ReservePages(uint64_t bytes, PageSize size) {
+  bytes = std::max<uint64_t>(bytes, 1);
+  if (bytes > UINT64_MAX - 2 * kHugePage) return nullptr;
+  if (size == PageSize::kHuge && bytes >= kHugePage) {
+    uint8_t* const data = MapAligned(bytes);
+#if defined(MADV_HUGEPAGE)
+    if (data) madvise(data, bytes, MADV_HUGEPAGE);
+#endif
+    return data;
+  }
+  void* const data = MapZeroed(bytes);
+#if defined(MADV_NOHUGEPAGE)
+  // Some distributions use huge pages wherever they can; one token's keys would fill one per head.
+  if (data && size == PageSize::kSmall) madvise(data, bytes, MADV_NOHUGEPAGE);
+#endif
+  return static_cast<uint8_t*>(data);
 }
 
 void ReleasePages(uint8_t* data, uint64_t bytes) {
   if (data) munmap(data, std::max<uint64_t>(bytes, 1));
+}
+
+void ReadInPages(const void* data, uint64_t bytes) {
+  void* const at = const_cast<void*>(data);
+#if defined(__linux__)
+  if (madvise(at, bytes, kPopulateRead) == 0) return;
+#endif
+  madvise(at, bytes, MADV_WILLNEED);
+}
+
+uint64_t MachineMemory() {
+  const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(size) : 0;
 }
 
 }  // namespace glint

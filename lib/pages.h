@@ -1,11 +1,25 @@
 #pragma once
 #include <cstdint>
 
+// Memory straight from the system, and what the system is told about it. The one place for such advice.
+// All of it is a wish: where a kernel, file system or setting does not know it, everything works in
+// ordinary pages. docs/ARCHITECTURE.md has what each is worth.
 namespace glint {
 
-// Zeroed memory straight from the system, 4096-byte aligned, resident only where touched. Null if there
-// is none.
-uint8_t* ReservePages(uint64_t bytes);
+enum class PageSize {
+  kSmall,  // resident 4 KiB at a time, for what is reserved at full size and filled slowly
+  kHuge,   // 2 MiB where there is as much, for what is read and written as a whole
+};
+
+// Zeroed memory, 4096-byte aligned, resident only where touched. Null if there is none.
+uint8_t* ReservePages(uint64_t bytes, PageSize size);
 void ReleasePages(uint8_t* data, uint64_t bytes);
+
+// Reads a part of a map of a file into memory and enters it in the page table. Returns when that is
+// done, or where the system cannot do so, when reading has been asked for. Changes and throws nothing.
+void ReadInPages(const void* data, uint64_t bytes);
+
+// Bytes of memory that the machine has; 0 if unknown.
+uint64_t MachineMemory();
 
 }  // namespace glint

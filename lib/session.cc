@@ -102,6 +102,8 @@ void Session::Allocate() {
   position_inputs_.resize(model_.positions().n_positions * options_.context);
   logits_.resize(model_.n_outputs());
   n_logits_ = logits_.size();
+  // Last: while pages come, whoever reserves memory waits for them.
+  model_.file().ReadAhead();
 }
 
 void Session::CheckIds(std::span<const int32_t> ids) const {

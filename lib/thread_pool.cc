@@ -10,9 +10,18 @@
 namespace glint {
 namespace {
 
-// Some 30 to 100 microseconds of spinning, as long as `pause` takes: longer than the gap between two ops
-// of a token, far shorter than the gap between two replies.
-constexpr int kSpins = 2000;
+// How long a thread spins before it sleeps. Longer than the gap between two ops of a token, far shorter
+// than the gap between two replies; in time, since the length of a `pause` differs tenfold between
+// processors. A thread that was preempted meanwhile finds its time over and sleeps at once, so where
+// other programs want the processors, little time is spun away.
+constexpr std::chrono::nanoseconds kSpinTime{50000};
+// Of workers where there are more threads than processors: spinning takes one from a thread with work.
+constexpr std::chrono::nanoseconds kCrowdedSpinTime{5000};
+// Between two looks at the clock, which costs as much as a pause or more.
+constexpr int kSpinsPerLook = 16;
+// Sleepers that one thread wakes; each of them wakes as many in its turn, so that the caller of Run
+// begins to work after two calls into the kernel however many threads there are.
+constexpr int kWakes = 2;
 
 inline void CpuRelax() {
 #if defined(__x86_64__)
@@ -22,9 +31,25 @@ inline void CpuRelax() {
 #endif
 }
 
+// Spins until done() or until the time is over; what done() said last.
+template <class Done>
+bool SpinUntil(const Done& done, std::chrono::nanoseconds time) {
+  using Clock = std::chrono::steady_clock;
+  if (done()) return true;
+  const Clock::time_point deadline = Clock::now() + time;
+  do {
+    for (int i = 0; i < kSpinsPerLook; ++i) {
+      CpuRelax();
+      if (done()) return true;
+    }
+  } while (Clock::now() < deadline);
+  return false;
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(size_t n_threads) {
+ThreadPool::ThreadPool(size_t n_threads)
+    : spin_time_(n_threads > std::thread::hardware_concurrency() ? kCrowdedSpinTime : kSpinTime) {
   try {
     for (size_t i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
   } catch (const std::system_error&) {
@@ -60,6 +85,10 @@ void ThreadPool::RunTasks(size_t worker) {
   }
 }
 
+void ThreadPool::WakeSome() {
+  for (int i = 0; i < kWakes && asleep_.load() != 0; ++i) epoch_.notify_one();
+}
+
 void ThreadPool::RunErased(size_t n_tasks, TaskFn call, const void* fn) {
   call_ = call;
   fn_ = fn;
@@ -67,24 +96,28 @@ void ThreadPool::RunErased(size_t n_tasks, TaskFn call, const void* fn) {
   next_task_.store(0, std::memory_order_relaxed);
   if (workers_.empty() || n_tasks <= 1) return Work(0);
   epoch_.fetch_add(1);  // Odd: open.
-  if (asleep_.load() != 0) epoch_.notify_all();
+  WakeSome();
   Work(0);
   epoch_.fetch_add(1);  // Even: closed. A worker that enters from now on sees so and leaves.
-  for (int i = 0; inside_.load() != 0; ++i) {
-    // A worker that was preempted inside a task needs this processor more than we do.
-    if (i < kSpins) CpuRelax(); else std::this_thread::yield();
-  }
+  WaitForWorkers();
+}
+
+void ThreadPool::WaitForWorkers() {
+  if (SpinUntil([this] { return inside_.load() == 0; }, kSpinTime)) return;
+  // A worker may have been preempted inside a task, or waits for the disk; it may need this processor.
+  // Announce the sleep first, then look again: the last worker leaves first and looks for a sleeper
+  // second.
+  caller_asleep_.store(true);
+  for (uint32_t inside = inside_.load(); inside != 0; inside = inside_.load()) inside_.wait(inside);
+  caller_asleep_.store(false);
 }
 
 uint32_t ThreadPool::WaitForJob(uint32_t seen) {
-  for (int i = 0; i < kSpins; ++i) {
-    const uint32_t epoch = epoch_.load(std::memory_order_acquire);
-    if (epoch != seen) return epoch;
-    CpuRelax();
+  if (!SpinUntil([&] { return epoch_.load() != seen; }, spin_time_)) {
+    asleep_.fetch_add(1);
+    epoch_.wait(seen);
+    asleep_.fetch_sub(1);
   }
-  asleep_.fetch_add(1);
-  epoch_.wait(seen);
-  asleep_.fetch_sub(1);
   return epoch_.load();
 }
 
@@ -96,8 +129,11 @@ void ThreadPool::WorkerLoop(size_t worker) {
     // Enter first, then look: Run closes the job first and looks for workers inside second, so one
     // of the two always notices the other (both sequentially consistent).
     inside_.fetch_add(1);
-    if ((epoch_.load() & 1) != 0) Work(worker);
-    inside_.fetch_sub(1);
+    if ((epoch_.load() & 1) != 0) {
+      if (next_task_.load(std::memory_order_relaxed) < n_tasks_) WakeSome();
+      Work(worker);
+    }
+    if (inside_.fetch_sub(1) == 1 && caller_asleep_.load()) inside_.notify_one();
   }
 }
 

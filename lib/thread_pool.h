@@ -1,5 +1,6 @@
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,9 +10,9 @@
 namespace glint {
 
 // A fixed set of threads that share the tasks of one job at a time. The only concurrency primitive of
-// the library. Tasks are handed out one by one, so slow and fast cores finish together; idle workers
-// spin for a bounded time and then sleep. The calling thread works too, and never waits for a worker
-// that has not started, so an oversubscribed machine degrades gently.
+// the library. Tasks are handed out one by one, so slow and fast cores finish together; whoever waits
+// spins for a bounded time and then sleeps. The calling thread works too, and never waits for a worker
+// that has not started, so an oversubscribed machine degrades gently. docs/ARCHITECTURE.md has times.
 class ThreadPool {
  public:
   // n_threads counts the calling thread; at least 1. Throws Error if the system refuses a thread.
@@ -41,23 +42,28 @@ class ThreadPool {
   using TaskFn = void (*)(const void* fn, size_t task, size_t worker);
   void Stop();
   void RunErased(size_t n_tasks, TaskFn call, const void* fn);
+  void WaitForWorkers();
+  void WakeSome();
   void WorkerLoop(size_t worker);
-  void Work(size_t worker);
   void RunTasks(size_t worker);
   uint32_t WaitForJob(uint32_t seen);
+  void Work(size_t worker);
 
+  const std::chrono::nanoseconds spin_time_;  // of a worker that waits for a job
   // The job: written by Run while no worker is inside.
   TaskFn call_ = nullptr;
   const void* fn_ = nullptr;
   size_t n_tasks_ = 0;
   std::atomic<int64_t>* busy_ = nullptr;
-  std::atomic<size_t> next_task_{0};
+  // On lines of their own: the counter is written by all who work, the epoch is read by all who wait.
+  alignas(64) std::atomic<size_t> next_task_{0};
 
   // Epoch of the latest job; workers wait for it to change. Odd while a job is open to join.
-  std::atomic<uint32_t> epoch_{0};
-  std::atomic<uint32_t> inside_{0};  // workers that have joined and not left
-  std::atomic<uint32_t> asleep_{0};
+  alignas(64) std::atomic<uint32_t> epoch_{0};
+  std::atomic<uint32_t> asleep_{0};  // workers
   std::atomic<bool> stop_{false};
+  alignas(64) std::atomic<uint32_t> inside_{0};  // workers that have joined and not left
+  std::atomic<bool> caller_asleep_{false};
   std::vector<std::thread> workers_;
 };
 

@@ -10,8 +10,8 @@ namespace glint {
 // What this machine can do at most with these threads, by the kernels' own peak loops: what bench
 // compares a model's speed with. Each is the best of five.
 struct MachinePeaks {
-  // Of memory: 10^9 bytes per second, from a read of 1 GiB: of fresh memory, and of the model's own
-  // pages if it is that large; the greater.
+  // Of memory: 10^9 bytes per second, from a read of 1 GiB: of fresh memory, in huge pages where the
+  // system has them, and of the model's own pages if it is that large; the greater.
   double read_gb_per_s = 0;
   double dot_gmac_per_s = 0;  // of int8 multiply-adds on registers: 10^9 per second
   // Of the model's own pages, at most 1 GiB of them. Where it is below the first, the pages hold
