@@ -25,7 +25,7 @@ constexpr uint64_t kMaxRead = uint64_t{1} << 30;
 constexpr uint64_t kStep = uint64_t{16} << 20;
 // Read ahead at a time; a destructor, and whoever maps memory, waits for one such.
 constexpr uint64_t kAheadStep = uint64_t{4} << 20;
-// Threads that copy a file. More than four found no more bandwidth.
+// Threads that copy a file.
 constexpr size_t kCopyThreads = 4;
 
 [[noreturn]] void Fail(const std::string& path, const char* what) {

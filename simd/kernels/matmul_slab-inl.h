@@ -12,8 +12,8 @@ namespace {
 
 // Half of a small L1 cache (32 KiB); tokens and sums take turns in the rest.
 constexpr size_t kSlabBytes = 16384;
-// Tokens that share one unpacking: their sums take at most 24 KiB.
-constexpr size_t kSlabMaxTokens = 32 * kPanelTokens;
+// Tokens that share one unpacking: their sums take at most 32 KiB.
+constexpr size_t kSlabMaxTokens = 64 * kPanelTokens;
 
 template <class W>
 struct Slab {
