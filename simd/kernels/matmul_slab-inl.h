@@ -21,9 +21,13 @@ struct Slab {
   static constexpr size_t kSteps = StepsOf<W>::kSteps;
   static_assert(kBlocks % kBlocksPerScale == 0);
   static constexpr bool kBiasedForm = kBiased<W::kSmall>;
+  // Bytes that are weights as they lie in the file are read there: a slab of them is contiguous.
+  static constexpr bool kInPlace =
+      W::kParts == 1 && kQuadsPerStep == 1 && (kBiasedForm || kWeightOffset<W::kSmall> == 0);
   using Packed = PackedWeights<W, kGroups>;
 
-  StepWeights steps[kBlocks][W::kHalves][kSteps][kGroups];
+  const uint8_t* codes[kGroups];  // of the first block, if in place
+  StepWeights steps[kInPlace ? 1 : kBlocks][W::kHalves][kSteps][kGroups];
   ScaleOf<W> scales[kBlocks][W::kHalves][kGroups];
   // What to add to a sum for the tokens' bias: integer scales per block of activations (and its
   // first block here), float scales per block.
@@ -31,7 +35,12 @@ struct Slab {
   OffsetOf<W> offsets[W::kOffset != BlockOffset::kNone ? kBlocks : 1][kGroups];
 
   HWY_INLINE StepWeights Step(size_t g, size_t block, size_t half, size_t step) const {
-    return steps[block][half][step][g];
+    if constexpr (kInPlace) {
+      const Bytes quads[1] = {LoadCodes(codes[g] + (block * kSteps + step) * 64)};
+      return PrepareWeights<W::kSmall>(quads);
+    } else {
+      return steps[block][half][step][g];
+    }
   }
   HWY_INLINE ScaleOf<W> Scale(size_t g, size_t block, size_t half) const {
     return scales[block][half][g];
@@ -41,12 +50,14 @@ struct Slab {
 
   // Unpacks blocks [begin, begin + n).
   HWY_NOINLINE void Fill(const Packed& packed, size_t begin, size_t n) {
+    for (size_t g = 0; g < kGroups; ++g) codes[g] = packed.groups[g].codes + begin * kSteps * 64;
     for (size_t b = 0; b < n; ++b) {
       GLINT_UNROLL
       for (size_t g = 0; g < kGroups; ++g) {
         GLINT_UNROLL
         for (size_t half = 0; half < W::kHalves; ++half) {
           scales[b][half][g] = packed.Scale(g, begin + b, half);
+          if constexpr (kInPlace) continue;
           GLINT_UNROLL
           for (size_t step = 0; step < kSteps; ++step) {
             steps[b][half][step][g] = packed.Step(g, begin + b, half, step);
@@ -68,7 +79,7 @@ struct Slab {
       Ints weights = SetInts(0);  // the sum of each row's
       GLINT_UNROLL
       for (size_t step = 0; step < kSteps; ++step) {
-        weights = DotUnsigned(weights, SetBytes(1), steps[b][half][step][g].quad);
+        weights = DotUnsigned(weights, SetBytes(1), Step(g, b, half, step).quad);
       }
       auto factor = hn::Set(d, -kCodeBias);
       if constexpr (W::kIntegerScales) {
@@ -83,11 +94,28 @@ struct Slab {
 #endif
 };
 
+// The codes of the slab after this one, asked for a few cache lines at a time while tokens pass, so that
+// unpacking does not wait for memory.
+struct NextSlab {
+  const uint8_t* codes[kGroups];
+  size_t lines = 0;      // of each group; none after the last slab
+  size_t per_panel = 0;  // to ask for at each panel of tokens
+
+  HWY_INLINE void Prefetch(size_t panel) const {
+    const size_t end = HWY_MIN((panel + 1) * per_panel, lines);
+    for (size_t line = panel * per_panel; line < end; ++line) {
+      GLINT_UNROLL
+      for (size_t g = 0; g < kGroups; ++g) __builtin_prefetch(codes[g] + line * 64, 0, 2);
+    }
+  }
+};
+
 // One slab's pass over the tokens of a chunk: a kernel for RunTokens.
 template <class W>
 struct SlabPass {
   const QuantizedMatmul<W>& matmul;
   const Slab<W>& slab;
+  const NextSlab& next;
   float* sums;             // (tokens of the chunk, kGroups * kLanes)
   size_t group, n_groups;  // of the kGroups in the slab, those that the matrix has
   size_t begin, n;         // blocks
@@ -97,6 +125,7 @@ struct SlabPass {
   template <size_t G, size_t T>
   HWY_NOINLINE void Run(size_t, size_t panel, size_t panel_tokens, size_t token) const {
     const F32 d;
+    next.Prefetch(panel / kPanelTokens);
     float* at = sums + (panel + token) * kGroups * kLanes;
     Floats acc[G][T];
     GLINT_UNROLL
@@ -130,8 +159,9 @@ struct SlabPass {
 };
 
 // Groups [group, group + n_groups) of the matrix, n_groups <= kGroups, and all m tokens.
+// `more`: the groups after them come next.
 template <class W>
-HWY_NOINLINE void RunSlabs(const QuantizedMatmul<W>& matmul, size_t group, size_t n_groups,
+HWY_NOINLINE void RunSlabs(const QuantizedMatmul<W>& matmul, size_t group, size_t n_groups, bool more,
                            size_t m) {
   HWY_ALIGN Slab<W> slab;
   HWY_ALIGN float sums[kSlabMaxTokens * kGroups * kLanes];
@@ -141,13 +171,25 @@ HWY_NOINLINE void RunSlabs(const QuantizedMatmul<W>& matmul, size_t group, size_
     packed.groups[g].Set(matmul.w, group + HWY_MIN(g, n_groups - 1));
   }
   const size_t blocks = matmul.blocks();
+  constexpr size_t kBlockLines = 8 / W::kParts;
+  const size_t last_group = (matmul.w.layout.rows - 1) / kLanes;
   for (size_t chunk = 0; chunk < m; chunk += kSlabMaxTokens) {
     for (size_t begin = 0; begin < blocks; begin += Slab<W>::kBlocks) {
       const size_t n = HWY_MIN(blocks - begin, Slab<W>::kBlocks);
       slab.Fill(packed, begin, n);
-      const SlabPass<W> pass{matmul, slab, sums, group, n_groups, begin, n, chunk, begin == 0,
-                             begin + n == blocks};
-      RunTokens<kGroups>(pass, group, HWY_MIN(m - chunk, kSlabMaxTokens));
+      const size_t tokens = HWY_MIN(m - chunk, kSlabMaxTokens);
+      const bool is_last = begin + n == blocks;  // of these groups
+      NextSlab next;
+      next.lines = HWY_MIN(is_last ? blocks : blocks - begin - n, Slab<W>::kBlocks) * kBlockLines;
+      next.per_panel = next.lines / ((tokens + kPanelTokens - 1) / kPanelTokens) + 1;
+      for (size_t g = 0; g < kGroups; ++g) {
+        PackedGroup<W> after = packed.groups[g];
+        if (is_last && more) after.Set(matmul.w, HWY_MIN(group + kGroups + g, last_group));
+        next.codes[g] = after.codes + (is_last ? 0 : (begin + n) * kBlockLines * 64);
+      }
+      const SlabPass<W> pass{matmul, slab, next, sums, group, n_groups, begin, n, chunk, begin == 0,
+                             is_last};
+      RunTokens<kGroups>(pass, group, tokens);
     }
   }
 }
@@ -160,7 +202,7 @@ HWY_INLINE void RunQuantized(const QuantizedMatmul<W>& matmul, size_t m, size_t 
   const size_t groups = (matmul.w.layout.rows + kLanes - 1) / kLanes;
   const size_t end = HWY_MIN(tile_end * kVectorsPerTile, groups);
   for (size_t group = tile_begin * kVectorsPerTile; group < end; group += kGroups) {
-    RunSlabs(matmul, group, HWY_MIN(end - group, kGroups), m);
+    RunSlabs(matmul, group, HWY_MIN(end - group, kGroups), group + kGroups < end, m);
   }
 }
 
