@@ -1,0 +1,168 @@
+#pragma once
+// The two register tiles of attention: dots of queries with keys, and sums of values.
+#include "simd/kernels/attention_cache-inl.h"
+#include "simd/kernels/int_dot-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace glint::ISA {
+namespace {
+
+// Queries of a panel, and vectors of keys or columns of a tile: Q x V sums, V vectors and one
+// broadcast fit the registers (32, on AVX2 16).
+constexpr size_t kPanel = 6;
+#if HWY_TARGET == HWY_AVX2
+constexpr size_t kWide = 2;
+#else
+constexpr size_t kWide = 4;
+#endif
+// With one query or two, more vectors hide the latency of fma.
+template <size_t Q>
+constexpr size_t kVectors = Q <= 2 ? 4 : kWide;
+// Integer tiles: the dot without VNNI takes registers for its parts.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || HWY_TARGET == HWY_NEON
+template <size_t Q>
+constexpr size_t kIntVectors = kVectors<Q>;
+#else
+template <size_t Q>
+constexpr size_t kIntVectors = Q <= 2 ? 2 : kWide / 2;
+#endif
+
+constexpr size_t kKeyVectors = kKeyTile / kLanes;
+
+// Vectors [first, first + V) of the keys at `keys` (of position 0 mod 16 on) with Q queries, times
+// scale: scores + i * kKeyBlock, by key.
+template <class Cache, size_t Q, size_t V>
+HWY_INLINE void DotTile(const typename Cache::Type* keys, size_t head_dim, const float* q,
+                        size_t q_stride, float scale, size_t first, float* scores) {
+  const typename Cache::Type* at[V];
+  Floats dots[Q][V];
+  GLINT_UNROLL
+  for (size_t v = 0; v < V; ++v) {
+    const size_t key = (first + v) * kLanes;
+    at[v] = keys + key / 16 * head_dim * 16 + key % 16;
+    GLINT_UNROLL
+    for (size_t i = 0; i < Q; ++i) dots[i][v] = hn::Zero(F32());
+  }
+  for (size_t d = 0; d < head_dim; ++d) {
+    Floats key[V];
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) key[v] = Cache::Load(at[v] + d * 16);
+    GLINT_UNROLL
+    for (size_t i = 0; i < Q; ++i) {
+      const auto element = hn::Set(F32(), q[i * q_stride + d]);
+      GLINT_UNROLL
+      for (size_t v = 0; v < V; ++v) dots[i][v] = hn::MulAdd(element, key[v], dots[i][v]);
+    }
+  }
+  const auto scales = hn::Set(F32(), scale);
+  GLINT_UNROLL
+  for (size_t i = 0; i < Q; ++i) {
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) {
+      hn::Store(hn::Mul(dots[i][v], scales), F32(), scores + i * kKeyBlock + (first + v) * kLanes);
+    }
+  }
+}
+
+// Queries as codes: query i at codes + i * stride, padded to quads with zeros.
+struct Int8Queries {
+  const int8_t* codes;
+  size_t stride;
+  const int32_t* sums;  // of the codes
+  const float* scales;  // times the attention's scale
+};
+
+// The same for int8 keys and queries; key_scales is of key 0.
+template <size_t Q, size_t V>
+HWY_INLINE void Int8DotTile(const int8_t* keys, const float* key_scales, size_t head_dim,
+                            const Int8Queries& q, size_t first, float* scores) {
+  constexpr int kOffset = kWeightOffset<false>;
+  const size_t quads = (head_dim + 3) / 4;
+  const uint8_t* at[V];
+  Ints dots[Q][V];
+  GLINT_UNROLL
+  for (size_t v = 0; v < V; ++v) {
+    const size_t key = (first + v) * kLanes;
+    at[v] = reinterpret_cast<const uint8_t*>(keys) + key / 16 * quads * 64 + key % 16 * 4;
+  }
+  GLINT_UNROLL
+  for (size_t i = 0; i < Q; ++i) {
+    const Ints start = SetInts(-kOffset * q.sums[i]);
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) dots[i][v] = start;
+  }
+  for (size_t quad = 0; quad < quads; ++quad) {
+    Bytes key[V];
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) {
+      key[v] = LoadCodes(at[v] + quad * 64);
+      if constexpr (kOffset != 0) key[v] = AddBytes(key[v], kOffset);
+    }
+    GLINT_UNROLL
+    for (size_t i = 0; i < Q; ++i) {
+      const Bytes element = BroadcastQuad(q.codes + i * q.stride + quad * 4);
+      GLINT_UNROLL
+      for (size_t v = 0; v < V; ++v) dots[i][v] = Dot<false>(dots[i][v], key[v], element);
+    }
+  }
+  GLINT_UNROLL
+  for (size_t v = 0; v < V; ++v) {
+    const auto scale = hn::LoadU(F32(), key_scales + (first + v) * kLanes);
+    GLINT_UNROLL
+    for (size_t i = 0; i < Q; ++i) {
+      const auto dot = hn::Mul(IntsToFloats(dots[i][v]), hn::Set(F32(), q.scales[i]));
+      hn::Store(hn::Mul(dot, scale), F32(), scores + i * kKeyBlock + (first + v) * kLanes);
+    }
+  }
+}
+
+// out += p[key] * value[key] over `keys` rows of values, for Q queries and V vectors of columns;
+// n columns are left, and where that is less than the vectors hold (V = 1), no more are read. p +
+// i * kKeyBlock and out + i * out_stride are query i's; out's rows are padded.
+template <class Cache, size_t Q, size_t V>
+HWY_INLINE void ValueTile(const typename Cache::Type* values, size_t stride, size_t keys, size_t n,
+                          const float* p, float* out, size_t out_stride) {
+  Floats acc[Q][V];
+  GLINT_UNROLL
+  for (size_t i = 0; i < Q; ++i) {
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) acc[i][v] = hn::Load(F32(), out + i * out_stride + v * kLanes);
+  }
+  const bool whole = n >= V * kLanes;
+  for (size_t j = 0; j < keys; ++j, values += stride) {
+    Floats value[V];
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) {
+      value[v] = V > 1 || whole ? Cache::Load(values + v * kLanes) : LoadCacheUpTo<Cache>(values, n);
+    }
+    GLINT_UNROLL
+    for (size_t i = 0; i < Q; ++i) {
+      const auto weight = hn::Set(F32(), p[i * kKeyBlock + j]);
+      GLINT_UNROLL
+      for (size_t v = 0; v < V; ++v) acc[i][v] = hn::MulAdd(weight, value[v], acc[i][v]);
+    }
+  }
+  GLINT_UNROLL
+  for (size_t i = 0; i < Q; ++i) {
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) hn::Store(acc[i][v], F32(), out + i * out_stride + v * kLanes);
+  }
+}
+
+// All columns of ValueTile.
+template <class Cache, size_t Q>
+HWY_INLINE void AddValues(const typename Cache::Type* values, size_t stride, size_t keys,
+                          size_t columns, const float* p, float* out, size_t out_stride) {
+  constexpr size_t kV = Q == 1 ? 8 : kVectors<Q>;
+  size_t c = 0;
+  for (; c + kV * kLanes <= columns; c += kV * kLanes) {
+    ValueTile<Cache, Q, kV>(values + c, stride, keys, columns - c, p, out + c, out_stride);
+  }
+  for (; c < columns; c += kLanes) {
+    ValueTile<Cache, Q, 1>(values + c, stride, keys, columns - c, p, out + c, out_stride);
+  }
+}
+
+}  // namespace
+}  // namespace glint::ISA
+HWY_AFTER_NAMESPACE();
