@@ -138,23 +138,28 @@ struct Scorer<Int8Cache> {
   }
 };
 
+// The greater of two numbers; where one is nan, the other.
+HWY_INLINE Floats GreaterNumber(Floats score, Floats greatest) {
+#if HWY_TARGET == HWY_NEON
+  return Floats(vmaxnmq_f32(score.raw, greatest.raw));
+#else
+  return hn::Max(score, greatest);  // x86 returns the second where one is nan
+#endif
+}
+
 // Replaces the scores of one query, whose range is not empty, by exp(score - maximum), 0 where the
-// key is not visible; times the value's scale where there are such (of the block's first key on).
+// key is not visible; times the values' scales if they have such (of the block's first key on).
+template <bool kScaled>
 HWY_INLINE void Softmax(float* scores, Range range, const float* value_scales, float* maximum,
                         float* sum) {
   const F32 d;
-  const auto begin = hn::Set(d, static_cast<float>(range.begin));
-  const auto end = hn::Set(d, static_cast<float>(range.end));
-  const auto visible = [&](size_t v) HWY_ATTR {
-    const auto index = hn::Iota(d, static_cast<float>(v * kLanes));
-    return hn::And(hn::Ge(index, begin), hn::Lt(index, end));
-  };
-  const size_t v_begin = range.begin / kLanes, v_end = (range.end + kLanes - 1) / kLanes;
+  const size_t begin = range.begin / kLanes * kLanes;
+  const size_t end = (range.end + kLanes - 1) / kLanes * kLanes;
+  for (size_t j = begin; j < range.begin; ++j) scores[j] = -kInfinity;
+  for (size_t j = range.end; j < end; ++j) scores[j] = -kInfinity;
   auto greatest = hn::Set(d, -kInfinity);
-  for (size_t v = v_begin; v < v_end; ++v) {
-    const auto score = hn::Load(d, scores + v * kLanes);
-    const auto greater = hn::And(visible(v), hn::Gt(score, greatest));
-    greatest = hn::IfThenElse(greater, score, greatest);
+  for (size_t j = begin; j < end; j += kLanes) {
+    greatest = GreaterNumber(hn::Load(d, scores + j), greatest);
   }
   HWY_ALIGN float lanes[kLanes];
   hn::Store(greatest, d, lanes);
@@ -166,13 +171,12 @@ HWY_INLINE void Softmax(float* scores, Range range, const float* value_scales, f
 
   PartialSums sums;
   const auto maxima = hn::Set(d, m);
-  for (size_t v = v_begin; v < v_end; ++v) {
-    const auto score = hn::Load(d, scores + v * kLanes);
-    const auto p = hn::IfThenElseZero(visible(v), Exp(hn::Sub(score, maxima)));
-    Floats& partial = sums.v[v % kVectorsPerTile];
+  for (size_t j = begin; j < end; j += kLanes) {
+    const auto p = Exp(hn::Sub(hn::Load(d, scores + j), maxima));
+    Floats& partial = sums.v[j / kLanes % kVectorsPerTile];
     partial = hn::Add(partial, p);
-    const auto weight = value_scales ? hn::Mul(p, hn::LoadU(d, value_scales + v * kLanes)) : p;
-    hn::Store(weight, d, scores + v * kLanes);
+    const auto weight = kScaled ? hn::Mul(p, hn::LoadU(d, value_scales + j)) : p;
+    hn::Store(weight, d, scores + j);
   }
   *maximum = m;
   *sum = sums.Fold();
@@ -266,11 +270,12 @@ HWY_INLINE void Block(const AttentionBlock& a) {
     Scorer<Cache>::Tile(a, w, begin, (keys.begin - begin) / kLanes,
                         (keys.end - begin + kLanes - 1) / kLanes);
   }
-  const float* value_scales = a.kv.value_scales ? a.kv.value_scales + a.key_begin : nullptr;
   for (size_t i = 0; i < a.n_queries; ++i) {
     w.maximum[i] = w.sum[i] = 0;
     if (w.visible[i].begin == w.visible[i].end) continue;
-    Softmax(w.scores + i * kKeyBlock, w.visible[i], value_scales, w.maximum + i, w.sum + i);
+    Softmax<Cache::kScaled>(w.scores + i * kKeyBlock, w.visible[i],
+                            Cache::kScaled ? a.kv.value_scales + a.key_begin : nullptr,
+                            w.maximum + i, w.sum + i);
   }
   memset(w.out, 0, a.n_queries * w.padded * sizeof(float));
   for (size_t begin = first_tile; begin < w.any.end; begin += kKeyTile) {

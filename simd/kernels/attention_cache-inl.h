@@ -9,12 +9,14 @@ namespace {
 // How kLanes elements (or the last n) are loaded and stored.
 struct F32Cache {
   using Type = float;
+  static constexpr bool kScaled = false;
   static HWY_INLINE Floats Load(const float* p) { return hn::LoadU(F32(), p); }
   static HWY_INLINE void Store(Floats v, float* p) { hn::StoreU(v, F32(), p); }
 };
 
 struct F16Cache {
   using Type = hwy::float16_t;
+  static constexpr bool kScaled = false;
   using D = hn::Rebind<hwy::float16_t, F32>;
   static HWY_INLINE Floats Load(const Type* p) { return hn::PromoteTo(F32(), hn::LoadU(D(), p)); }
   static HWY_INLINE void Store(Floats v, Type* p) { hn::StoreU(hn::DemoteTo(D(), v), D(), p); }
@@ -22,6 +24,7 @@ struct F16Cache {
 
 struct Int8Cache {
   using Type = int8_t;
+  static constexpr bool kScaled = true;  // a code means code * scale
   using D = hn::Rebind<int8_t, F32>;
   static HWY_INLINE Floats Load(const int8_t* p) {
     return hn::ConvertTo(F32(), hn::PromoteTo(I32(), hn::LoadU(D(), p)));

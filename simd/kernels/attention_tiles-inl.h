@@ -18,16 +18,9 @@ constexpr size_t kWide = 4;
 // With one query or two, more vectors hide the latency of fma.
 template <size_t Q>
 constexpr size_t kVectors = Q <= 2 ? 4 : kWide;
-// Integer tiles: the dot without VNNI takes registers for its parts.
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || HWY_TARGET == HWY_NEON
+// Integer tiles are smaller, or gcc 12 spends more on copies of registers than on dots.
 template <size_t Q>
-constexpr size_t kIntVectors = kVectors<Q>;
-#else
-template <size_t Q>
-constexpr size_t kIntVectors = Q <= 2 ? 2 : kWide / 2;
-#endif
-
-constexpr size_t kKeyVectors = kKeyTile / kLanes;
+constexpr size_t kIntVectors = Q <= 2 ? 4 : 2;
 
 // Vectors [first, first + V) of the keys at `keys` (of position 0 mod 16 on) with Q queries, times
 // scale: scores + i * kKeyBlock, by key.
