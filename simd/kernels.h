@@ -71,10 +71,11 @@ struct AttentionBlock {
   float* scratch;  // AttentionScratch(n_queries, head_dim) floats, 64-byte aligned
 };
 
-// Floats of scratch memory: a tile of keys or values, the queries, their scores and outputs.
+// Floats of scratch memory: a tile of keys or values, the queries, their scores and outputs, and
+// their weights as 16-bit codes.
 constexpr size_t AttentionScratch(size_t n_queries, size_t head_dim) {
   const size_t padded = (head_dim + 15) / 16 * 16;
-  return kKeyTile * padded + n_queries * (2 * padded + kKeyBlock);
+  return kKeyTile * padded + n_queries * (2 * padded + kKeyBlock + kKeyBlock / 2);
 }
 
 // One set of kernels, all compiled for one target. Plain data; every pointer is set in every table.
@@ -159,7 +160,9 @@ struct KernelTable {
   // m); the sum s has 16 partial sums (key j in j mod 16, in order) folded in halves; o by fma over
   // the visible keys in order from 0. Keys that are not visible are selected away, never
   // multiplied. int8: q becomes codes as a key does, score = (f32(exact dot) * (q_scale * scale)) *
-  // key_scale, and o sums (p * value_scale) * f32(code).
+  // key_scale; the weights p * value_scale become codes as a key does, but with 32767 in place of
+  // 127 and over the visible keys, and o = f32(exact sum of weight codes times value codes) *
+  // weight_scale.
   // Then (m, s, o) joins the state (M, S, O), unless the query sees no key of the block:
   //   M' = m > M ? m : M; a = exp(M - M'); b = exp(m - M'); S = fma(S, a, s * b);
   //   O = fma(O, a, o * b).

@@ -259,7 +259,8 @@ TEST_CASE("attention equals softmax(q k^T / sqrt(d)) v, in one state and in stat
       combine(2, 1, whole.data());
       for (size_t c = 0; c < kDim; ++c) {
         CAPTURE(i);
-        CHECK(std::fabs(whole[c] - want[c]) < 3e-6);
+        // int8 rounds weights to 1 / 32767 of a block's greatest.
+        CHECK(std::fabs(whole[c] - want[c]) < (type == KvType::kInt8 ? 5e-5 : 3e-6));
       }
       CHECK(std::memcmp(split.data(), whole.data(), kDim * sizeof(float)) == 0);
     }

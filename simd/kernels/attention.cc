@@ -33,13 +33,15 @@ struct Work {
   float* tile;     // keys (kKeyTile / 16, head_dim, 16) or values (kKeyTile, padded)
   float* q;        // (n_queries, padded), for int8 the codes
   float* scores;   // (n_queries, kKeyBlock), then exp(score - maximum)
-  float* out;      // (n_queries, padded), of this block
+  float* out;      // (n_queries, padded), of this block; for int8 int32 until it is whole
+  int16_t* codes;  // (n_queries, kKeyBlock), int8 only: the weights of values
   Range any;       // keys that some query sees
   Range visible[kMaxQueries];
   HWY_ALIGN float maximum[kMaxQueries];  // of this block
   HWY_ALIGN float sum[kMaxQueries];
   // int8 only
   float q_scales[kMaxQueries];
+  float weight_scales[kMaxQueries];
   int32_t q_sums[kMaxQueries];
 
   HWY_INLINE explicit Work(const AttentionBlock& a)
@@ -48,6 +50,7 @@ struct Work {
         q(tile + kKeyTile * padded),
         scores(q + a.n_queries * padded),
         out(scores + a.n_queries * kKeyBlock),
+        codes(reinterpret_cast<int16_t*>(out + a.n_queries * padded)),
         any{kKeyBlock, 0} {
     for (size_t i = 0; i < a.n_queries; ++i) {
       visible[i] = VisibleRange(a, i);
@@ -147,11 +150,8 @@ HWY_INLINE Floats GreaterNumber(Floats score, Floats greatest) {
 #endif
 }
 
-// Replaces the scores of one query, whose range is not empty, by exp(score - maximum), 0 where the
-// key is not visible; times the values' scales if they have such (of the block's first key on).
-template <bool kScaled>
-HWY_INLINE void Softmax(float* scores, Range range, const float* value_scales, float* maximum,
-                        float* sum) {
+// Replaces the scores of one query, whose range is not empty, by exp(score - maximum).
+HWY_INLINE void Softmax(float* scores, Range range, float* maximum, float* sum) {
   const F32 d;
   const size_t begin = range.begin / kLanes * kLanes;
   const size_t end = (range.end + kLanes - 1) / kLanes * kLanes;
@@ -175,11 +175,32 @@ HWY_INLINE void Softmax(float* scores, Range range, const float* value_scales, f
     const auto p = Exp(hn::Sub(hn::Load(d, scores + j), maxima));
     Floats& partial = sums.v[j / kLanes % kVectorsPerTile];
     partial = hn::Add(partial, p);
-    const auto weight = kScaled ? hn::Mul(p, hn::LoadU(d, value_scales + j)) : p;
-    hn::Store(weight, d, scores + j);
+    hn::Store(p, d, scores + j);
   }
   *maximum = m;
   *sum = sums.Fold();
+}
+
+// Replaces exp(score - maximum) of one query by its product with the values' scales, and codes it;
+// the codes of keys that are not visible are 0. value_scales is of the block's first key.
+HWY_INLINE void CodeWeights(float* p, Range range, const float* value_scales, int16_t* codes,
+                            float* scale) {
+  const F32 d;
+  const hn::Rebind<int16_t, F32> d16;
+  const size_t begin = range.begin / kLanes * kLanes;
+  const size_t end = (range.end + kLanes - 1) / kLanes * kLanes;
+  for (size_t j = begin; j < end; j += kLanes) {
+    hn::Store(hn::Mul(hn::Load(d, p + j), hn::LoadU(d, value_scales + j)), d, p + j);
+  }
+  for (size_t j = begin; j < range.begin; ++j) p[j] = 0;
+  for (size_t j = range.end; j < end; ++j) p[j] = 0;
+  memset(codes, 0, kKeyBlock * sizeof(*codes));
+  const float inverse = InverseScale(p + range.begin, range.end - range.begin, 32767.0f, scale);
+  if (inverse == 0) return;
+  for (size_t j = begin; j < end; j += kLanes) {
+    const auto code = hn::NearestInt(hn::Mul(hn::Load(d, p + j), hn::Set(d, inverse)));
+    hn::StoreU(hn::DemoteTo(d16, code), d16, codes + j);
+  }
 }
 
 // Adds the values of the keys `tile` (of the block) to the outputs of Q queries. Each query takes
@@ -208,23 +229,64 @@ HWY_INLINE void AddPanel(const Work& w, size_t first, Range tile,
   for (size_t i = 0; i < Q; ++i) add(i, all.end, seen[i].end);
 }
 
+// The outputs of this block from its weights, tile by tile.
 template <class Cache>
-HWY_INLINE void AddTile(const AttentionBlock& a, const Work& w, Range tile) {
+struct Summer {
   using Type = typename Cache::Type;
-  const Type* values =
-      static_cast<const Type*>(a.kv.values) + (a.key_begin + tile.begin) * a.kv.value_stride;
-  if (a.n_queries >= kTileQueries) {
-    ConvertValues<Cache>(values, a.kv.value_stride, tile.end - tile.begin, a.head_dim, w.padded,
-                         w.tile);
+
+  static HWY_INLINE void Prepare(const AttentionBlock&, Work&) {}
+  static HWY_INLINE void Tile(const AttentionBlock& a, const Work& w, Range tile) {
+    const Type* values =
+        static_cast<const Type*>(a.kv.values) + (a.key_begin + tile.begin) * a.kv.value_stride;
+    if (a.n_queries >= kTileQueries) {
+      ConvertValues<Cache>(values, a.kv.value_stride, tile.end - tile.begin, a.head_dim, w.padded,
+                           w.tile);
+      ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
+        AddPanel<F32Cache, Q>(w, first, tile, w.tile, w.padded, w.padded);
+      });
+      return;
+    }
     ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
-      AddPanel<F32Cache, Q>(w, first, tile, w.tile, w.padded, w.padded);
+      AddPanel<Cache, Q>(w, first, tile, values, a.kv.value_stride, a.head_dim);
     });
-    return;
   }
-  ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
-    AddPanel<Cache, Q>(w, first, tile, values, a.kv.value_stride, a.head_dim);
-  });
-}
+  static HWY_INLINE void Finish(const AttentionBlock&, const Work&) {}
+};
+
+template <>
+struct Summer<Int8Cache> {
+  static HWY_INLINE void Prepare(const AttentionBlock& a, Work& w) {
+    for (size_t i = 0; i < a.n_queries; ++i) {
+      if (w.visible[i].begin == w.visible[i].end) {
+        w.weight_scales[i] = 0;
+        memset(w.codes + i * kKeyBlock, 0, kKeyBlock * sizeof(*w.codes));
+        continue;
+      }
+      CodeWeights(w.scores + i * kKeyBlock, w.visible[i], a.kv.value_scales + a.key_begin,
+                  w.codes + i * kKeyBlock, w.weight_scales + i);
+    }
+  }
+  // Whole pairs: the weights of keys that nobody sees are 0.
+  static HWY_INLINE void Tile(const AttentionBlock& a, const Work& w, Range tile) {
+    const size_t begin = tile.begin / 2 * 2, pairs = (tile.end - begin + 1) / 2;
+    int16_t* values = reinterpret_cast<int16_t*>(w.tile);
+    ConvertPairs(static_cast<const int8_t*>(a.kv.values) + (a.key_begin + begin) * a.kv.value_stride,
+                 a.kv.value_stride, 2 * pairs, a.head_dim, w.padded, values);
+    ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
+      AddPairs<Q>(values, w.padded, pairs, w.codes + first * kKeyBlock + begin,
+                  w.out + first * w.padded);
+    });
+  }
+  static HWY_INLINE void Finish(const AttentionBlock& a, const Work& w) {
+    for (size_t i = 0; i < a.n_queries; ++i) {
+      const auto scale = hn::Set(F32(), w.weight_scales[i]);
+      float* out = w.out + i * w.padded;
+      for (size_t c = 0; c < w.padded; c += kLanes) {
+        hn::Store(hn::Mul(IntsToFloats(LoadInts(out + c)), scale), F32(), out + c);
+      }
+    }
+  }
+};
 
 // out = fma(out, old_factor, o * new_factor), n floats: how a block joins a state (kernels.h).
 HWY_INLINE void JoinOut(float old_factor, float new_factor, const float* o, float* out, size_t n) {
@@ -273,14 +335,14 @@ HWY_INLINE void Block(const AttentionBlock& a) {
   for (size_t i = 0; i < a.n_queries; ++i) {
     w.maximum[i] = w.sum[i] = 0;
     if (w.visible[i].begin == w.visible[i].end) continue;
-    Softmax<Cache::kScaled>(w.scores + i * kKeyBlock, w.visible[i],
-                            Cache::kScaled ? a.kv.value_scales + a.key_begin : nullptr,
-                            w.maximum + i, w.sum + i);
+    Softmax(w.scores + i * kKeyBlock, w.visible[i], w.maximum + i, w.sum + i);
   }
+  Summer<Cache>::Prepare(a, w);
   memset(w.out, 0, a.n_queries * w.padded * sizeof(float));
   for (size_t begin = first_tile; begin < w.any.end; begin += kKeyTile) {
-    AddTile<Cache>(a, w, Intersect(w.any, {begin, begin + kKeyTile}));
+    Summer<Cache>::Tile(a, w, Intersect(w.any, {begin, begin + kKeyTile}));
   }
+  Summer<Cache>::Finish(a, w);
   Join(a, w);
 }
 

@@ -9,14 +9,12 @@ namespace {
 // How kLanes elements (or the last n) are loaded and stored.
 struct F32Cache {
   using Type = float;
-  static constexpr bool kScaled = false;
   static HWY_INLINE Floats Load(const float* p) { return hn::LoadU(F32(), p); }
   static HWY_INLINE void Store(Floats v, float* p) { hn::StoreU(v, F32(), p); }
 };
 
 struct F16Cache {
   using Type = hwy::float16_t;
-  static constexpr bool kScaled = false;
   using D = hn::Rebind<hwy::float16_t, F32>;
   static HWY_INLINE Floats Load(const Type* p) { return hn::PromoteTo(F32(), hn::LoadU(D(), p)); }
   static HWY_INLINE void Store(Floats v, Type* p) { hn::StoreU(hn::DemoteTo(D(), v), D(), p); }
@@ -24,7 +22,6 @@ struct F16Cache {
 
 struct Int8Cache {
   using Type = int8_t;
-  static constexpr bool kScaled = true;  // a code means code * scale
   using D = hn::Rebind<int8_t, F32>;
   static HWY_INLINE Floats Load(const int8_t* p) {
     return hn::ConvertTo(F32(), hn::PromoteTo(I32(), hn::LoadU(D(), p)));
@@ -39,9 +36,9 @@ HWY_INLINE Floats LoadCacheUpTo(const typename Cache::Type* p, size_t n) {
   return Cache::Load(buffer);
 }
 
-// The scale of n numbers as codes, as quantize_rows chooses it. Returns what a number is multiplied
-// with to become a code; 0 where all codes are 0.
-HWY_INLINE float InverseScale(const float* x, size_t n, float* scale) {
+// The scale of n numbers as codes of at most `limit`, as quantize_rows chooses it. Returns what a
+// number is multiplied with to become a code; 0 where all codes are 0.
+HWY_INLINE float InverseScale(const float* x, size_t n, float limit, float* scale) {
   const I32 di;
   constexpr int32_t kInfinityBits = 0x7f800000;
   // Without their sign, floats compare as their bits do, and inf and nan are the greatest.
@@ -52,10 +49,10 @@ HWY_INLINE float InverseScale(const float* x, size_t n, float* scale) {
   const int32_t bits = hn::GetLane(hn::MaxOfLanes(di, largest_bits));
   float largest;
   memcpy(&largest, &bits, sizeof(largest));
-  const float inverse = 127.0f / largest;
+  const float inverse = limit / largest;
   const bool finite = bits < kInfinityBits;
   const bool zero = !finite || inverse == kInfinity;
-  *scale = !finite ? __builtin_nanf("") : zero ? 0.0f : largest / 127.0f;
+  *scale = !finite ? __builtin_nanf("") : zero ? 0.0f : largest / limit;
   return zero ? 0.0f : inverse;
 }
 
@@ -67,7 +64,7 @@ HWY_INLINE hn::Vec<I32> CodesOf(const float* x, size_t n, float inverse) {
 
 // n numbers as codes with one scale, then zeros up to a multiple of 16. Returns the codes' sum.
 HWY_INLINE int32_t QuantizeVector(const float* x, size_t n, int8_t* codes, float* scale) {
-  const float inverse = InverseScale(x, n, scale);
+  const float inverse = InverseScale(x, n, 127.0f, scale);
   memset(codes + (n - 1) / 16 * 16, 0, 16);
   auto sum = hn::Zero(I32());
   for (size_t i = 0; i < n; i += kLanes) {
@@ -123,8 +120,8 @@ HWY_INLINE void StoreInt8KeyValue(const float* key, const float* value, size_t h
   const size_t quads = (head_dim + 3) / 4;
   int8_t* keys = static_cast<int8_t*>(kv.keys) + index / 16 * quads * 64 + index % 16 * 4;
   int8_t* values = static_cast<int8_t*>(kv.values) + index * kv.value_stride;
-  const float key_inverse = InverseScale(key, head_dim, kv.key_scales + index);
-  const float value_inverse = InverseScale(value, head_dim, kv.value_scales + index);
+  const float key_inverse = InverseScale(key, head_dim, 127.0f, kv.key_scales + index);
+  const float value_inverse = InverseScale(value, head_dim, 127.0f, kv.value_scales + index);
   for (size_t i = 0; i < head_dim; i += kLanes) {
     const size_t n = HWY_MIN(head_dim - i, kLanes);
     HWY_ALIGN int8_t buffer[kLanes];

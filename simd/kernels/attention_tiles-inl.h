@@ -1,7 +1,7 @@
 #pragma once
-// The two register tiles of attention: dots of queries with keys, and sums of values.
+// The register tiles of attention: dots of queries with keys, and sums of values.
 #include "simd/kernels/attention_cache-inl.h"
-#include "simd/kernels/int_dot-inl.h"
+#include "simd/kernels/pair_dot-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
@@ -153,6 +153,67 @@ HWY_INLINE void AddValues(const typename Cache::Type* values, size_t stride, siz
   }
   for (; c < columns; c += kLanes) {
     ValueTile<Cache, Q, 1>(values + c, stride, keys, columns - c, p, out + c, out_stride);
+  }
+}
+
+// Rows of int8 values as pairs of rows: (rows / 2, padded columns, 2) numbers of 16 bits.
+HWY_INLINE void ConvertPairs(const int8_t* values, size_t stride, size_t rows, size_t head_dim,
+                             size_t padded, int16_t* tile) {
+  for (size_t r = 0; r < rows; r += 2, values += 2 * stride, tile += 2 * padded) {
+    for (size_t d = 0; d < padded; d += 16) {
+      const size_t n = HWY_MIN(head_dim - d, 16);
+      if (n == 16) {
+        StorePairs(values + d, values + stride + d, tile + 2 * d);
+        continue;
+      }
+      int8_t rest[2][16] = {};
+      memcpy(rest[0], values + d, n);
+      memcpy(rest[1], values + stride + d, n);
+      StorePairs(rest[0], rest[1], tile + 2 * d);
+    }
+  }
+}
+
+// out += weight[key] * value[key] over pairs of keys, in integers, for Q queries and V vectors of
+// columns. weights + i * kKeyBlock and out + i * padded are query i's; out holds int32.
+template <size_t Q, size_t V>
+HWY_INLINE void PairTile(const int16_t* tile, size_t padded, size_t pairs, const int16_t* weights,
+                         float* out) {
+  Ints acc[Q][V];
+  GLINT_UNROLL
+  for (size_t i = 0; i < Q; ++i) {
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) acc[i][v] = LoadInts(out + i * padded + v * kLanes);
+  }
+  for (size_t j = 0; j < pairs; ++j, tile += 2 * padded) {
+    Pairs values[V];
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) values[v] = LoadPairs(tile + 2 * v * kLanes);
+    GLINT_UNROLL
+    for (size_t i = 0; i < Q; ++i) {
+      const PairWeights weight = BroadcastPair(weights + i * kKeyBlock + 2 * j);
+      GLINT_UNROLL
+      for (size_t v = 0; v < V; ++v) acc[i][v] = PairDot(acc[i][v], values[v], weight);
+    }
+  }
+  GLINT_UNROLL
+  for (size_t i = 0; i < Q; ++i) {
+    GLINT_UNROLL
+    for (size_t v = 0; v < V; ++v) StoreInts(acc[i][v], out + i * padded + v * kLanes);
+  }
+}
+
+// All columns of PairTile.
+template <size_t Q>
+HWY_INLINE void AddPairs(const int16_t* tile, size_t padded, size_t pairs, const int16_t* weights,
+                         float* out) {
+  constexpr size_t kV = kIntVectors<Q>;
+  size_t c = 0;
+  for (; c + kV * kLanes <= padded; c += kV * kLanes) {
+    PairTile<Q, kV>(tile + 2 * c, padded, pairs, weights, out + c);
+  }
+  for (; c < padded; c += kLanes) {
+    PairTile<Q, 1>(tile + 2 * c, padded, pairs, weights, out + c);
   }
 }
 

@@ -32,24 +32,25 @@ size_t Int8KeyPlace(size_t index, size_t d, size_t head_dim) {
   return (index / 16 * quads + d / 4) * 64 + index % 16 * 4 + d % 4;
 }
 
-// A vector of n numbers as codes times a scale: what quantize_rows does with a block.
+// A vector of n numbers as codes, of at most `limit`, times a scale: what quantize_rows does with a
+// block.
 struct Quantizer {
   float scale = 0, inverse = 0;
 
-  Quantizer(const float* x, size_t n) {
+  Quantizer(const float* x, size_t n, float limit = 127.0f) {
     float largest = 0;
     bool finite = true;
     for (size_t i = 0; i < n; ++i) {
       finite &= std::isfinite(x[i]);
       largest = std::fabs(x[i]) > largest ? std::fabs(x[i]) : largest;
     }
-    inverse = 127.0f / largest;
+    inverse = limit / largest;
     const bool zero = !finite || !std::isfinite(inverse);
-    scale = !finite ? std::numeric_limits<float>::quiet_NaN() : zero ? 0.0f : largest / 127.0f;
+    scale = !finite ? std::numeric_limits<float>::quiet_NaN() : zero ? 0.0f : largest / limit;
     if (zero) inverse = 0;
   }
-  int8_t Code(float x) const {
-    return inverse == 0 ? int8_t{0} : static_cast<int8_t>(std::nearbyint(x * inverse));
+  int32_t Code(float x) const {
+    return inverse == 0 ? 0 : static_cast<int32_t>(std::nearbyint(x * inverse));
   }
 };
 
@@ -81,23 +82,35 @@ float Score<Int8>(const AttentionBlock& a, const float* q, size_t j) {
   const Quantizer quantizer(q, a.head_dim);
   int32_t dot = 0;
   for (size_t d = 0; d < a.head_dim; ++d) {
-    dot += int32_t{quantizer.Code(q[d])} * keys[Int8KeyPlace(j, d, a.head_dim)];
+    dot += quantizer.Code(q[d]) * keys[Int8KeyPlace(j, d, a.head_dim)];
   }
   return static_cast<float>(dot) * (quantizer.scale * a.scale) * a.kv.key_scales[j];
 }
 
-// o += p * value of key j.
+// o = sum of p[j - begin] * value of key j, over keys [begin, end).
 template <class Cache>
-void AddValue(const AttentionBlock& a, float p, size_t j, float* o) {
-  const auto* value = static_cast<const typename Cache::Type*>(a.kv.values) + j * a.kv.value_stride;
-  for (size_t d = 0; d < a.head_dim; ++d) o[d] = std::fma(p, Cache::Load(value[d]), o[d]);
+void SumValues(const AttentionBlock& a, const float* p, size_t begin, size_t end, float* o) {
+  std::fill(o, o + a.head_dim, 0.0f);
+  for (size_t j = begin; j < end; ++j) {
+    const auto* value =
+        static_cast<const typename Cache::Type*>(a.kv.values) + j * a.kv.value_stride;
+    for (size_t d = 0; d < a.head_dim; ++d) {
+      o[d] = std::fma(p[j - begin], Cache::Load(value[d]), o[d]);
+    }
+  }
 }
 template <>
-void AddValue<Int8>(const AttentionBlock& a, float p, size_t j, float* o) {
-  const auto* value = static_cast<const int8_t*>(a.kv.values) + j * a.kv.value_stride;
-  const float weight = p * a.kv.value_scales[j];
+void SumValues<Int8>(const AttentionBlock& a, const float* p, size_t begin, size_t end, float* o) {
+  float weights[kKeyBlock];
+  for (size_t j = begin; j < end; ++j) weights[j - begin] = p[j - begin] * a.kv.value_scales[j];
+  const Quantizer quantizer(weights, end - begin, 32767.0f);
+  const auto* values = static_cast<const int8_t*>(a.kv.values);
   for (size_t d = 0; d < a.head_dim; ++d) {
-    o[d] = std::fma(weight, static_cast<float>(value[d]), o[d]);
+    int32_t sum = 0;
+    for (size_t j = begin; j < end; ++j) {
+      sum += quantizer.Code(weights[j - begin]) * values[j * a.kv.value_stride + d];
+    }
+    o[d] = static_cast<float>(sum) * quantizer.scale;
   }
 }
 
@@ -120,11 +133,11 @@ void Join(float maximum, float sum, const float* out, size_t head_dim, State sta
 // One query over the visible keys [begin, end) of the block, at least one.
 template <class Cache>
 void Query(const AttentionBlock& a, size_t i, size_t begin, size_t end) {
-  float scores[kKeyBlock];
+  float p[kKeyBlock];  // scores, then exp(score - maximum)
   float maximum = -kInfinity;
   for (size_t j = begin; j < end; ++j) {
     const float score = Score<Cache>(a, a.queries[i].q, j);
-    scores[j - a.key_begin] = score;
+    p[j - begin] = score;
     maximum = score > maximum ? score : maximum;
   }
   // Every score is nan or -inf: say so, rather than look like a block without visible keys.
@@ -133,12 +146,11 @@ void Query(const AttentionBlock& a, size_t i, size_t begin, size_t end) {
 
   float* o = a.scratch;
   float sums[16] = {};
-  std::fill(o, o + a.head_dim, 0.0f);
   for (size_t j = begin; j < end; ++j) {
-    const float p = Exp(scores[j - a.key_begin] - maximum);
-    sums[j % 16] += p;
-    AddValue<Cache>(a, p, j, o);
+    p[j - begin] = Exp(p[j - begin] - maximum);
+    sums[j % 16] += p[j - begin];
   }
+  SumValues<Cache>(a, p, begin, end, o);
   Join(maximum, Fold(sums), o, a.head_dim, {a.maximum + i, a.sum + i, a.out + i * a.out_stride});
 }
 
@@ -167,8 +179,9 @@ void KvStoreInt8(const float* key, const float* value, size_t head_dim, KvHead k
   kv.key_scales[index] = key_quantizer.scale;
   kv.value_scales[index] = value_quantizer.scale;
   for (size_t d = 0; d < head_dim; ++d) {
-    keys[Int8KeyPlace(index, d, head_dim)] = key_quantizer.Code(key[d]);
-    values[d] = value_quantizer.Code(value[d]);
+    keys[Int8KeyPlace(index, d, head_dim)] =
+        static_cast<int8_t>(key_quantizer.Code(key[d]));
+    values[d] = static_cast<int8_t>(value_quantizer.Code(value[d]));
   }
   for (size_t d = head_dim; d % 4 != 0; ++d) keys[Int8KeyPlace(index, d, head_dim)] = 0;
 }
