@@ -253,8 +253,8 @@ TEST_CASE("a graph with an unknown op, attribute or input is refused by name") {
 
 namespace {
 
-// A graph of one attention whose heads of q come from one projection, and whose keys and values from
-// another: `heads` and `kv_heads` of them. Numbers are small waves, so that a kv head can be repeated.
+// A graph of one attention whose heads of q come from one projection, and whose keys and values
+// from another with as many heads as `source` has. Numbers are waves, so that heads can be repeated.
 struct AttentionModel {
   static constexpr size_t kVocab = 64, kWidth = 32, kHeadDim = 20;
   std::vector<Tensor> tensors;

@@ -121,9 +121,9 @@ size_t SplitFloats(size_t context, size_t rows, size_t heads, size_t head_dim) {
   return States::Floats(std::min(rows, kSplitRows) * heads * BlocksOf(context), head_dim);
 }
 
-// How a run is cut. The queries that share a kv head's keys (all rows, and of each row the heads that
-// use it, row by row) are cut into groups; where those are too few, so are the keys, block by block.
-// Neither shows in the result: blocks join in order, on their way or afterwards.
+// How a run is cut. The queries that share a kv head's keys (all rows, and of each row the heads
+// that use it, row by row) are cut into groups; where those are too few for the threads, so are the
+// keys, block by block. Neither shows in the result: blocks join in order, on their way or later.
 class AttentionRun {
  public:
   AttentionRun(const StepContext& context, const Step& step)

@@ -217,8 +217,8 @@ HWY_INLINE void AddPanel(const Work& w, size_t first, Range tile,
   const auto add = [&](size_t i, size_t begin, size_t end) HWY_ATTR {
     if (begin >= end) return;
     AddValues<Source, 1>(values + (begin - tile.begin) * stride, stride, end - begin, columns,
-                         w.scores + (first + i) * kKeyBlock + begin,
-                         w.out + (first + i) * w.padded, w.padded);
+                         w.scores + (first + i) * kKeyBlock + begin, w.out + (first + i) * w.padded,
+                         w.padded);
   };
   const bool some = all.begin < all.end;
   for (size_t i = 0; i < Q; ++i) add(i, seen[i].begin, some ? all.begin : seen[i].end);
@@ -269,9 +269,10 @@ struct Summer<Int8Cache> {
   // Whole pairs: the weights of keys that nobody sees are 0.
   static HWY_INLINE void Tile(const AttentionBlock& a, const Work& w, Range tile) {
     const size_t begin = tile.begin / 2 * 2, pairs = (tile.end - begin + 1) / 2;
+    const size_t stride = a.kv.value_stride;
+    const int8_t* rows = static_cast<const int8_t*>(a.kv.values) + (a.key_begin + begin) * stride;
     int16_t* values = reinterpret_cast<int16_t*>(w.tile);
-    ConvertPairs(static_cast<const int8_t*>(a.kv.values) + (a.key_begin + begin) * a.kv.value_stride,
-                 a.kv.value_stride, 2 * pairs, a.head_dim, w.padded, values);
+    ConvertPairs(rows, stride, 2 * pairs, a.head_dim, w.padded, values);
     ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
       AddPairs<Q>(values, w.padded, pairs, w.codes + first * kKeyBlock + begin,
                   w.out + first * w.padded);
@@ -313,8 +314,7 @@ HWY_INLINE void Join(const AttentionBlock& a, const Work& w) {
       const size_t query = first + i;
       if (w.visible[query].begin == w.visible[query].end) continue;
       a.maximum[query] = next[i];
-      a.sum[query] =
-          __builtin_fmaf(a.sum[query], old_factors[i], w.sum[query] * new_factors[i]);
+      a.sum[query] = __builtin_fmaf(a.sum[query], old_factors[i], w.sum[query] * new_factors[i]);
       JoinOut(old_factors[i], new_factors[i], w.out + query * w.padded,
               a.out + query * a.out_stride, a.head_dim);
     }

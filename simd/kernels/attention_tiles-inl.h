@@ -22,6 +22,17 @@ constexpr size_t kVectors = Q <= 2 ? 4 : kWide;
 template <size_t Q>
 constexpr size_t kIntVectors = Q <= 2 ? 4 : 2;
 
+// A few queries wait for memory, so they ask for the next tile while they work on this one; one
+// beyond the end of the cache is ignored by the processor.
+template <size_t Q>
+constexpr bool kAskAhead = Q <= 4;
+
+template <class T>
+HWY_INLINE void Ask(const T* at, size_t elements_ahead) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(at) + elements_ahead * sizeof(T);
+  __builtin_prefetch(reinterpret_cast<const void*>(address));
+}
+
 // Vectors [first, first + V) of the keys at `keys` (of position 0 mod 16 on) with Q queries, times
 // scale: scores + i * kKeyBlock, by key.
 template <class Cache, size_t Q, size_t V>
@@ -39,7 +50,10 @@ HWY_INLINE void DotTile(const typename Cache::Type* keys, size_t head_dim, const
   for (size_t d = 0; d < head_dim; ++d) {
     Floats key[V];
     GLINT_UNROLL
-    for (size_t v = 0; v < V; ++v) key[v] = Cache::Load(at[v] + d * 16);
+    for (size_t v = 0; v < V; ++v) {
+      key[v] = Cache::Load(at[v] + d * 16);
+      if constexpr (kAskAhead<Q>) Ask(at[v] + d * 16, kKeyTile * head_dim);
+    }
     GLINT_UNROLL
     for (size_t i = 0; i < Q; ++i) {
       const auto element = hn::Set(F32(), q[i * q_stride + d]);
@@ -89,6 +103,7 @@ HWY_INLINE void Int8DotTile(const int8_t* keys, const float* key_scales, size_t 
     GLINT_UNROLL
     for (size_t v = 0; v < V; ++v) {
       key[v] = LoadCodes(at[v] + quad * 64);
+      if constexpr (kAskAhead<Q>) Ask(at[v] + quad * 64, kKeyTile * quads * 4);
       if constexpr (kOffset != 0) key[v] = AddBytes(key[v], kOffset);
     }
     GLINT_UNROLL
@@ -126,7 +141,9 @@ HWY_INLINE void ValueTile(const typename Cache::Type* values, size_t stride, siz
     Floats value[V];
     GLINT_UNROLL
     for (size_t v = 0; v < V; ++v) {
-      value[v] = V > 1 || whole ? Cache::Load(values + v * kLanes) : LoadCacheUpTo<Cache>(values, n);
+      value[v] =
+          V > 1 || whole ? Cache::Load(values + v * kLanes) : LoadCacheUpTo<Cache>(values, n);
+      if constexpr (kAskAhead<Q>) Ask(values + v * kLanes, kKeyTile * stride);
     }
     GLINT_UNROLL
     for (size_t i = 0; i < Q; ++i) {
@@ -161,6 +178,8 @@ HWY_INLINE void ConvertPairs(const int8_t* values, size_t stride, size_t rows, s
                              size_t padded, int16_t* tile) {
   for (size_t r = 0; r < rows; r += 2, values += 2 * stride, tile += 2 * padded) {
     for (size_t d = 0; d < padded; d += 16) {
+      Ask(values + d, kKeyTile * stride);
+      Ask(values + stride + d, kKeyTile * stride);
       const size_t n = HWY_MIN(head_dim - d, 16);
       if (n == 16) {
         StorePairs(values + d, values + stride + d, tile + 2 * d);

@@ -179,8 +179,7 @@ void KvStoreInt8(const float* key, const float* value, size_t head_dim, KvHead k
   kv.key_scales[index] = key_quantizer.scale;
   kv.value_scales[index] = value_quantizer.scale;
   for (size_t d = 0; d < head_dim; ++d) {
-    keys[Int8KeyPlace(index, d, head_dim)] =
-        static_cast<int8_t>(key_quantizer.Code(key[d]));
+    keys[Int8KeyPlace(index, d, head_dim)] = static_cast<int8_t>(key_quantizer.Code(key[d]));
     values[d] = static_cast<int8_t>(value_quantizer.Code(value[d]));
   }
   for (size_t d = head_dim; d % 4 != 0; ++d) keys[Int8KeyPlace(index, d, head_dim)] = 0;
