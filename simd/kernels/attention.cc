@@ -141,12 +141,12 @@ struct Scorer<Int8Cache> {
   }
 };
 
-// The greater of two numbers; where one is nan, the other.
+// The greater of two numbers; `greatest`, which is not nan, where the score is nan.
 HWY_INLINE Floats GreaterNumber(Floats score, Floats greatest) {
 #if HWY_TARGET == HWY_NEON
-  return Floats(vmaxnmq_f32(score.raw, greatest.raw));
+  return hn::IfThenElse(hn::Gt(score, greatest), score, greatest);
 #else
-  return hn::Max(score, greatest);  // x86 returns the second where one is nan
+  return hn::Max(score, greatest);  // x86 returns the second where one is nan, NEON nan
 #endif
 }
 

@@ -20,18 +20,9 @@ template <size_t Q>
 constexpr size_t kVectors = Q <= 2 ? 4 : kWide;
 // Integer tiles are smaller, or gcc 12 spends more on copies of registers than on dots.
 template <size_t Q>
-constexpr size_t kIntVectors = Q <= 2 ? 4 : 2;
-
-// A few queries wait for memory, so they ask for the next tile while they work on this one; one
-// beyond the end of the cache is ignored by the processor.
-template <size_t Q>
-constexpr bool kAskAhead = Q <= 4;
-
-template <class T>
-HWY_INLINE void Ask(const T* at, size_t elements_ahead) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(at) + elements_ahead * sizeof(T);
-  __builtin_prefetch(reinterpret_cast<const void*>(address));
-}
+constexpr size_t kIntVectors = Q == 1   ? 1
+                               : Q == 2 ? 4
+                                        : 2;
 
 // Vectors [first, first + V) of the keys at `keys` (of position 0 mod 16 on) with Q queries, times
 // scale: scores + i * kKeyBlock, by key.
@@ -50,10 +41,7 @@ HWY_INLINE void DotTile(const typename Cache::Type* keys, size_t head_dim, const
   for (size_t d = 0; d < head_dim; ++d) {
     Floats key[V];
     GLINT_UNROLL
-    for (size_t v = 0; v < V; ++v) {
-      key[v] = Cache::Load(at[v] + d * 16);
-      if constexpr (kAskAhead<Q>) Ask(at[v] + d * 16, kKeyTile * head_dim);
-    }
+    for (size_t v = 0; v < V; ++v) key[v] = Cache::Load(at[v] + d * 16);
     GLINT_UNROLL
     for (size_t i = 0; i < Q; ++i) {
       const auto element = hn::Set(F32(), q[i * q_stride + d]);
@@ -79,6 +67,11 @@ struct Int8Queries {
   const float* scales;  // times the attention's scale
 };
 
+// One query reads one vector of keys after the other, so that memory sees one stream, and hides
+// the latency of dots with several sums, which are exact in any order.
+template <size_t Q>
+constexpr size_t kChains = Q == 1 ? 4 : 1;
+
 // The same for int8 keys and queries; key_scales is of key 0.
 template <size_t Q, size_t V>
 HWY_INLINE void Int8DotTile(const int8_t* keys, const float* key_scales, size_t head_dim,
@@ -98,21 +91,37 @@ HWY_INLINE void Int8DotTile(const int8_t* keys, const float* key_scales, size_t 
     GLINT_UNROLL
     for (size_t v = 0; v < V; ++v) dots[i][v] = start;
   }
-  for (size_t quad = 0; quad < quads; ++quad) {
+  const auto add_quad = [&](size_t quad, Ints(&sums)[Q][V]) HWY_ATTR {
     Bytes key[V];
     GLINT_UNROLL
     for (size_t v = 0; v < V; ++v) {
       key[v] = LoadCodes(at[v] + quad * 64);
-      if constexpr (kAskAhead<Q>) Ask(at[v] + quad * 64, kKeyTile * quads * 4);
       if constexpr (kOffset != 0) key[v] = AddBytes(key[v], kOffset);
     }
     GLINT_UNROLL
     for (size_t i = 0; i < Q; ++i) {
       const Bytes element = BroadcastQuad(q.codes + i * q.stride + quad * 4);
       GLINT_UNROLL
-      for (size_t v = 0; v < V; ++v) dots[i][v] = Dot<false>(dots[i][v], key[v], element);
+      for (size_t v = 0; v < V; ++v) sums[i][v] = Dot<false>(sums[i][v], key[v], element);
     }
+  };
+  size_t quad = 0;
+  if constexpr (kChains<Q> == 4) {
+    Ints more[3][Q][V];
+    GLINT_UNROLL
+    for (size_t u = 0; u < 3; ++u) more[u][0][0] = SetInts(0);
+    for (; quad + 4 <= quads; quad += 4) {
+      add_quad(quad, dots);
+      add_quad(quad + 1, more[0]);
+      add_quad(quad + 2, more[1]);
+      add_quad(quad + 3, more[2]);
+    }
+    using Vec = hn::Vec<I32>;
+    const auto sum = hn::Add(hn::Add(Vec{dots[0][0]}, Vec{more[0][0][0]}),
+                             hn::Add(Vec{more[1][0][0]}, Vec{more[2][0][0]}));
+    dots[0][0] = sum.raw;
   }
+  for (; quad < quads; ++quad) add_quad(quad, dots);
   GLINT_UNROLL
   for (size_t v = 0; v < V; ++v) {
     const auto scale = hn::LoadU(F32(), key_scales + (first + v) * kLanes);
@@ -143,7 +152,6 @@ HWY_INLINE void ValueTile(const typename Cache::Type* values, size_t stride, siz
     for (size_t v = 0; v < V; ++v) {
       value[v] =
           V > 1 || whole ? Cache::Load(values + v * kLanes) : LoadCacheUpTo<Cache>(values, n);
-      if constexpr (kAskAhead<Q>) Ask(values + v * kLanes, kKeyTile * stride);
     }
     GLINT_UNROLL
     for (size_t i = 0; i < Q; ++i) {
@@ -178,8 +186,6 @@ HWY_INLINE void ConvertPairs(const int8_t* values, size_t stride, size_t rows, s
                              size_t padded, int16_t* tile) {
   for (size_t r = 0; r < rows; r += 2, values += 2 * stride, tile += 2 * padded) {
     for (size_t d = 0; d < padded; d += 16) {
-      Ask(values + d, kKeyTile * stride);
-      Ask(values + stride + d, kKeyTile * stride);
       const size_t n = HWY_MIN(head_dim - d, 16);
       if (n == 16) {
         StorePairs(values + d, values + stride + d, tile + 2 * d);
@@ -226,7 +232,7 @@ HWY_INLINE void PairTile(const int16_t* tile, size_t padded, size_t pairs, const
 template <size_t Q>
 HWY_INLINE void AddPairs(const int16_t* tile, size_t padded, size_t pairs, const int16_t* weights,
                          float* out) {
-  constexpr size_t kV = kIntVectors<Q>;
+  constexpr size_t kV = Q == 1 ? 4 : kIntVectors<Q>;
   size_t c = 0;
   for (; c + kV * kLanes <= padded; c += kV * kLanes) {
     PairTile<Q, kV>(tile + 2 * c, padded, pairs, weights, out + c);
