@@ -13,7 +13,8 @@ namespace glint {
 // int8 keys hold quads of columns, (n_layers, n_kv_heads, capacity / 16, head_dim / 4, 16, 4), head_dim
 // padded to a multiple of 4; and each head has 2 * capacity f32 scales, of keys and of values. A head's
 // keys, values and scales lie together. capacity is rounded up to a whole key block. The memory is
-// reserved at once, and becomes resident page by page as positions are stored.
+// reserved at once, and becomes resident page by page as positions are stored; up to 512
+// MiB in huge pages where the system has them.
 class KvCache {
  public:
   KvCache(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t capacity, KvType type);
