@@ -114,8 +114,9 @@ class Bench {
       k.quantize_rows(x.data(), n, m, n, false, {codes.data(), scales.data(), sums.data()}, 0,
                       m / kPanelTokens);
     });
-    Attention(k, 96, results);
-    Attention(k, 1, results);
+    for (const size_t queries : {kMaxQueries, size_t{16}, size_t{4}, size_t{1}}) {
+      Attention(k, queries, results);
+    }
   }
 
  private:
@@ -157,26 +158,33 @@ class Bench {
         [&] { matmul(w.view, x.data(), cols, m, nullptr, y.data(), rows, 0, w.layout.row_tiles); });
   }
 
-  // One block of keys of one head, seen by all queries.
+  // One head over 2048 keys, seen by all queries.
   void Attention(const KernelTable& k, size_t queries, std::vector<Result>* results) {
     constexpr size_t kHeadDim = 128, kCapacity = 2048;
     std::mt19937 rng(1);
     std::vector<float> q(queries * kHeadDim), out(q.size()), maximum(queries), sum(queries);
+    Guarded<float> scratch(AttentionScratch(queries, kHeadDim));
+    std::vector<float> scales(kCapacity, 0.01f);
     FillFloats(Fill::kRandom, rng, q.data(), q.size());
-    std::vector<int32_t> visible;
-    for (size_t i = 0; i < queries; ++i) visible.insert(visible.end(), {0, kCapacity});
-    for (const KvType type : {KvType::kF32, KvType::kF16}) {
-      const size_t element = type == KvType::kF32 ? 4 : 2;
-      std::vector<uint8_t> keys(kCapacity * kHeadDim * element), values(keys.size());
-      const KvHead head = {keys.data(), values.data(), kHeadDim};
+    std::vector<AttentionQuery> list;
+    for (size_t i = 0; i < queries; ++i) list.push_back({&q[i * kHeadDim], 0, kCapacity});
+    constexpr struct {
+      const char* name;
+      size_t element;
+    } kTypes[kKvTypeCount] = {{"f32", 4}, {"f16", 2}, {"int8", 1}};
+    for (size_t type = 0; type < kKvTypeCount; ++type) {
+      std::vector<uint8_t> keys(kCapacity * kHeadDim * kTypes[type].element), values(keys.size());
       const double macs = 2.0 * static_cast<double>(queries * kHeadDim * kCapacity);
-      const std::string name = type == KvType::kF32 ? "attention_block_f32" : "attention_block_f16";
-      Add(k, name, "128x2048 q=" + std::to_string(queries), macs,
-          static_cast<double>(2 * keys.size()), results, [&] {
+      Add(k, std::string("attention_") + kTypes[type].name,
+          "128x2048 q=" + std::to_string(queries), macs, static_cast<double>(2 * keys.size()),
+          results, [&] {
             for (size_t begin = 0; begin < kCapacity; begin += kKeyBlock) {
-              k.attention_block[static_cast<size_t>(type)](
-                  {q.data(), kHeadDim, queries, kHeadDim, head, begin, visible.data(), 0.088f,
-                   maximum.data(), sum.data(), out.data(), kHeadDim});
+              const size_t at = begin * kHeadDim * kTypes[type].element;
+              const KvBlock block = {keys.data() + at, values.data() + at, kHeadDim,
+                                     scales.data() + begin, scales.data() + begin};
+              k.attention_block[type]({list.data(), queries, kHeadDim, block, begin, 0.088f,
+                                       maximum.data(), sum.data(), out.data(), kHeadDim,
+                                       scratch.data()});
             }
           });
     }

@@ -9,9 +9,14 @@ namespace {
 
 struct KvTypeRow {
   const char* name;
-  size_t bytes;
+  size_t bytes;     // of an element
+  size_t quantum;   // of head_dim, in keys
+  bool has_scales;  // one f32 per key and per value
 };
-constexpr KvTypeRow kKvTypes[kKvTypeCount] = {{"f32", 4}, {"f16", 2}};
+constexpr KvTypeRow kKvTypes[kKvTypeCount] = {
+    {"f32", 4, 1, false}, {"f16", 2, 1, false}, {"int8", 1, 4, true}};
+
+constexpr char kCache[] = "cache";
 
 }  // namespace
 
@@ -31,10 +36,15 @@ KvCache::KvCache(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t cap
       head_dim_(head_dim),
       capacity_(CheckedPlus(capacity, kKeyBlock - 1, "context") / kKeyBlock * kKeyBlock),
       type_(type) {
-  const uint64_t element = kKvTypes[static_cast<size_t>(type)].bytes;
-  head_bytes_ = CheckedTimes(CheckedTimes(capacity_, element, "cache"), head_dim, "cache");
-  bytes_ = CheckedTimes(CheckedTimes(2, head_bytes_, "cache"), n_layers * n_kv_heads, "cache");
-  data_ = ReservePages(bytes_, PageSize::kSmall);
+  const KvTypeRow& row = kKvTypes[static_cast<size_t>(type)];
+  const uint64_t key_dim = (head_dim + row.quantum - 1) / row.quantum * row.quantum;
+  key_bytes_ = CheckedTimes(kKeyBlock * row.bytes, key_dim, kCache);
+  value_bytes_ = CheckedTimes(kKeyBlock * row.bytes, head_dim, kCache);
+  scale_bytes_ = row.has_scales ? kKeyBlock * sizeof(float) : 0;
+  block_bytes_ = CheckedPlus(CheckedPlus(key_bytes_, value_bytes_, kCache), 2 * scale_bytes_, kCache);
+  const uint64_t blocks = CheckedTimes(capacity_ / kKeyBlock, n_layers * n_kv_heads, kCache);
+  bytes_ = CheckedTimes(block_bytes_, blocks, kCache);
+  data_ = ReservePages(bytes_, PageSize::kHuge);
   if (!data_) {
     throw Error("out of memory: the cache of " + std::to_string(capacity) + " tokens needs " +
                 std::to_string(bytes_ >> 20) + " MiB");
@@ -43,9 +53,15 @@ KvCache::KvCache(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t cap
 
 KvCache::~KvCache() { ReleasePages(data_, bytes_); }
 
-KvHead KvCache::Head(size_t layer, size_t head) const {
-  uint8_t* const at = data_ + 2 * head_bytes_ * (layer * n_heads_ + head);
-  return {at, at + head_bytes_, head_dim_};
+KvBlock KvCache::Block(size_t layer, size_t head, size_t block) const {
+  const size_t index = (layer * (capacity_ / kKeyBlock) + block) * n_heads_ + head;
+  uint8_t* const keys = data_ + block_bytes_ * index;
+  KvBlock result = {keys, keys + key_bytes_, head_dim_};
+  if (scale_bytes_ != 0) {
+    result.key_scales = reinterpret_cast<float*>(keys + key_bytes_ + value_bytes_);
+    result.value_scales = result.key_scales + kKeyBlock;
+  }
+  return result;
 }
 
 }  // namespace glint

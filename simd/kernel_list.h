@@ -2,8 +2,8 @@
 #include "simd/kernels.h"
 
 // Every kernel once: X(field of KernelTable, function), and for those that exist per type of the KV
-// cache Y(field, f32 function, f16 function). The tables of all targets are made from this list, so
-// a kernel that a target forgets is a link error.
+// cache Y(field, f32 function, f16 function, int8 function). The tables of all targets are made from
+// this list, so a kernel that a target forgets is a link error.
 #define GLINT_KERNELS(X, Y)                                \
   X(quantize_rows, QuantizeRows)                           \
   X(matmul_int8, MatmulInt8)                               \
@@ -17,8 +17,9 @@
   X(add_scaled, AddScaled)                                 \
   X(gelu_tanh, GeluTanh)                                   \
   X(rope_neox, RopeNeox)                                   \
-  Y(kv_store, KvStoreF32, KvStoreF16)                      \
-  Y(attention_block, AttentionBlockF32, AttentionBlockF16) \
+  Y(kv_store, KvStoreF32, KvStoreF16, KvStoreInt8)         \
+  Y(attention_block, AttentionBlockF32, AttentionBlockF16, \
+    AttentionBlockInt8)                                    \
   X(attention_combine, AttentionCombine)                   \
   X(dot_peak, DotPeak)                                     \
   X(read_sum, ReadSum)
@@ -39,16 +40,17 @@ struct FunctionOf<F* [n]> { using Type = F; };
 
 // Inside a target's namespace: declares every kernel, and defines kTable of them.
 #define GLINT_DECLARE_(field, function) FunctionOf<decltype(KernelTable::field)>::Type function;
-#define GLINT_DECLARE2_(field, f32, f16)              \
+#define GLINT_DECLARE3_(field, f32, f16, int8)        \
   FunctionOf<decltype(KernelTable::field)>::Type f32; \
-  FunctionOf<decltype(KernelTable::field)>::Type f16;
+  FunctionOf<decltype(KernelTable::field)>::Type f16; \
+  FunctionOf<decltype(KernelTable::field)>::Type int8;
 #define GLINT_ROW_(field, function) .field = function,
-#define GLINT_ROW2_(field, f32, f16) .field = {f32, f16},
+#define GLINT_ROW3_(field, f32, f16, int8) .field = {f32, f16, int8},
 #define GLINT_DEFINE_TABLE(name, features, biased) \
-  GLINT_KERNELS(GLINT_DECLARE_, GLINT_DECLARE2_)   \
+  GLINT_KERNELS(GLINT_DECLARE_, GLINT_DECLARE3_)   \
   extern const KernelTable kTable;                 \
   const KernelTable kTable = {                     \
       .isa = name,                                 \
       .requires_ = features,                       \
       .biased_codes = biased,                      \
-      GLINT_KERNELS(GLINT_ROW_, GLINT_ROW2_)};
+      GLINT_KERNELS(GLINT_ROW_, GLINT_ROW3_)};

@@ -20,8 +20,13 @@ inline constexpr size_t kActivationBlock = 64;
 // Columns whose activation codes are summed up for the weights' offsets.
 inline constexpr size_t kSumColumns = 16;
 inline constexpr size_t kBlockSums = kActivationBlock / kSumColumns;
-// Keys per block of attention, at absolute cache index; a multiple of 16.
-inline constexpr size_t kKeyBlock = 64;
+// Keys per block of attention, at absolute cache index; a multiple of kKeyTile.
+inline constexpr size_t kKeyBlock = 256;
+// Keys that attention converts to f32 at a time.
+inline constexpr size_t kKeyTile = 64;
+// Queries that one call of attention_block takes at most.
+inline constexpr size_t kMaxQueries = 96;
+
 
 // m rows of k f32 as signed bytes. k is padded with zeros to a multiple of 64; blocks = padded_k
 // / 64. Token t belongs to panel t / 4; a panel of p tokens (4, or fewer in the last) is
@@ -36,33 +41,49 @@ struct QuantizedRows {
   int16_t* sums;
 };
 
-enum class KvType : uint8_t { kF32, kF16 };
-inline constexpr size_t kKvTypeCount = 2;
+enum class KvType : uint8_t { kF32, kF16, kInt8 };
+inline constexpr size_t kKvTypeCount = 3;
 
-// One head's part of the KV cache. Keys are interleaved 16 positions at a time; values are rows.
-struct KvHead {
-  void* keys;           // (capacity / 16, head_dim, 16)
-  void* values;         // (capacity, value_stride elements); this head's columns start here
+// One head's part of one block of kKeyBlock positions of the KV cache. Keys are interleaved 16
+// positions at a time; values are rows. Int8 keys hold quads of columns, as int8 weights do, and
+// head_dim is padded with zeros; a code times the scale of its position is the number.
+struct KvBlock {
+  void* keys;           // (kKeyBlock / 16, head_dim, 16); int8: (.. / 16, head_dim / 4, 16, 4)
+  void* values;         // (kKeyBlock, value_stride elements)
   size_t value_stride;  // in elements
+  float* key_scales = nullptr;    // (kKeyBlock), int8 only
+  float* value_scales = nullptr;  // (kKeyBlock), int8 only
 };
 
-// Attention of some queries of one head over one block of keys.
+struct AttentionQuery {
+  const float* q;      // (head_dim), rotated, not scaled
+  int32_t begin, end;  // the cache indices that it sees, maybe none
+};
+
+// Attention of some queries over one block of keys that they share.
 struct AttentionBlock {
-  const float* q;  // query i at q + i * q_stride, head_dim each, rotated, not scaled
-  size_t q_stride;
-  size_t n_queries;
+  const AttentionQuery* queries;
+  size_t n_queries;  // at most kMaxQueries
   size_t head_dim;
-  KvHead kv;               // of the head; the cache from index 0
-  size_t key_begin;        // first cache index of the block; a multiple of kKeyBlock
-  const int32_t* visible;  // (n_queries, 2): cache indices [lo, hi) that query i sees
-  float scale;             // 1 / sqrt(head_dim)
-  // Results of query i: its maximum score, sum of exp(score - maximum), and the sum of those times
-  // values (head_dim, at out + i * out_stride). If it sees no key of the block: -inf, 0, zeros.
+  KvBlock kv;
+  size_t key_begin;  // cache index of the block's first key; a multiple of kKeyBlock
+  float scale;       // 1 / sqrt(head_dim)
+  // State of query i over the blocks so far: its maximum score, sum of exp(score - maximum), and
+  // the sum of those times values (head_dim, at out + i * out_stride). A query that has seen no key
+  // has -inf, -0, and -0s.
   float* maximum;
   float* sum;
   float* out;
   size_t out_stride;
+  float* scratch;  // AttentionScratch(n_queries, head_dim) floats, 64-byte aligned
 };
+
+// Floats of scratch memory: a tile of keys or values, the queries, their scores and outputs, and
+// their weights as 16-bit codes.
+constexpr size_t AttentionScratch(size_t n_queries, size_t head_dim) {
+  const size_t padded = (head_dim + 15) / 16 * 16;
+  return kKeyTile * padded + n_queries * (2 * padded + kKeyBlock + kKeyBlock / 2);
+}
 
 // One set of kernels, all compiled for one target. Plain data; every pointer is set in every table.
 struct KernelTable {
@@ -135,23 +156,31 @@ struct KernelTable {
   void (*rope_neox)(float* base, size_t stride, size_t heads, size_t half, const float* cosines,
                     const float* sines);
 
-  // Stores a key and a value (head_dim each) of one head at cache index `index`, converted to the
-  // cache's type (f16: to nearest even). By KvType.
-  void (*kv_store[kKvTypeCount])(const float* key, const float* value, size_t head_dim, KvHead kv,
+  // Stores a key and a value (head_dim each) as position `index` of the block, converted to the
+  // cache's type. f16: to nearest even. int8: as quantize_rows does it, but all of head_dim is one
+  // block; so a key or value that is not finite gets scale nan. By KvType.
+  void (*kv_store[kKvTypeCount])(const float* key, const float* value, size_t head_dim, KvBlock kv,
                                  size_t index);
 
-  // score of key j = dot(q, k_j) * scale, the dot by fma over head_dim in order from 0; maximum =
-  // the greatest score that is not nan, plus 0 (so that it is never -0), or nan where keys are
-  // visible but no score is above -inf; p = exp(score - maximum); the sum has 16 partial sums (key
-  // j in j mod 16, in order) folded in halves; out by fma over the visible keys in order from 0.
-  // Keys that are not visible are selected away, never multiplied. By KvType. A nan reaches sum and
-  // out.
+  // Adds one block of keys to the queries' states. score of key j = dot(q, k_j) * scale, the dot by
+  // fma over head_dim in order from 0; maximum m = the greatest score that is not nan, plus 0 (so
+  // that it is never -0), or nan where keys are visible but no score is above -inf; p = exp(score -
+  // m); the sum s has 16 partial sums (key j in j mod 16, in order) folded in halves; o by fma over
+  // the visible keys in order from 0. Keys that are not visible are selected away, never
+  // multiplied. int8: q becomes codes as a key does, score = (f32(exact dot) * (q_scale * scale)) *
+  // key_scale; the weights p * value_scale become codes as a key does, but with 32767 in place of
+  // 127 and over the visible keys, and o = f32(exact sum of weight codes times value codes) *
+  // weight_scale.
+  // Then (m, s, o) joins the state (M, S, O), unless the query sees no key of the block:
+  //   M' = m > M ? m : M; a = exp(M - M'); b = exp(m - M'); S = fma(S, a, s * b);
+  //   O = fma(O, a, o * b).
+  // A state of one block is exactly (m, s, o). A nan reaches S and O. By KvType.
   void (*attention_block[kKvTypeCount])(const AttentionBlock& a);
 
-  // Combines n blocks of one query in order into out (head_dim). Block i: maximum[i * stat_stride],
-  // sum[i * stat_stride], partial + i * partial_stride. Blocks with maximum -inf are skipped. With
-  // running M, S, O (from the first block's): M' = m > M ? m : M; a = exp(M - M'); b = exp(m - M');
-  // S = fma(S, a, s * b); O = fma(O, a, o * b). At the end out = O / S; zeros if no block counted.
+  // Joins n states of one query in order, by the same formula, and divides: out = O / S (head_dim);
+  // zeros if it saw no key (S is 0). State i: maximum[i * stat_stride], sum[i * stat_stride],
+  // partial + i * partial_stride; states with sum 0 are skipped. So states of one block each give
+  // the same bits as one state that has seen all blocks.
   void (*attention_combine)(const float* maximum, const float* sum, size_t stat_stride,
                             const float* partial, size_t partial_stride, size_t n, size_t head_dim,
                             float* out);

@@ -217,55 +217,73 @@ TEST_CASE("rope_neox") {
 
 namespace {
 
-// A cache of T (float or f16 bits) whose positions that no query may see hold NaN.
+// A cache of T (float, f16 bits or codes) whose positions that no query may see hold NaN.
 template <class T>
 struct TestCache {
+  size_t key_dim, value_stride;
   Guarded<T> keys, values;
-  size_t value_stride;
+  Guarded<float> key_scales, value_scales;
 
   TestCache(const AttentionCase& c, T nan)
-      : keys(c.capacity * c.head_dim, nan),
-        values((c.capacity - 1) * (c.head_dim + 7) + c.head_dim, nan),
-        value_stride(c.head_dim + 7) {}
-  KvHead Head() { return {keys.data(), values.data(), value_stride}; }
+      : key_dim(sizeof(T) == 1 ? (c.head_dim + 3) / 4 * 4 : c.head_dim),
+        value_stride(c.head_dim + 7),
+        keys(c.capacity * key_dim, nan),
+        values((c.capacity - 1) * value_stride + c.head_dim, nan),
+        key_scales(c.capacity, std::numeric_limits<float>::quiet_NaN()),
+        value_scales(c.capacity, std::numeric_limits<float>::quiet_NaN()) {}
+  // The block that begins at this position.
+  KvBlock Block(size_t begin) {
+    const bool scaled = sizeof(T) == 1;
+    return {keys.data() + begin * key_dim, values.data() + begin * value_stride, value_stride,
+            scaled ? key_scales.data() + begin : nullptr,
+            scaled ? value_scales.data() + begin : nullptr};
+  }
   void Store(const KernelTable& k, KvType type, const AttentionCase& c, const float* rows) {
     for (size_t i = 0; i + 1 < c.capacity; ++i) {
       const float* row = rows + 2 * i * c.head_dim;
-      k.kv_store[static_cast<size_t>(type)](row, row + c.head_dim, c.head_dim, Head(), i);
+      k.kv_store[static_cast<size_t>(type)](row, row + c.head_dim, c.head_dim,
+                                            Block(i / kKeyBlock * kKeyBlock), i % kKeyBlock);
     }
   }
 };
 
-// Causal, everything, one key, nothing, a window: by query.
-std::vector<int32_t> VisibleKeys(const AttentionCase& c, uint32_t seed) {
+// Causal, everything, one key, a window: by query.
+std::vector<AttentionQuery> Queries(const AttentionCase& c, uint32_t seed, const float* q) {
   std::mt19937 rng(seed);
   const int32_t last = static_cast<int32_t>(c.capacity) - 1;  // position `last` holds NaN
-  std::vector<int32_t> visible;
+  std::vector<AttentionQuery> queries;
   for (size_t i = 0; i < c.n_queries; ++i) {
     int32_t lo = 0, hi = last;
     if (seed % 4 == 1) hi = std::min(last, static_cast<int32_t>(c.key_begin + i + 1));
     if (seed % 4 == 2) lo = std::min(last - 1, static_cast<int32_t>(c.key_begin + i)), hi = lo + 1;
     if (seed % 4 == 3) {
       lo = static_cast<int32_t>(rng() % c.capacity);
-      hi = std::min(last, lo + static_cast<int32_t>(rng() % 20));
+      hi = std::min(last, lo + static_cast<int32_t>(rng() % 90));
     }
-    visible.insert(visible.end(), {lo, hi});
+    queries.push_back({q + i * (c.head_dim + 1), lo, hi});
   }
-  return visible;
+  return queries;
 }
 
+// The states after the block at key_begin, and after the blocks before it if `all`.
 struct AttentionResult {
   Guarded<float> maximum, sum, out;
 
-  AttentionResult(const KernelTable& k, KvType type, const AttentionCase& c, KvHead head,
-                  const float* q, const int32_t* visible)
-      : maximum(c.n_queries, 77.0f),
-        sum(c.n_queries, 77.0f),
-        out((c.n_queries - 1) * (c.head_dim + 2) + c.head_dim, 77.0f) {
+  template <class T>
+  AttentionResult(const KernelTable& k, KvType type, const AttentionCase& c, TestCache<T>& cache,
+                  const std::vector<AttentionQuery>& queries, bool all)
+      : maximum(c.n_queries, -std::numeric_limits<float>::infinity()),
+        sum(c.n_queries, -0.0f),
+        out((c.n_queries - 1) * (c.head_dim + 2) + c.head_dim, -0.0f) {
+    Guarded<float> scratch(AttentionScratch(c.n_queries, c.head_dim),
+                           std::numeric_limits<float>::quiet_NaN());
     const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-    k.attention_block[static_cast<size_t>(type)]({q, c.head_dim + 1, c.n_queries, c.head_dim, head,
-                                                  c.key_begin, visible, scale, maximum.data(),
-                                                  sum.data(), out.data(), c.head_dim + 2});
+    for (size_t begin = all ? 0 : c.key_begin; begin <= c.key_begin; begin += kKeyBlock) {
+      k.attention_block[static_cast<size_t>(type)]({queries.data(), c.n_queries, c.head_dim,
+                                                    cache.Block(begin), begin, scale,
+                                                    maximum.data(), sum.data(), out.data(),
+                                                    c.head_dim + 2, scratch.data()});
+    }
   }
 };
 
@@ -278,22 +296,27 @@ void CheckAttention(KvType type, T nan) {
       TestCache<T> cache(c, nan);
       cache.Store(Reference(), type, c, rows.data());
       ForEachTable([&](const KernelTable& k) {
-        CAPTURE(c.head_dim);
-        CAPTURE(static_cast<int>(fill));
         TestCache<T> own(c, nan);
         own.Store(k, type, c, rows.data());
         CHECK_SAME(cache.keys, own.keys);
         CHECK_SAME(cache.values, own.values);
-        for (uint32_t seed = 0; seed < 8; ++seed) {
+        CHECK_SAME(cache.key_scales, own.key_scales);
+        CHECK_SAME(cache.value_scales, own.value_scales);
+      });
+      for (uint32_t seed = 0; seed < 8; ++seed) {
+        const auto queries = Queries(c, seed, q.data());
+        AttentionResult want(Reference(), type, c, cache, queries, seed % 2 == 0);
+        ForEachTable([&](const KernelTable& k) {
+          CAPTURE(c.head_dim);
+          CAPTURE(c.n_queries);
+          CAPTURE(static_cast<int>(fill));
           CAPTURE(seed);
-          const auto visible = VisibleKeys(c, seed);
-          AttentionResult want(Reference(), type, c, cache.Head(), q.data(), visible.data());
-          AttentionResult got(k, type, c, cache.Head(), q.data(), visible.data());
+          AttentionResult got(k, type, c, cache, queries, seed % 2 == 0);
           CHECK_SAME(want.maximum, got.maximum);
           CHECK_SAME(want.sum, got.sum);
           CHECK_SAME(want.out, got.out);
-        }
-      });
+        });
+      }
     }
   }
 }
@@ -308,17 +331,21 @@ TEST_CASE("kv_store and attention_block, f16") {
   CheckAttention<uint16_t>(KvType::kF16, 0x7e00);
 }
 
+TEST_CASE("kv_store and attention_block, int8") {
+  CheckAttention<int8_t>(KvType::kInt8, -128);
+}
+
 TEST_CASE("attention_combine") {
   for (const size_t head_dim : {1, 16, 17, 64, 100, 128}) {
     for (const size_t n : {1, 2, 5, 16}) {
       for (int kind = 0; kind < 4; ++kind) {
         const size_t stride = head_dim + 3;
         auto maximum = Floats(kind == 2 ? Fill::kNonFinite : Fill::kRandom, 16, 2 * n);
-        const auto sum = Floats(Fill::kMax, 17, 2 * n);
+        auto sum = Floats(Fill::kMax, 17, 2 * n);
         const auto partial = Floats(Fill::kRandom, 18, (n - 1) * stride + head_dim);
         for (size_t i = 0; i < n; ++i) {
           const bool unseen = kind == 3 || (kind == 1 && i % 2 == 0);
-          if (unseen) maximum[2 * i] = -std::numeric_limits<float>::infinity();
+          if (unseen) maximum[2 * i] = -std::numeric_limits<float>::infinity(), sum[2 * i] = -0.0f;
         }
         Guarded<float> want(head_dim);
         Reference().attention_combine(maximum.data(), sum.data(), 2, partial.data(), stride, n,

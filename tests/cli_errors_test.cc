@@ -99,7 +99,7 @@ TEST_CASE("wrong usage") {
   CheckFails(2, {"chat", "a", "--top-p", "1.5"}, {"--top-p", hint});
   CheckFails(2, {"chat", "a", "--temp", "nan"}, {"--temp", hint});
   // What a later version will know is refused today, not ignored.
-  CheckFails(2, {"chat", "a", "--kv", "int8"}, {"int8", hint});
+  CheckFails(2, {"chat", "a", "--kv", "int4"}, {"int4", hint});
   for (const char* option : {"--show-prompt", "--memory"}) {
     CAPTURE(option);
     for (const char* command : {"chat", "info", "bench"})

@@ -284,9 +284,10 @@ struct AttentionCase {
   size_t head_dim, n_queries, key_begin, capacity;
 };
 inline constexpr AttentionCase kAttentionCases[] = {
-    {16, 1, 0, 64},   {32, 5, 0, 64}, {64, 9, 64, 128}, {96, 4, 0, 48},   {128, 7, 64, 80},
-    {128, 1, 0, 256}, {20, 6, 0, 16}, {1, 3, 64, 128},  {100, 12, 0, 64}, {256, 2, 64, 112},
-};
+    {16, 1, 0, 64},    {32, 5, 0, 64},      {64, 9, 256, 320}, {96, 4, 0, 48},
+    {128, 7, 256, 272}, {128, 1, 0, 256},   {20, 6, 0, 16},    {1, 3, 256, 320},
+    {100, 12, 0, 144}, {256, 2, 256, 304},  {1, 13, 0, 64},    {20, 31, 256, 416},
+    {128, 19, 0, 192}, {72, kMaxQueries, 0, 256}};
 
 // Tables that this CPU can run; the reference is the last. The test's own EVEX form of avxvnni too.
 #if defined(GLINT_AVXVNNI_EVEX)

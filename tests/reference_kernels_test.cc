@@ -165,39 +165,132 @@ TEST_CASE("rope_neox turns pairs by an angle") {
   }
 }
 
-TEST_CASE("attention by blocks equals softmax(q k^T / sqrt(d)) v") {
-  const size_t d = 20, keys = 150, capacity = 160, queries = 3, stride = 33;
-  const auto rows = Floats(Fill::kRandom, 9, 2 * keys * d),
-             q = Floats(Fill::kRandom, 10, queries * d);
-  const int32_t visible[2 * queries] = {0, 150, 10, 70, 64, 65};
-  std::vector<float> k_cache(capacity * d), v_cache(capacity * stride);
-  const KvHead head = {k_cache.data(), v_cache.data(), stride};
-  for (size_t i = 0; i < keys; ++i) {
-    Reference().kv_store[0](rows.data() + 2 * i * d, rows.data() + (2 * i + 1) * d, d, head, i);
-  }
-  const size_t blocks = 3;
-  std::vector<float> maximum(blocks * queries), sum(blocks * queries), out(blocks * queries * d);
-  for (size_t b = 0; b < blocks; ++b) {
-    Reference().attention_block[0]({q.data(), d, queries, d, head, b * kKeyBlock, visible,
-                                    static_cast<float>(1 / std::sqrt(20.0)), &maximum[b * queries],
-                                    &sum[b * queries], &out[b * queries * d], d});
-  }
-  for (size_t i = 0; i < queries; ++i) {
-    std::vector<double> want(d, 0.0);
-    double total = 0;
-    for (size_t j = static_cast<size_t>(visible[2 * i]);
-         j < static_cast<size_t>(visible[2 * i + 1]); ++j) {
-      double dot = 0;
-      for (size_t c = 0; c < d; ++c) dot += double{q[i * d + c]} * rows[2 * j * d + c];
-      const double p = std::exp(dot / std::sqrt(20.0));
-      total += p;
-      for (size_t c = 0; c < d; ++c) want[c] += p * rows[(2 * j + 1) * d + c];
+namespace {
+
+// A cache of 300 positions of one head, and what a double sees in it.
+struct DoubleAttention {
+  static constexpr size_t kDim = 22, kKeys = 300, kCapacity = 304, kStride = 33, kQueries = 4;
+  std::vector<float> rows, q;
+  std::vector<uint8_t> keys, values;
+  std::vector<float> key_scales, value_scales;
+  std::vector<double> q_seen, rows_seen;  // as the cache's type rounds them
+  const int32_t visible[kQueries][2] = {{0, 300}, {10, 70}, {255, 257}, {256, 300}};
+
+  explicit DoubleAttention(KvType type)
+      : rows(Floats(Fill::kRandom, 9, 2 * kKeys * kDim)),
+        q(Floats(Fill::kRandom, 10, kQueries * kDim)),
+        keys(kCapacity * (kDim + 2) * 4),
+        values(kCapacity * kStride * 4),
+        key_scales(kCapacity),
+        value_scales(kCapacity),
+        q_seen(q.begin(), q.end()),
+        rows_seen(rows.begin(), rows.end()) {
+    for (size_t i = 0; i < kKeys; ++i) {
+      Reference().kv_store[static_cast<size_t>(type)](&rows[2 * i * kDim], &rows[(2 * i + 1) * kDim],
+                                                      kDim, Block(type, i / kKeyBlock * kKeyBlock),
+                                                      i % kKeyBlock);
     }
-    std::vector<float> got(d);
-    Reference().attention_combine(&maximum[i], &sum[i], queries, &out[i * d], queries * d, blocks,
-                                  d, got.data());
-    for (size_t c = 0; c < d; ++c) {
-      CHECK(std::fabs(got[c] - want[c] / total) < 2e-6);
+    for (double& v : rows_seen) {
+      if (type == KvType::kF16) v = F16ToF32(F32ToF16(static_cast<float>(v)));
+    }
+    if (type != KvType::kInt8) return;
+    for (size_t i = 0; i < 2 * kKeys; ++i) Round(&rows_seen[i * kDim]);
+    for (size_t i = 0; i < kQueries; ++i) Round(&q_seen[i * kDim]);
+  }
+  KvBlock Block(KvType type, size_t begin) {
+    const size_t element = type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1;
+    const size_t key_dim = type == KvType::kInt8 ? (kDim + 3) / 4 * 4 : kDim;
+    return {keys.data() + begin * key_dim * element, values.data() + begin * kStride * element,
+            kStride, key_scales.data() + begin, value_scales.data() + begin};
+  }
+  // To 255 equal steps between -max and max.
+  static void Round(double* v) {
+    double largest = 0;
+    for (size_t d = 0; d < kDim; ++d) largest = std::max(largest, std::fabs(v[d]));
+    for (size_t d = 0; d < kDim; ++d) v[d] = std::rint(v[d] / largest * 127) * largest / 127;
+  }
+  // softmax(q k^T / sqrt(kDim)) v of query i.
+  std::vector<double> Want(size_t i) const {
+    std::vector<double> want(kDim, 0.0);
+    double total = 0;
+    for (int32_t j = visible[i][0]; j < visible[i][1]; ++j) {
+      const double* key = &rows_seen[2 * static_cast<size_t>(j) * kDim];
+      double dot = 0;
+      for (size_t c = 0; c < kDim; ++c) dot += q_seen[i * kDim + c] * key[c];
+      const double p = std::exp(dot / std::sqrt(static_cast<double>(kDim)));
+      total += p;
+      for (size_t c = 0; c < kDim; ++c) want[c] += p * key[kDim + c];
+    }
+    for (double& v : want) v /= total;
+    return want;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("attention equals softmax(q k^T / sqrt(d)) v, in one state and in states of one block") {
+  constexpr size_t kDim = DoubleAttention::kDim, kQueries = DoubleAttention::kQueries;
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+    CAPTURE(static_cast<int>(type));
+    DoubleAttention test(type);
+    AttentionQuery queries[kQueries];
+    for (size_t i = 0; i < kQueries; ++i) {
+      queries[i] = {&test.q[i * kDim], test.visible[i][0], test.visible[i][1]};
+    }
+    constexpr size_t kBlocks = 2;
+    // Row 0 and 1: a state of each block; row 2: one of both.
+    std::vector<float> maximum(3 * kQueries, -std::numeric_limits<float>::infinity());
+    std::vector<float> sum(3 * kQueries, -0.0f), out(3 * kQueries * kDim, -0.0f);
+    std::vector<float> scratch(AttentionScratch(kQueries, kDim));
+    for (size_t b = 0; b < kBlocks; ++b) {
+      for (const size_t row : {b, size_t{2}}) {
+        Reference().attention_block[static_cast<size_t>(type)](
+            {queries, kQueries, kDim, test.Block(type, b * kKeyBlock), b * kKeyBlock,
+             static_cast<float>(1 / std::sqrt(static_cast<double>(kDim))), &maximum[row * kQueries],
+             &sum[row * kQueries], &out[row * kQueries * kDim], kDim, scratch.data()});
+      }
+    }
+    for (size_t i = 0; i < kQueries; ++i) {
+      const std::vector<double> want = test.Want(i);
+      std::vector<float> split(kDim), whole(kDim);
+      const auto combine = [&](size_t row, size_t n, float* result) {
+        Reference().attention_combine(&maximum[row * kQueries + i], &sum[row * kQueries + i],
+                                      kQueries, &out[(row * kQueries + i) * kDim], kQueries * kDim,
+                                      n, kDim, result);
+      };
+      combine(0, kBlocks, split.data());
+      combine(2, 1, whole.data());
+      for (size_t c = 0; c < kDim; ++c) {
+        CAPTURE(i);
+        // int8 rounds weights to 1 / 32767 of a block's greatest.
+        CHECK(std::fabs(whole[c] - want[c]) < (type == KvType::kInt8 ? 5e-5 : 3e-6));
+      }
+      CHECK(std::memcmp(split.data(), whole.data(), kDim * sizeof(float)) == 0);
+    }
+  }
+}
+
+TEST_CASE("an int8 key or value that is not finite reaches the output") {
+  constexpr size_t kDim = 8;
+  for (const float bad : {std::numeric_limits<float>::infinity(),
+                          std::numeric_limits<float>::quiet_NaN()}) {
+    for (const bool in_key : {true, false}) {
+      std::vector<int8_t> keys(16 * kDim), values(16 * kDim);
+      std::vector<float> key_scales(16), value_scales(16), row(kDim, 1.0f), bad_row(kDim, 1.0f);
+      bad_row[3] = bad;
+      const KvBlock head = {keys.data(), values.data(), kDim, key_scales.data(),
+                           value_scales.data()};
+      const auto store = Reference().kv_store[static_cast<size_t>(KvType::kInt8)];
+      store(row.data(), row.data(), kDim, head, 0);
+      store(in_key ? bad_row.data() : row.data(), in_key ? row.data() : bad_row.data(), kDim, head,
+            1);
+      const AttentionQuery query = {row.data(), 0, 2};
+      float maximum = -std::numeric_limits<float>::infinity(), sum = -0.0f;
+      std::vector<float> out(kDim, -0.0f), result(kDim), scratch(AttentionScratch(1, kDim));
+      Reference().attention_block[static_cast<size_t>(KvType::kInt8)](
+          {&query, 1, kDim, head, 0, 1.0f, &maximum, &sum, out.data(), kDim, scratch.data()});
+      Reference().attention_combine(&maximum, &sum, 1, out.data(), kDim, 1, kDim, result.data());
+      CHECK(std::isnan(result[0]));
     }
   }
 }
@@ -205,7 +298,7 @@ TEST_CASE("attention by blocks equals softmax(q k^T / sqrt(d)) v") {
 TEST_CASE("attention_combine of nothing is zero") {
   const float maximum[2] = {-std::numeric_limits<float>::infinity(),
                             -std::numeric_limits<float>::infinity()};
-  const float sum[2] = {0, 0}, partial[2] = {1, 1};
+  const float sum[2] = {-0.0f, -0.0f}, partial[2] = {-0.0f, -0.0f};
   float out = 5;
   Reference().attention_combine(maximum, sum, 1, partial, 1, 2, 1, &out);
   CHECK(out == 0);

@@ -11,7 +11,10 @@
 
 #include "lib/builder.h"
 #include "lib/error.h"
+#include "lib/executor.h"
 #include "lib/fp_mode.h"
+#include "lib/kv_cache.h"
+#include "lib/plan.h"
 #include "lib/positions.h"
 #include "lib/sampler.h"
 #include "lib/thread_pool.h"
@@ -246,4 +249,120 @@ TEST_CASE("a graph with an unknown op, attribute or input is refused by name") {
   changed.nodes.push_back(graph.nodes[0]);
   CHECK(MessageOf([&] { CheckGraph("file", changed, find); }).find("exists already") !=
         std::string::npos);
+}
+
+namespace {
+
+// A graph of one attention whose heads of q come from one projection, and whose keys and values
+// from another with as many heads as `source` has. Numbers are waves, so that heads can be repeated.
+struct AttentionModel {
+  static constexpr size_t kVocab = 64, kWidth = 32, kHeadDim = 20;
+  std::vector<Tensor> tensors;
+  std::vector<std::vector<float>> data;
+  Graph graph;
+
+  // kv head h holds what `source[h]` says.
+  AttentionModel(int64_t heads, const std::vector<size_t>& source) {
+    data.reserve(3);
+    const auto wave = [](size_t r, size_t c) {
+      return std::sin(static_cast<float>(r * 37 + c * 11 + r * c));
+    };
+    Add("table", kVocab, wave);
+    Add("q", 3 * static_cast<size_t>(heads) * kHeadDim, wave);
+    Add("kv", 3 * source.size() * kHeadDim, [&](size_t r, size_t c) {
+      return wave(source[r / (3 * kHeadDim)] * 1000 + r % (3 * kHeadDim), c);
+    });
+    GraphBuilder g("main", {"ids", "cache_index", "prefix_len"}, tensors, "test");
+    const auto x = g.Embedding(g.Input("ids"), "table");
+    GraphBuilder::Heads split = g.SplitHeads(g.Linear(x, "q", "", "q_rows"), heads, "per_head");
+    g.SetPrefix("kv");
+    const auto kv = g.SplitHeads(g.Linear(x, "kv", "", "kv_rows"),
+                                 static_cast<int64_t>(source.size()), "per_head");
+    split.k = kv.k;
+    split.v = kv.v;
+    graph = g.Finish(g.Attention(split, 0, "prefix"), "out");
+  }
+  template <class Number>
+  void Add(const char* name, size_t rows, const Number& number) {
+    // Whole tiles of 16 rows, from a 64-byte line on.
+    std::vector<float>& memory = data.emplace_back((rows + 15) / 16 * 16 * kWidth + 16);
+    float* to = memory.data();
+    while (reinterpret_cast<uintptr_t>(to) % 64 != 0) ++to;
+    for (size_t r = 0; r < rows; ++r) {
+      for (size_t c = 0; c < kWidth; ++c) to[(r / 16 * kWidth + c) * 16 + r % 16] = number(r, c);
+    }
+    Tensor tensor;
+    tensor.name = name;
+    tensor.shape = {rows, kWidth};
+    tensor.data = reinterpret_cast<const uint8_t*>(to);
+    tensor.bytes = (rows + 15) / 16 * 16 * kWidth * sizeof(float);
+    tensors.push_back(tensor);
+  }
+};
+
+struct AttentionSplit {
+  KvType kv;
+  size_t threads, chunk, max_rows;  // max_rows: tokens per run
+};
+
+// Outputs of n tokens, of which the first `prefix` see each other.
+std::vector<float> Attend(const AttentionModel& model, const AttentionSplit& split, size_t n,
+                          size_t prefix) {
+  PlanOptions options;
+  options.max_rows = std::max(split.max_rows, prefix);
+  options.chunk = std::min(split.chunk, options.max_rows);
+  options.max_outputs = options.chunk;
+  options.context = n;
+  options.n_threads = split.threads;
+  const FindTensor find = [&](const std::string& name) -> const Tensor* {
+    for (const Tensor& tensor : model.tensors) {
+      if (tensor.name == name) return &tensor;
+    }
+    return nullptr;
+  };
+  RopeTables tables;
+  const Plan plan(model.graph, find, options, &tables);
+  ThreadPool pool(split.threads);
+  const KvCache cache(1, plan.kv_heads(), plan.head_dim(), n, split.kv);
+  std::vector<int32_t> ids(n);
+  for (size_t i = 0; i < n; ++i) ids[i] = static_cast<int32_t>(i * i % AttentionModel::kVocab);
+  std::vector<float> all;
+  const auto collect = [&](size_t, size_t rows, const float* out, size_t stride) {
+    const size_t width = plan.output().width;
+    for (size_t i = 0; i < rows; ++i) {
+      all.insert(all.end(), out + i * stride, out + i * stride + width);
+    }
+  };
+  for (size_t begin = 0; begin < n;) {
+    RunInputs inputs;
+    inputs.n = begin == 0 ? std::max(prefix, split.max_rows) : split.max_rows;
+    inputs.n = std::min(inputs.n, n - begin);
+    inputs.ids = ids.data() + begin;
+    inputs.cache_begin = begin;
+    inputs.prefix_len = prefix;
+    const OutputSink sink(collect);
+    CHECK(Execute(plan, inputs, inputs.n, ChooseKernels(), pool, cache, nullptr, sink) ==
+          Status::kOk);
+    begin += inputs.n;
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("attention: threads, chunks, runs and shared kv heads do not change a bit") {
+  const size_t n = 600;  // three blocks of keys
+  const AttentionModel shared(6, {0, 1}), repeated(6, {0, 0, 0, 1, 1, 1});
+  for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+    CAPTURE(std::string(Name(kv)));
+    for (const size_t prefix : {size_t{0}, size_t{70}}) {
+      const std::vector<float> want = Attend(shared, {kv, 1, 512, n}, n, prefix);
+      REQUIRE(want.size() == n * 6 * AttentionModel::kHeadDim);
+      CHECK(std::all_of(want.begin(), want.end(), [](float v) { return std::isfinite(v); }));
+      CHECK(Attend(repeated, {kv, 2, 64, n}, n, prefix) == want);
+      CHECK(Attend(shared, {kv, 3, 7, n}, n, prefix) == want);
+      CHECK(Attend(shared, {kv, 16, 512, 1}, n, prefix) == want);  // keys split, too
+      CHECK(Attend(shared, {kv, 2, 4, 4}, n, prefix) == want);
+    }
+  }
 }

@@ -118,8 +118,8 @@ void AddComputeOptions(CLI::App& app, ComputeOptions* options, std::vector<size_
                  "tokens of prompt and reply together (default: the model's)")
       ->check(WholeNumber(1, kMaxContext))
       ->option_text("CONTEXT");
-  app.add_option("--kv", options->kv, "key-value cache: f32 or f16 (default: f32 for f32 models)")
-      ->check(CLI::IsMember({"f32", "f16"}).description(""))
+  app.add_option("--kv", options->kv, "key-value cache: f32, f16 or int8 (default: f16; f32 for f32 models)")
+      ->check(CLI::IsMember({"f32", "f16", "int8"}).description(""))
       ->option_text("TYPE");
   app.add_option("--load", options->load, "map the file (default) or copy it into private memory")
       ->check(CLI::IsMember({"map", "copy"}).description(""))

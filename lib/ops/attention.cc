@@ -12,6 +12,7 @@
 // be seen whole however it is cut into chunks.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "lib/error.h"
 #include "lib/ops/op_rows.h"
@@ -21,8 +22,12 @@
 namespace glint {
 namespace {
 
-// Queries that go through a key block together, reusing its keys.
-constexpr size_t kQueryGroup = 16;
+// Tasks that a thread should find, so that all finish together.
+constexpr size_t kTasksPerThread = 4;
+// Register tiles of queries are filled best by multiples of this.
+constexpr size_t kQueryQuantum = 6;
+// Runs of at most so many rows split the keys, too, where the heads are too few for the threads.
+constexpr size_t kSplitRows = 8;
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxHeads = 4096;
 
@@ -77,7 +82,7 @@ void Store(const StepContext& c, const Step& step) {
       for (size_t h = 0; h < step.kv_heads; ++h) {
         store(keys + t * c.Stride(k) + h * k.head_stride,
               values + t * c.Stride(v) + h * v.head_stride, step.head_dim,
-              c.cache.Head(step.layer, h), first + t);
+              c.cache.Block(step.layer, h, (first + t) / kKeyBlock), (first + t) % kKeyBlock);
       }
     }
   });
@@ -90,64 +95,142 @@ size_t VisibleEnd(const RunInputs& inputs, size_t i) {
 
 size_t BlocksOf(size_t keys) { return (keys + kKeyBlock - 1) / kKeyBlock; }
 
-// Scratch floats of one worker: per key block, maximum, sum and output of each query of a group.
-size_t WorkerFloats(size_t context, size_t head_dim) {
-  return BlocksOf(context) * kQueryGroup * (head_dim + 2);
+// States of queries, as attention_block keeps them.
+struct States {
+  float* maximum;  // (n)
+  float* sum;      // (n)
+  float* out;      // (n, head_dim)
+
+  static size_t Floats(size_t n, size_t head_dim) { return n * (head_dim + 2); }
+  States(float* memory, size_t n) : maximum(memory), sum(memory + n), out(memory + 2 * n) {}
+  States(const States& from, size_t first, size_t head_dim)
+      : maximum(from.maximum + first), sum(from.sum + first), out(from.out + first * head_dim) {}
+  void Clear(size_t n, size_t head_dim) const {
+    std::fill(maximum, maximum + n, -std::numeric_limits<float>::infinity());
+    std::fill(sum, sum + n, -0.0f);
+    std::fill(out, out + n * head_dim, -0.0f);
+  }
+};
+
+// Scratch floats, a multiple of 16: of one worker, and of the states of a run whose keys are split.
+size_t WorkerFloats(size_t head_dim) {
+  return (AttentionScratch(kMaxQueries, head_dim) + States::Floats(kMaxQueries, head_dim) + 15) /
+         16 * 16;
+}
+size_t SplitFloats(size_t context, size_t rows, size_t heads, size_t head_dim) {
+  return States::Floats(std::min(rows, kSplitRows) * heads * BlocksOf(context), head_dim);
 }
 
-// Queries [begin, begin + n) of one head, n <= kQueryGroup: every key block on its own, then the
-// blocks in order, always in this form, so that the split of the work cannot show in the result.
-void AttendGroup(const StepContext& c, const Step& step, size_t head, size_t begin, size_t n,
-                 float* scratch) {
-  const ActivationRef& q = step.in[0];
-  int32_t visible[2 * kQueryGroup];
-  size_t keys = 0;
-  for (size_t i = 0; i < n; ++i) {
-    const size_t end = VisibleEnd(c.inputs, c.inputs.cache_begin + c.begin + begin + i);
-    visible[2 * i] = 0;
-    visible[2 * i + 1] = static_cast<int32_t>(end);
-    keys = std::max(keys, end);
+// How a run is cut. The queries that share a kv head's keys (all rows, and of each row the heads
+// that use it, row by row) are cut into groups; where those are too few for the threads, so are the
+// keys, block by block. Neither shows in the result: blocks join in order, on their way or later.
+class AttentionRun {
+ public:
+  AttentionRun(const StepContext& context, const Step& step)
+      : c_(context),
+        step_(step),
+        sharers_(step.heads / step.kv_heads),
+        n_queries_(context.n * sharers_),
+        attend_(context.kernels.attention_block[static_cast<size_t>(context.cache.type())]) {
+    const size_t wanted = kTasksPerThread * context.pool.size();
+    const size_t share = (n_queries_ * step.kv_heads + wanted - 1) / wanted;
+    group_ = std::min(kMaxQueries, RoundUp(share, kQueryQuantum));
+    groups_ = (n_queries_ + group_ - 1) / group_;
+    group_ = RoundUp((n_queries_ + groups_ - 1) / groups_, kQueryQuantum);
+    const size_t first_row = context.inputs.cache_begin + context.begin;
+    const size_t last = first_row + context.n - 1;
+    blocks_ = BlocksOf(std::max(VisibleEnd(context.inputs, first_row), last + 1));
+    split_ = context.n <= kSplitRows && blocks_ > 1 && groups_ * step.kv_heads < wanted;
   }
-  const size_t blocks = BlocksOf(keys);
-  float* maximum = scratch;                      // (blocks, kQueryGroup)
-  float* sum = maximum + blocks * kQueryGroup;   // (blocks, kQueryGroup)
-  float* partial = sum + blocks * kQueryGroup;   // (blocks, kQueryGroup, head_dim)
 
-  AttentionBlock block;
-  block.q = c.Rows(q) + begin * c.Stride(q) + head * q.head_stride;
-  block.q_stride = c.Stride(q);
-  block.n_queries = n;
-  block.head_dim = step.head_dim;
-  block.kv = c.cache.Head(step.layer, head / (step.heads / step.kv_heads));
-  block.visible = visible;
-  block.scale = step.scale;
-  block.out_stride = step.head_dim;
-  const auto attend = c.kernels.attention_block[static_cast<size_t>(c.cache.type())];
-  for (size_t b = 0; b < blocks; ++b) {
-    block.key_begin = b * kKeyBlock;
-    block.maximum = maximum + b * kQueryGroup;
-    block.sum = sum + b * kQueryGroup;
-    block.out = partial + b * kQueryGroup * step.head_dim;
-    attend(block);
+  void Run() const {
+    float* scratch = reinterpret_cast<float*>(c_.Scratch(step_));
+    float* workers = scratch;
+    const size_t worker_floats = WorkerFloats(step_.head_dim);
+    const size_t tasks = groups_ * step_.kv_heads;
+    if (!split_) {
+      c_.pool.Run(tasks, [&](size_t task, size_t worker) {
+        AttendGroup(task / groups_, task % groups_ * group_, workers + worker * worker_floats);
+      });
+      return;
+    }
+    // (blocks, heads, queries of a head)
+    const States states(scratch + c_.pool.size() * worker_floats, blocks_ * AllQueries());
+    c_.pool.Run(tasks * blocks_, [&](size_t task, size_t worker) {
+      const size_t block = task % blocks_, group = task / blocks_;
+      const size_t head = group / groups_, begin = group % groups_ * group_;
+      const States part(states, block * AllQueries() + head * n_queries_ + begin, step_.head_dim);
+      Attend(head, begin, block, block + 1, part, workers + worker * worker_floats);
+    });
+    c_.pool.Run(step_.kv_heads, [&](size_t head, size_t) {
+      Finish(head, 0, n_queries_, States(states, head * n_queries_, step_.head_dim), blocks_);
+    });
   }
-  float* out = c.Rows(step.out) + begin * c.Stride(step.out) + head * step.head_dim;
-  for (size_t i = 0; i < n; ++i) {
-    c.kernels.attention_combine(maximum + i, sum + i, kQueryGroup, partial + i * step.head_dim,
-                                kQueryGroup * step.head_dim, blocks, step.head_dim,
-                                out + i * c.Stride(step.out));
-  }
-}
 
-void Attend(const StepContext& c, const Step& step) {
-  const size_t groups = (c.n + kQueryGroup - 1) / kQueryGroup;
-  float* scratch = reinterpret_cast<float*>(c.Scratch(step));
-  const size_t worker_floats = WorkerFloats(c.cache.capacity(), step.head_dim);
-  c.pool.Run(groups * step.heads, [&](size_t task, size_t worker) {
-    const size_t begin = task % groups * kQueryGroup;
-    AttendGroup(c, step, task / groups, begin, std::min(kQueryGroup, c.n - begin),
-                scratch + worker * worker_floats);
-  });
-}
+ private:
+  static size_t RoundUp(size_t n, size_t quantum) { return (n + quantum - 1) / quantum * quantum; }
+  size_t AllQueries() const { return n_queries_ * step_.kv_heads; }
+
+  // Queries [begin, begin + group_) of a kv head over all keys.
+  void AttendGroup(size_t head, size_t begin, float* scratch) const {
+    const States states(scratch + AttentionScratch(kMaxQueries, step_.head_dim), kMaxQueries);
+    const size_t n = Attend(head, begin, 0, blocks_, states, scratch);
+    Finish(head, begin, n, states, 1);
+  }
+
+  // The same over some key blocks, into `states`. Returns how many queries these are.
+  size_t Attend(size_t head, size_t begin, size_t block_begin, size_t block_end,
+                const States& states, float* scratch) const {
+    const ActivationRef& q = step_.in[0];
+    const size_t n = std::min(group_, n_queries_ - begin);
+    AttentionQuery queries[kMaxQueries];
+    for (size_t i = 0; i < n; ++i) {
+      const size_t row = (begin + i) / sharers_, sharer = (begin + i) % sharers_;
+      const size_t end = VisibleEnd(c_.inputs, c_.inputs.cache_begin + c_.begin + row);
+      queries[i] = {c_.Rows(q) + row * c_.Stride(q) + (head * sharers_ + sharer) * q.head_stride, 0,
+                    static_cast<int32_t>(end)};
+    }
+    states.Clear(n, step_.head_dim);
+    AttentionBlock block;
+    block.queries = queries;
+    block.n_queries = n;
+    block.head_dim = step_.head_dim;
+    block.scale = step_.scale;
+    block.maximum = states.maximum;
+    block.sum = states.sum;
+    block.out = states.out;
+    block.out_stride = step_.head_dim;
+    block.scratch = scratch;
+    for (size_t b = block_begin; b < block_end; ++b) {
+      block.kv = c_.cache.Block(step_.layer, head, b);
+      block.key_begin = b * kKeyBlock;
+      attend_(block);
+    }
+    return n;
+  }
+
+  // Joins the `parts` states of each query, which lie AllQueries() apart, and writes the outputs.
+  void Finish(size_t head, size_t begin, size_t n, const States& states, size_t parts) const {
+    for (size_t i = 0; i < n; ++i) {
+      const size_t row = (begin + i) / sharers_, sharer = (begin + i) % sharers_;
+      c_.kernels.attention_combine(
+          states.maximum + i, states.sum + i, AllQueries(), states.out + i * step_.head_dim,
+          AllQueries() * step_.head_dim, parts, step_.head_dim,
+          c_.Rows(step_.out) + row * c_.Stride(step_.out) +
+              (head * sharers_ + sharer) * step_.head_dim);
+    }
+  }
+
+  const StepContext& c_;
+  const Step& step_;
+  size_t sharers_;    // heads of q that use one kv head
+  size_t n_queries_;  // of a kv head
+  size_t group_, groups_, blocks_;
+  bool split_;
+  void (*attend_)(const AttentionBlock&);
+};
+
+void Attend(const StepContext& c, const Step& step) { AttentionRun(c, step).Run(); }
 
 void PlanAttention(PlanBuilder& builder, const Node& node) {
   const ActivationRef q = builder.Place(node.inputs[0]);
@@ -171,9 +254,10 @@ void PlanAttention(PlanBuilder& builder, const Node& node) {
   attend.in.resize(1);
   describe(attend);
   builder.SetOutput(attend, node, q.width);
-  builder.SetScratch(attend, builder.options().n_threads *
-                                 WorkerFloats(builder.options().context + kKeyBlock, head_dim) *
-                                 sizeof(float));
+  const PlanOptions& options = builder.options();
+  const size_t floats = options.n_threads * WorkerFloats(head_dim) +
+                        SplitFloats(options.context, options.max_rows, q.heads, head_dim);
+  builder.SetScratch(attend, floats * sizeof(float));
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include "simd/kernels/attention_tiles-inl.h"
 #include "simd/kernels/exp-inl.h"
 #include "simd/kernels/fold-inl.h"
 
@@ -5,110 +6,160 @@ HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
 namespace {
 
-// Queries that share a pass over keys and values.
-constexpr size_t kQueries = 4;
+// From so many queries on, a tile of keys or values is converted to f32 once for all.
+constexpr size_t kTileQueries = 12;
 
-// The two types of the cache: how kLanes elements (or the last n) are loaded and stored.
-struct F32Cache {
-  using Type = float;
-  static HWY_INLINE Floats Load(const float* p) { return hn::LoadU(F32(), p); }
-  static HWY_INLINE Floats LoadUpTo(const float* p, size_t n) { return ISA::LoadUpTo(p, n); }
-  static HWY_INLINE void Store(Floats v, float* p) { hn::StoreU(v, F32(), p); }
-};
-
-struct F16Cache {
-  using Type = hwy::float16_t;
-  using D = hn::Rebind<hwy::float16_t, F32>;
-  static HWY_INLINE Floats Load(const Type* p) { return hn::PromoteTo(F32(), hn::LoadU(D(), p)); }
-  static HWY_INLINE Floats LoadUpTo(const Type* p, size_t n) {
-    if (n >= kLanes) return Load(p);
-    HWY_ALIGN Type buffer[kLanes] = {};
-    memcpy(buffer, p, n * sizeof(Type));
-    return Load(buffer);
-  }
-  static HWY_INLINE void Store(Floats v, Type* p) { hn::StoreU(hn::DemoteTo(D(), v), D(), p); }
-};
-
-template <class Cache>
-HWY_INLINE void Store(const float* key, const float* value, size_t head_dim, KvHead kv,
-                      size_t index) {
-  using Type = typename Cache::Type;
-  Type* keys = static_cast<Type*>(kv.keys) + index / 16 * head_dim * 16 + index % 16;
-  Type* values = static_cast<Type*>(kv.values) + index * kv.value_stride;
-  for (size_t i = 0; i < head_dim; i += kLanes) {
-    const size_t n = HWY_MIN(head_dim - i, kLanes);
-    HWY_ALIGN Type buffer[kLanes];
-    Cache::Store(LoadUpTo(value + i, n), buffer);
-    memcpy(values + i, buffer, n * sizeof(Type));
-    Cache::Store(LoadUpTo(key + i, n), buffer);
-    for (size_t j = 0; j < n; ++j) memcpy(keys + (i + j) * 16, buffer + j, sizeof(Type));
-  }
-}
-
-// The keys of the block that a query sees, counted from the block's first; begin == end if none.
+// Keys counted from the block's first; begin == end if none.
 struct Range {
   size_t begin, end;
 };
 
+HWY_INLINE Range Intersect(Range a, Range b) {
+  const Range both = {HWY_MAX(a.begin, b.begin), HWY_MIN(a.end, b.end)};
+  return both.begin < both.end ? both : Range{0, 0};
+}
+
 HWY_INLINE Range VisibleRange(const AttentionBlock& a, size_t query) {
   const int64_t block = static_cast<int64_t>(a.key_begin);
-  const int64_t lo = a.visible[2 * query] - block, hi = a.visible[2 * query + 1] - block;
-  const int64_t begin = HWY_MAX(lo, 0), end = HWY_MIN(hi, int64_t{kKeyBlock});
+  const int64_t begin = HWY_MAX(a.queries[query].begin - block, 0);
+  const int64_t end = HWY_MIN(a.queries[query].end - block, int64_t{kKeyBlock});
   if (begin >= end) return {0, 0};
   return {static_cast<size_t>(begin), static_cast<size_t>(end)};
 }
 
-// Dots of Q queries with V vectors of keys, from vector `first` of the block on, times a.scale.
-template <class Cache, size_t Q, size_t V>
-HWY_INLINE void Dots(const AttentionBlock& a, const float* q, size_t first,
-                     float (*scores)[kKeyBlock]) {
-  const auto* keys = static_cast<const typename Cache::Type*>(a.kv.keys);
-  const typename Cache::Type* at[V];
-  Floats dots[V][Q];
-  GLINT_UNROLL
-  for (size_t v = 0; v < V; ++v) {
-    const size_t key = a.key_begin + (first + v) * kLanes;
-    at[v] = keys + key / 16 * a.head_dim * 16 + key % 16;
-    GLINT_UNROLL
-    for (size_t i = 0; i < Q; ++i) dots[v][i] = hn::Zero(F32());
-  }
-  for (size_t d = 0; d < a.head_dim; ++d) {
-    Floats key[V];
-    GLINT_UNROLL
-    for (size_t v = 0; v < V; ++v) key[v] = Cache::Load(at[v] + d * 16);
-    GLINT_UNROLL
-    for (size_t i = 0; i < Q; ++i) {
-      const auto element = hn::Set(F32(), q[i * a.q_stride + d]);
-      GLINT_UNROLL
-      for (size_t v = 0; v < V; ++v) dots[v][i] = hn::MulAdd(element, key[v], dots[v][i]);
+// What one call works with: the scratch memory, by part, and a number per query.
+struct Work {
+  size_t padded;   // head_dim to whole tiles of 16
+  float* tile;     // keys (kKeyTile / 16, head_dim, 16) or values (kKeyTile, padded)
+  float* q;        // (n_queries, padded), for int8 the codes
+  float* scores;   // (n_queries, kKeyBlock), then exp(score - maximum)
+  float* out;      // (n_queries, padded), of this block; for int8 int32 until it is whole
+  int16_t* codes;  // (n_queries, kKeyBlock), int8 only: the weights of values
+  Range any;       // keys that some query sees
+  Range visible[kMaxQueries];
+  HWY_ALIGN float maximum[kMaxQueries];  // of this block
+  HWY_ALIGN float sum[kMaxQueries];
+  // int8 only
+  float q_scales[kMaxQueries];
+  float weight_scales[kMaxQueries];
+  int32_t q_sums[kMaxQueries];
+
+  HWY_INLINE explicit Work(const AttentionBlock& a)
+      : padded((a.head_dim + 15) / 16 * 16),
+        tile(a.scratch),
+        q(tile + kKeyTile * padded),
+        scores(q + a.n_queries * padded),
+        out(scores + a.n_queries * kKeyBlock),
+        codes(reinterpret_cast<int16_t*>(out + a.n_queries * padded)),
+        any{kKeyBlock, 0} {
+    for (size_t i = 0; i < a.n_queries; ++i) {
+      visible[i] = VisibleRange(a, i);
+      if (visible[i].begin == visible[i].end) continue;
+      any = {HWY_MIN(any.begin, visible[i].begin), HWY_MAX(any.end, visible[i].end)};
     }
   }
-  const auto scale = hn::Set(F32(), a.scale);
-  GLINT_UNROLL
-  for (size_t v = 0; v < V; ++v) {
-    GLINT_UNROLL
-    for (size_t i = 0; i < Q; ++i) {
-      hn::Store(hn::Mul(dots[v][i], scale), F32(), scores[i] + (first + v) * kLanes);
-    }
-  }
+};
+
+// Calls f.template operator()<Q>(first) for panels of Q queries that together are all n.
+template <class F>
+HWY_INLINE void ForPanels(size_t n, const F& f) {
+  size_t i = 0;
+  for (; i + kPanel <= n; i += kPanel) f.template operator()<kPanel>(i);
+  for (; i + 4 <= n; i += 4) f.template operator()<4>(i);
+  for (; i + 2 <= n; i += 2) f.template operator()<2>(i);
+  if (i < n) f.template operator()<1>(i);
 }
 
-// Replaces the scores of one query, whose range is not empty, by exp(score - maximum), 0 where the
-// key is not visible.
+// Scores of the keys of one tile, [begin, begin + kKeyTile) of the block, up to the last that is
+// seen: the cache may end there.
+template <class Cache>
+struct Scorer {
+  using Type = typename Cache::Type;
+
+  static HWY_INLINE void Prepare(const AttentionBlock& a, Work& w) {
+    for (size_t i = 0; i < a.n_queries; ++i) {
+      memcpy(w.q + i * w.padded, a.queries[i].q, a.head_dim * sizeof(float));
+    }
+  }
+  template <class Source>
+  static HWY_INLINE void Panels(const AttentionBlock& a, const Work& w, size_t begin,
+                                const typename Source::Type* keys, size_t v_begin, size_t v_end) {
+    ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
+      const float* q = w.q + first * w.padded;
+      float* scores = w.scores + first * kKeyBlock + begin;
+      size_t v = v_begin;
+      for (; v + kVectors<Q> <= v_end; v += kVectors<Q>) {
+        DotTile<Source, Q, kVectors<Q>>(keys, a.head_dim, q, w.padded, a.scale, v, scores);
+      }
+      for (; v < v_end; ++v) {
+        DotTile<Source, Q, 1>(keys, a.head_dim, q, w.padded, a.scale, v, scores);
+      }
+    });
+  }
+  static HWY_INLINE void Tile(const AttentionBlock& a, const Work& w, size_t begin, size_t v_begin,
+                              size_t v_end) {
+    const Type* keys = static_cast<const Type*>(a.kv.keys) + begin * a.head_dim;
+    if constexpr (sizeof(Type) < sizeof(float)) {
+      if (a.n_queries >= kTileQueries) {
+        const size_t groups = (v_end * kLanes + 15) / 16;
+        ConvertKeys<Cache>(keys, groups * a.head_dim * 16, w.tile);
+        Panels<F32Cache>(a, w, begin, w.tile, v_begin, v_end);
+        return;
+      }
+    }
+    Panels<Cache>(a, w, begin, keys, v_begin, v_end);
+  }
+};
+
+template <>
+struct Scorer<Int8Cache> {
+  static HWY_INLINE void Prepare(const AttentionBlock& a, Work& w) {
+    int8_t* codes = reinterpret_cast<int8_t*>(w.q);
+    for (size_t i = 0; i < a.n_queries; ++i) {
+      float scale;
+      w.q_sums[i] = QuantizeVector(a.queries[i].q, a.head_dim, codes + i * w.padded, &scale);
+      w.q_scales[i] = scale * a.scale;
+    }
+  }
+  static HWY_INLINE void Tile(const AttentionBlock& a, const Work& w, size_t begin, size_t v_begin,
+                              size_t v_end) {
+    const size_t quads = (a.head_dim + 3) / 4;
+    const int8_t* keys = static_cast<const int8_t*>(a.kv.keys) + begin * quads * 4;
+    const int8_t* codes = reinterpret_cast<const int8_t*>(w.q);
+    ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
+      const Int8Queries q = {codes + first * w.padded, w.padded, w.q_sums + first,
+                             w.q_scales + first};
+      float* scores = w.scores + first * kKeyBlock + begin;
+      size_t v = v_begin;
+      for (; v + kIntVectors<Q> <= v_end; v += kIntVectors<Q>) {
+        Int8DotTile<Q, kIntVectors<Q>>(keys, a.kv.key_scales + begin, a.head_dim, q, v, scores);
+      }
+      for (; v < v_end; ++v) {
+        Int8DotTile<Q, 1>(keys, a.kv.key_scales + begin, a.head_dim, q, v, scores);
+      }
+    });
+  }
+};
+
+// The greater of two numbers; `greatest`, which is not nan, where the score is nan.
+HWY_INLINE Floats GreaterNumber(Floats score, Floats greatest) {
+#if HWY_TARGET == HWY_NEON
+  return hn::IfThenElse(hn::Gt(score, greatest), score, greatest);
+#else
+  return hn::Max(score, greatest);  // x86 returns the second where one is nan, NEON nan
+#endif
+}
+
+// Replaces the scores of one query, whose range is not empty, by exp(score - maximum).
 HWY_INLINE void Softmax(float* scores, Range range, float* maximum, float* sum) {
   const F32 d;
-  const auto begin = hn::Set(d, static_cast<float>(range.begin));
-  const auto end = hn::Set(d, static_cast<float>(range.end));
-  const auto visible = [&](size_t v) HWY_ATTR {
-    const auto index = hn::Iota(d, static_cast<float>(v * kLanes));
-    return hn::And(hn::Ge(index, begin), hn::Lt(index, end));
-  };
-  const size_t v_begin = range.begin / kLanes, v_end = (range.end + kLanes - 1) / kLanes;
+  const size_t begin = range.begin / kLanes * kLanes;
+  const size_t end = (range.end + kLanes - 1) / kLanes * kLanes;
+  for (size_t j = begin; j < range.begin; ++j) scores[j] = -kInfinity;
+  for (size_t j = range.end; j < end; ++j) scores[j] = -kInfinity;
   auto greatest = hn::Set(d, -kInfinity);
-  for (size_t v = v_begin; v < v_end; ++v) {
-    const auto score = hn::Load(d, scores + v * kLanes);
-    const auto greater = hn::And(visible(v), hn::Gt(score, greatest));
-    greatest = hn::IfThenElse(greater, score, greatest);
+  for (size_t j = begin; j < end; j += kLanes) {
+    greatest = GreaterNumber(hn::Load(d, scores + j), greatest);
   }
   HWY_ALIGN float lanes[kLanes];
   hn::Store(greatest, d, lanes);
@@ -120,111 +171,179 @@ HWY_INLINE void Softmax(float* scores, Range range, float* maximum, float* sum) 
 
   PartialSums sums;
   const auto maxima = hn::Set(d, m);
-  for (size_t v = v_begin; v < v_end; ++v) {
-    const auto score = hn::Load(d, scores + v * kLanes);
-    const auto p = hn::IfThenElseZero(visible(v), Exp(hn::Sub(score, maxima)));
-    hn::Store(p, d, scores + v * kLanes);
-    Floats& partial = sums.v[v % kVectorsPerTile];
+  for (size_t j = begin; j < end; j += kLanes) {
+    const auto p = Exp(hn::Sub(hn::Load(d, scores + j), maxima));
+    Floats& partial = sums.v[j / kLanes % kVectorsPerTile];
     partial = hn::Add(partial, p);
+    hn::Store(p, d, scores + j);
   }
   *maximum = m;
   *sum = sums.Fold();
 }
 
-// out += p[key] * value[key] over keys [begin, end) of the block, for Q queries and the n columns
-// from `column` on: V whole vectors, or part of one.
-template <class Cache, size_t Q, size_t V>
-HWY_INLINE void AddColumns(const AttentionBlock& a, const float (*p)[kKeyBlock], Range keys,
-                           float* out, size_t column, size_t n) {
-  const auto* value = static_cast<const typename Cache::Type*>(a.kv.values) +
-                      (a.key_begin + keys.begin) * a.kv.value_stride + column;
-  const bool whole = n >= V * kLanes;
-  Floats acc[Q][V];
-  GLINT_UNROLL
-  for (size_t i = 0; i < Q; ++i) {
-    GLINT_UNROLL
-    for (size_t v = 0; v < V; ++v) {
-      acc[i][v] = LoadUpTo(out + i * a.out_stride + column + v * kLanes, whole ? kLanes : n);
-    }
+// Replaces exp(score - maximum) of one query by its product with the values' scales, and codes it;
+// the codes of keys that are not visible are 0. value_scales is of the block's first key.
+HWY_INLINE void CodeWeights(float* p, Range range, const float* value_scales, int16_t* codes,
+                            float* scale) {
+  const F32 d;
+  const hn::Rebind<int16_t, F32> d16;
+  const size_t begin = range.begin / kLanes * kLanes;
+  const size_t end = (range.end + kLanes - 1) / kLanes * kLanes;
+  for (size_t j = begin; j < end; j += kLanes) {
+    hn::Store(hn::Mul(hn::Load(d, p + j), hn::LoadU(d, value_scales + j)), d, p + j);
   }
-  for (size_t j = keys.begin; j < keys.end; ++j, value += a.kv.value_stride) {
-    Floats values[V];
-    GLINT_UNROLL
-    for (size_t v = 0; v < V; ++v) {
-      values[v] = Cache::LoadUpTo(value + v * kLanes, whole ? kLanes : n);
-    }
-    GLINT_UNROLL
-    for (size_t i = 0; i < Q; ++i) {
-      const auto weight = hn::Set(F32(), p[i][j]);
-      GLINT_UNROLL
-      for (size_t v = 0; v < V; ++v) acc[i][v] = hn::MulAdd(weight, values[v], acc[i][v]);
-    }
-  }
-  GLINT_UNROLL
-  for (size_t i = 0; i < Q; ++i) {
-    GLINT_UNROLL
-    for (size_t v = 0; v < V; ++v) {
-      StoreUpTo(acc[i][v], out + i * a.out_stride + column + v * kLanes, whole ? kLanes : n);
-    }
+  for (size_t j = begin; j < range.begin; ++j) p[j] = 0;
+  for (size_t j = range.end; j < end; ++j) p[j] = 0;
+  memset(codes, 0, kKeyBlock * sizeof(*codes));
+  const float inverse = InverseScale(p + range.begin, range.end - range.begin, 32767.0f, scale);
+  if (inverse == 0) return;
+  for (size_t j = begin; j < end; j += kLanes) {
+    const auto code = hn::NearestInt(hn::Mul(hn::Load(d, p + j), hn::Set(d, inverse)));
+    hn::StoreU(hn::DemoteTo(d16, code), d16, codes + j);
   }
 }
 
-template <class Cache, size_t Q>
-HWY_INLINE void AddValues(const AttentionBlock& a, const float (*p)[kKeyBlock], Range keys,
-                          float* out) {
-  constexpr size_t kWide = 4;
-  if (keys.begin >= keys.end) return;
-  size_t column = 0;
-  for (; column + kWide * kLanes <= a.head_dim; column += kWide * kLanes) {
-    AddColumns<Cache, Q, kWide>(a, p, keys, out, column, kWide * kLanes);
+// Adds the values of the keys `tile` (of the block) to the outputs of Q queries. Each query takes
+// the keys that it sees in order: first what it sees before the keys that all see, then those
+// together, then the rest.
+template <class Source, size_t Q>
+HWY_INLINE void AddPanel(const Work& w, size_t first, Range tile,
+                         const typename Source::Type* values, size_t stride, size_t columns) {
+  Range seen[Q], all = tile;
+  for (size_t i = 0; i < Q; ++i) {
+    seen[i] = Intersect(w.visible[first + i], tile);
+    all = Intersect(all, seen[i]);
   }
-  for (; column < a.head_dim; column += kLanes) {
-    AddColumns<Cache, Q, 1>(a, p, keys, out, column, HWY_MIN(a.head_dim - column, kLanes));
+  const auto add = [&](size_t i, size_t begin, size_t end) HWY_ATTR {
+    if (begin >= end) return;
+    AddValues<Source, 1>(values + (begin - tile.begin) * stride, stride, end - begin, columns,
+                         w.scores + (first + i) * kKeyBlock + begin, w.out + (first + i) * w.padded,
+                         w.padded);
+  };
+  const bool some = all.begin < all.end;
+  for (size_t i = 0; i < Q; ++i) add(i, seen[i].begin, some ? all.begin : seen[i].end);
+  if (!some) return;
+  AddValues<Source, Q>(values + (all.begin - tile.begin) * stride, stride, all.end - all.begin,
+                       columns, w.scores + first * kKeyBlock + all.begin, w.out + first * w.padded,
+                       w.padded);
+  for (size_t i = 0; i < Q; ++i) add(i, all.end, seen[i].end);
+}
+
+// The outputs of this block from its weights, tile by tile.
+template <class Cache>
+struct Summer {
+  using Type = typename Cache::Type;
+
+  static HWY_INLINE void Prepare(const AttentionBlock&, Work&) {}
+  static HWY_INLINE void Tile(const AttentionBlock& a, const Work& w, Range tile) {
+    const Type* values =
+        static_cast<const Type*>(a.kv.values) + tile.begin * a.kv.value_stride;
+    if (a.n_queries >= kTileQueries) {
+      ConvertValues<Cache>(values, a.kv.value_stride, tile.end - tile.begin, a.head_dim, w.padded,
+                           w.tile);
+      ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
+        AddPanel<F32Cache, Q>(w, first, tile, w.tile, w.padded, w.padded);
+      });
+      return;
+    }
+    ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
+      AddPanel<Cache, Q>(w, first, tile, values, a.kv.value_stride, a.head_dim);
+    });
+  }
+  static HWY_INLINE void Finish(const AttentionBlock&, const Work&) {}
+};
+
+template <>
+struct Summer<Int8Cache> {
+  static HWY_INLINE void Prepare(const AttentionBlock& a, Work& w) {
+    for (size_t i = 0; i < a.n_queries; ++i) {
+      if (w.visible[i].begin == w.visible[i].end) {
+        w.weight_scales[i] = 0;
+        memset(w.codes + i * kKeyBlock, 0, kKeyBlock * sizeof(*w.codes));
+        continue;
+      }
+      CodeWeights(w.scores + i * kKeyBlock, w.visible[i], a.kv.value_scales,
+                  w.codes + i * kKeyBlock, w.weight_scales + i);
+    }
+  }
+  // Whole pairs: the weights of keys that nobody sees are 0.
+  static HWY_INLINE void Tile(const AttentionBlock& a, const Work& w, Range tile) {
+    const size_t begin = tile.begin / 2 * 2, pairs = (tile.end - begin + 1) / 2;
+    const size_t stride = a.kv.value_stride;
+    const int8_t* rows = static_cast<const int8_t*>(a.kv.values) + begin * stride;
+    int16_t* values = reinterpret_cast<int16_t*>(w.tile);
+    ConvertPairs(rows, stride, 2 * pairs, a.head_dim, w.padded, values);
+    ForPanels(a.n_queries, [&]<size_t Q>(size_t first) HWY_ATTR {
+      AddPairs<Q>(values, w.padded, pairs, w.codes + first * kKeyBlock + begin,
+                  w.out + first * w.padded);
+    });
+  }
+  static HWY_INLINE void Finish(const AttentionBlock& a, const Work& w) {
+    for (size_t i = 0; i < a.n_queries; ++i) {
+      const auto scale = hn::Set(F32(), w.weight_scales[i]);
+      float* out = w.out + i * w.padded;
+      for (size_t c = 0; c < w.padded; c += kLanes) {
+        hn::Store(hn::Mul(IntsToFloats(LoadInts(out + c)), scale), F32(), out + c);
+      }
+    }
+  }
+};
+
+// out = fma(out, old_factor, o * new_factor), n floats: how a block joins a state (kernels.h).
+HWY_INLINE void JoinOut(float old_factor, float new_factor, const float* o, float* out, size_t n) {
+  const F32 d;
+  const auto old_factors = hn::Set(d, old_factor), new_factors = hn::Set(d, new_factor);
+  for (size_t c = 0; c < n; c += kLanes) {
+    const auto added = hn::Mul(LoadUpTo(o + c, n - c), new_factors);
+    StoreUpTo(hn::MulAdd(LoadUpTo(out + c, n - c), old_factors, added), out + c, n - c);
   }
 }
 
-// Queries [first, first + Q).
-template <class Cache, size_t Q>
-HWY_NOINLINE void Queries(const AttentionBlock& a, size_t first) {
-  Range visible[Q];
-  Range any = {kKeyBlock, 0};  // keys that some query sees
-  Range all = {0, kKeyBlock};  // keys that all see
-  for (size_t i = 0; i < Q; ++i) {
-    visible[i] = VisibleRange(a, first + i);
-    all = {HWY_MAX(all.begin, visible[i].begin), HWY_MIN(all.end, visible[i].end)};
-    if (visible[i].begin == visible[i].end) continue;
-    any = {HWY_MIN(any.begin, visible[i].begin), HWY_MAX(any.end, visible[i].end)};
-  }
-  HWY_ALIGN float p[Q][kKeyBlock];
-  constexpr size_t kVectors = Q == 1 ? 4 : 2;  // enough fma chains to hide their latency
-  const float* q = a.q + first * a.q_stride;
-  const size_t v_end = (any.end + kLanes - 1) / kLanes;  // no further: the cache may end there
-  size_t v = any.begin / kLanes;
-  for (; v + kVectors <= v_end; v += kVectors) Dots<Cache, Q, kVectors>(a, q, v, p);
-  for (; v < v_end; ++v) Dots<Cache, Q, 1>(a, q, v, p);
-  for (size_t i = 0; i < Q; ++i) {
-    float* out = a.out + (first + i) * a.out_stride;
-    memset(out, 0, a.head_dim * sizeof(float));
-    a.maximum[first + i] = -kInfinity;
-    a.sum[first + i] = 0;
-    if (visible[i].begin == visible[i].end) continue;
-    Softmax(p[i], visible[i], a.maximum + first + i, a.sum + first + i);
-    // What this query sees before the keys that all see, or everything if there are none.
-    const size_t end = all.begin < all.end ? all.begin : visible[i].end;
-    AddValues<Cache, 1>(a, p + i, {visible[i].begin, end}, out);
-  }
-  if (all.begin >= all.end) return;
-  AddValues<Cache, Q>(a, p, all, a.out + first * a.out_stride);
-  for (size_t i = 0; i < Q; ++i) {
-    AddValues<Cache, 1>(a, p + i, {all.end, visible[i].end}, a.out + (first + i) * a.out_stride);
+HWY_INLINE void Join(const AttentionBlock& a, const Work& w) {
+  const F32 d;
+  HWY_ALIGN float old_factors[kLanes], new_factors[kLanes], next[kLanes];
+  for (size_t first = 0; first < a.n_queries; first += kLanes) {
+    const size_t n = HWY_MIN(kLanes, a.n_queries - first);
+    const auto before = LoadUpTo(a.maximum + first, n);
+    const auto here = LoadUpTo(w.maximum + first, n);
+    const auto greater = hn::IfThenElse(hn::Gt(here, before), here, before);
+    hn::Store(greater, d, next);
+    hn::Store(Exp(hn::Sub(before, greater)), d, old_factors);
+    hn::Store(Exp(hn::Sub(here, greater)), d, new_factors);
+    for (size_t i = 0; i < n; ++i) {
+      const size_t query = first + i;
+      if (w.visible[query].begin == w.visible[query].end) continue;
+      a.maximum[query] = next[i];
+      a.sum[query] = __builtin_fmaf(a.sum[query], old_factors[i], w.sum[query] * new_factors[i]);
+      JoinOut(old_factors[i], new_factors[i], w.out + query * w.padded,
+              a.out + query * a.out_stride, a.head_dim);
+    }
   }
 }
 
 template <class Cache>
 HWY_INLINE void Block(const AttentionBlock& a) {
-  size_t i = 0;
-  for (; i + kQueries <= a.n_queries; i += kQueries) Queries<Cache, kQueries>(a, i);
-  for (; i < a.n_queries; ++i) Queries<Cache, 1>(a, i);
+  Work w(a);
+  if (w.any.begin >= w.any.end) return;
+  Scorer<Cache>::Prepare(a, w);
+  const size_t first_tile = w.any.begin / kKeyTile * kKeyTile;
+  for (size_t begin = first_tile; begin < w.any.end; begin += kKeyTile) {
+    const Range keys = Intersect(w.any, {begin, begin + kKeyTile});
+    Scorer<Cache>::Tile(a, w, begin, (keys.begin - begin) / kLanes,
+                        (keys.end - begin + kLanes - 1) / kLanes);
+  }
+  for (size_t i = 0; i < a.n_queries; ++i) {
+    w.maximum[i] = w.sum[i] = 0;
+    if (w.visible[i].begin == w.visible[i].end) continue;
+    Softmax(w.scores + i * kKeyBlock, w.visible[i], w.maximum + i, w.sum + i);
+  }
+  Summer<Cache>::Prepare(a, w);
+  memset(w.out, 0, a.n_queries * w.padded * sizeof(float));
+  for (size_t begin = first_tile; begin < w.any.end; begin += kKeyTile) {
+    Summer<Cache>::Tile(a, w, Intersect(w.any, {begin, begin + kKeyTile}));
+  }
+  Summer<Cache>::Finish(a, w);
+  Join(a, w);
 }
 
 // exp of two numbers at the price of one.
@@ -237,50 +356,46 @@ HWY_INLINE void ExpPair(float a, float b, float* exp_a, float* exp_b) {
 
 }  // namespace
 
-void KvStoreF32(const float* key, const float* value, size_t head_dim, KvHead kv, size_t index) {
-  Store<F32Cache>(key, value, head_dim, kv, index);
+void KvStoreF32(const float* key, const float* value, size_t head_dim, KvBlock kv, size_t index) {
+  StoreKeyValue<F32Cache>(key, value, head_dim, kv, index);
 }
-void KvStoreF16(const float* key, const float* value, size_t head_dim, KvHead kv, size_t index) {
-  Store<F16Cache>(key, value, head_dim, kv, index);
+void KvStoreF16(const float* key, const float* value, size_t head_dim, KvBlock kv, size_t index) {
+  StoreKeyValue<F16Cache>(key, value, head_dim, kv, index);
 }
+void KvStoreInt8(const float* key, const float* value, size_t head_dim, KvBlock kv, size_t index) {
+  StoreInt8KeyValue(key, value, head_dim, kv, index);
+}
+
 void AttentionBlockF32(const AttentionBlock& a) {
   Block<F32Cache>(a);
 }
 void AttentionBlockF16(const AttentionBlock& a) {
   Block<F16Cache>(a);
 }
+void AttentionBlockInt8(const AttentionBlock& a) {
+  Block<Int8Cache>(a);
+}
 
 void AttentionCombine(const float* maximum, const float* sum, size_t stat_stride,
                       const float* partial, size_t partial_stride, size_t n, size_t head_dim,
                       float* out) {
   const F32 d;
-  bool found = false;
-  float m = 0, s = 0;
-  memset(out, 0, head_dim * sizeof(float));
+  float m = -kInfinity, s = -0.0f;
+  for (size_t c = 0; c < head_dim; ++c) out[c] = -0.0f;
   for (size_t i = 0; i < n; ++i) {
     const float block_max = maximum[i * stat_stride], block_sum = sum[i * stat_stride];
-    const float* o = partial + i * partial_stride;
-    if (block_max == -kInfinity) continue;
-    if (!found) {
-      found = true;
-      m = block_max;
-      s = block_sum;
-      memcpy(out, o, head_dim * sizeof(float));
-      continue;
-    }
+    if (block_sum == 0) continue;
     const float next = block_max > m ? block_max : m;
     float old_factor, new_factor;
     ExpPair(m - next, block_max - next, &old_factor, &new_factor);
     s = __builtin_fmaf(s, old_factor, block_sum * new_factor);
-    const auto old_factors = hn::Set(d, old_factor), new_factors = hn::Set(d, new_factor);
-    for (size_t c = 0; c < head_dim; c += kLanes) {
-      const auto added = hn::Mul(LoadUpTo(o + c, head_dim - c), new_factors);
-      const auto v = LoadUpTo(out + c, head_dim - c);
-      StoreUpTo(hn::MulAdd(v, old_factors, added), out + c, head_dim - c);
-    }
+    JoinOut(old_factor, new_factor, partial + i * partial_stride, out, head_dim);
     m = next;
   }
-  if (!found) return;
+  if (s == 0) {
+    memset(out, 0, head_dim * sizeof(float));
+    return;
+  }
   const auto total = hn::Set(d, s);
   for (size_t c = 0; c < head_dim; c += kLanes) {
     StoreUpTo(hn::Div(LoadUpTo(out + c, head_dim - c), total), out + c, head_dim - c);
