@@ -16,12 +16,13 @@
 
 #include "lib/error.h"
 #include "lib/ops/op_rows.h"
-#include "lib/ops/rows.h"
 #include "lib/plan_builder.h"
 
 namespace glint {
 namespace {
 
+// Positions whose keys are interleaved.
+constexpr size_t kKeyLanes = 16;
 // Tasks that a thread should find, so that all finish together.
 constexpr size_t kTasksPerThread = 4;
 // Register tiles of queries are filled best by multiples of this.
@@ -76,13 +77,19 @@ void Store(const StepContext& c, const Step& step) {
   const float* keys = c.Rows(k);
   const float* values = c.Rows(v);
   const auto store = c.kernels.kv_store[static_cast<size_t>(c.cache.type())];
-  const size_t first = c.inputs.cache_begin + c.begin;
-  ForRows(c.pool, c.n, k.width, [&](size_t begin, size_t end) {
-    for (size_t t = begin; t < end; ++t) {
-      for (size_t h = 0; h < step.kv_heads; ++h) {
-        store(keys + t * c.Stride(k) + h * k.head_stride,
-              values + t * c.Stride(v) + h * v.head_stride, step.head_dim,
-              c.cache.Block(step.layer, h, (first + t) / kKeyBlock), (first + t) % kKeyBlock);
+  // A task takes the rows of 16 positions, whose keys lie interleaved, head by head: so their lines
+  // stay in the cache until they are full.
+  const size_t first = c.inputs.cache_begin + c.begin, last = first + c.n;
+  const size_t tile_begin = first / kKeyLanes, tile_end = (last + kKeyLanes - 1) / kKeyLanes;
+  c.pool.Run(tile_end - tile_begin, [&](size_t task, size_t) {
+    const size_t tile = (tile_begin + task) * kKeyLanes;
+    const size_t begin = std::max(tile, first), end = std::min(tile + kKeyLanes, last);
+    for (size_t h = 0; h < step.kv_heads; ++h) {
+      const KvBlock block = c.cache.Block(step.layer, h, tile / kKeyBlock);
+      for (size_t i = begin; i < end; ++i) {
+        store(keys + (i - first) * c.Stride(k) + h * k.head_stride,
+              values + (i - first) * c.Stride(v) + h * v.head_stride, step.head_dim, block,
+              i % kKeyBlock);
       }
     }
   });

@@ -59,6 +59,11 @@ using ScaleOf = typename Choice<W::kIntegerScales, IntVec, Floats>::Type;
 template <class W>
 using OffsetOf = typename Choice<W::kOffset == BlockOffset::kMin, Floats, IntVec>::Type;
 
+// How far ahead of its reading the direct form asks for weights, in bytes of one group's codes: where
+// several tokens make it wait for arithmetic and memory in turn. (With one token, or bytes, memory is
+// all it waits for, and asking ahead costs up to a quarter.)
+constexpr size_t kAhead = 1024;
+
 // Weights as they lie in the file: one group's parts of the matrix, at block 0.
 template <class W>
 struct PackedGroup {
@@ -72,6 +77,14 @@ struct PackedGroup {
     codes = w.Codes(place.tile) + 4 * place.row_in_tile;
     scales = w.BlockScales(place.tile) + W::kScaleBytes * place.row_in_tile;
     offsets = w.BlockOffsets(place.tile) + kOffsetBytes * place.row_in_tile;
+  }
+  // Asks for the codes that lie kAhead bytes after those of a block.
+  HWY_INLINE void Prefetch(size_t block) const {
+    constexpr size_t kLines = 8 / W::kParts;
+    GLINT_UNROLL
+    for (size_t v = 0; v < kLines; ++v) {
+      __builtin_prefetch(codes + (block * kLines + v) * 64 + kAhead, 0, 3);
+    }
   }
 };
 
@@ -90,6 +103,10 @@ struct PackedWeights {
       quads[i] = type.Unpack(LoadCodes(groups[g].codes + (v + i) * 64), S::Part(step));
     }
     return PrepareWeights<W::kSmall>(quads);
+  }
+  HWY_INLINE void Prefetch(size_t block) const {
+    GLINT_UNROLL
+    for (size_t g = 0; g < G; ++g) groups[g].Prefetch(block);
   }
   // As the dot wants it: with pair scales, an integer scale twice in 16 bits.
   HWY_INLINE ScaleOf<W> Scale(size_t g, size_t block, size_t half) const {
@@ -298,6 +315,7 @@ HWY_INLINE void AddBlocks(const Weights& weights, size_t blocks, const PanelToke
         typename Choice<W::kIntegerScales, IntegerTotals<W, G, T>, FloatTotals<W, G, T>>::Type;
     Totals totals(weights, begin);
     for (size_t b = 0; b < n; ++b) {
+      if constexpr (T > 1 && W::kParts == 2) weights.Prefetch(begin + b);
       totals.Add(weights, begin + b, x.codes + b * kWeightBlock,
                  x.sums + b * (kWeightBlock / kSumColumns));
     }

@@ -45,6 +45,7 @@ struct Slab {
   HWY_INLINE ScaleOf<W> Scale(size_t g, size_t block, size_t half) const {
     return scales[block][half][g];
   }
+  HWY_INLINE void Prefetch(size_t) const {}  // it is in the cache
   HWY_INLINE Ints Correction(size_t g, size_t block) const { return corrections[block][g]; }
   HWY_INLINE OffsetOf<W> Offset(size_t g, size_t block) const { return offsets[block][g]; }
 
