@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
+#include <mutex>
 #include <string>
+#include <vector>
 
 namespace glint {
 
@@ -16,7 +18,7 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
 
   void Resize(uint64_t bytes);  // reserves where the file system can, else extends with zeros
-  void WriteAt(uint64_t offset, const void* data, uint64_t size);  // thread-safe
+  void WriteAt(uint64_t offset, const void* data, uint64_t size);  // thread-safe, after Resize
   void ReadAt(uint64_t offset, void* data, uint64_t size) const;   // thread-safe
   // Without `overwrite`, fails if somebody else made `path` in the meantime.
   void Commit();
@@ -24,10 +26,16 @@ class OutputFile {
  private:
   void Create();
   void RemoveStale() const;
+  void MakePages(uint64_t offset, uint64_t size);
+  void WriteAll(uint64_t offset, const void* data, uint64_t size);
 
   std::string path_, folder_, name_, temp_path_;
   int fd_ = -1;
   bool overwrite_;
+  uint64_t bytes_ = 0;
+  std::mutex mutex_;              // of what follows
+  std::vector<bool> has_pages_;   // by huge page
+  std::vector<uint8_t> zeros_;    // one huge page
 };
 
 // Whether both paths lead to the same existing file, by whatever names: an input that an output
