@@ -29,14 +29,16 @@ std::string DataHash(const std::string& path) {
   return ChecksumText(ChecksumOf(bytes.data() + file->data_offset(), bytes.size() - file->data_offset()));
 }
 
-// Of the logits of a two-turn prompt and of 12 greedy tokens after it.
-std::string LogitsHash(const Model& model, size_t threads, size_t chunk) {
+// Of the logits of a prompt of some past turns and of 12 greedy tokens after it.
+std::string LogitsHash(const Model& model, size_t threads, size_t chunk, size_t n_turns = 1,
+                       KvType kv = KvType::kF16) {
   SessionOptions options;
   options.threads = threads;
   options.chunk = chunk;
+  options.kv = kv;
   Session session(model, options);
-  const ChatTurn turn{"hello", "\u4f60\u597d"};
-  const std::string prompt = model.chat()->build_prompt({&turn, 1}, "what is 7 plus 5?");
+  const std::vector<ChatTurn> turns(n_turns, {"hello", "\u4f60\u597d"});
+  const std::string prompt = model.chat()->build_prompt(turns, "what is 7 plus 5?");
   std::vector<float> all;
   const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
     for (size_t i = 0; i < n; ++i) {
@@ -45,6 +47,7 @@ std::string LogitsHash(const Model& model, size_t threads, size_t chunk) {
   };
   const OutputSink sink(collect);
   const std::vector<int32_t> ids = model.tokenizer()->EncodeWithSpecial(prompt);
+  REQUIRE((n_turns == 1 || ids.size() > kKeyBlock));
   REQUIRE(session.Start(ids, &sink) == Status::kOk);
   for (int i = 0; i < 12; ++i) {
     REQUIRE(session.Append(Sampler::Greedy(session.logits())) == Status::kOk);
@@ -107,4 +110,33 @@ TEST_CASE("every target, thread count and chunk gives the bits on record") {
     std::printf("%s %s %s\n", name.c_str(), file_hash.c_str(), logits_hash.c_str());
   }
   std::printf("targets compared:%s\n", ran.c_str());
+}
+
+TEST_CASE("prompts of more than one block of keys give the bits on record, with each cache") {
+  const std::map<std::string, Expected> expected = ReadExpected();
+  ConvertOptions options;
+  options.source = SourceDir() + "/examples/tiny/model";
+  options.write.output = TempDir() + "/tiny.glint";
+  options.has_type = true;
+  options.type = DType::kInt4;
+  Convert(options);
+  const std::unique_ptr<Model> model = Model::Open(options.write.output);
+  for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+    const std::string name = std::string("int4-long-") + Name(kv);
+    CAPTURE(name);
+    const auto row = expected.find(name);
+    const std::string want = row == expected.end() ? "" : row->second.logits;
+    constexpr size_t kTurns = 24;
+    for (const KernelTable* const* table = kKernelTables; *table; ++table) {
+      const std::string isa = (*table)->isa;
+      if (((*table)->requires_ & ~CpuFeatures()) != 0) continue;
+      CAPTURE(isa);
+      setenv("GLINT_ISA", isa.c_str(), 1);
+      CHECK(LogitsHash(*model, 2, 512, kTurns, kv) == want);
+    }
+    unsetenv("GLINT_ISA");
+    const std::string hash = LogitsHash(*model, 3, 7, kTurns, kv);
+    CHECK(hash == want);
+    std::printf("%s - %s\n", name.c_str(), hash.c_str());
+  }
 }
