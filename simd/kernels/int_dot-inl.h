@@ -1,5 +1,5 @@
 #pragma once
-// The integer-dot primitives that Highway 1.0.3 lacks: the only file with intrinsics of its own.
+// The dots of bytes that Highway 1.0.3 lacks: with pair_dot-inl.h the only file with intrinsics.
 //
 // A `Bytes` vector holds 4 columns (a quad) of kLanes rows: byte 4 * row + column. A dot adds, in
 // each 32-bit lane, the products of a row's quad with a token's quad:
