@@ -115,13 +115,15 @@ def report(build, target, dtype):
     if count(everything, dot) != want:
         sys.exit(f"mca.py: {path}: the loops have {count(everything, dot)} {dot}, not {want}")
     alone = [line for line in inner if line.split(" ")[0] not in SCALES]
+    cells = []
     for model in MODELS:
         independent = [line.format(d=d) for d in range(16) for line in one_dot]
         rate = 16 / cycles(independent, model)
         spent = cycles(everything, model)
         share_alone = count(alone, dot) / cycles(alone, model) / rate
-        print(f"| {target} | {dtype} | {groups} x {PANEL_TOKENS} | {model} | {want} | {rate:.1f} | "
-              f"{share_alone:.0%} | {spent:.0f} | {want / spent / rate:.0%} |", flush=True)
+        cells.append(f"{share_alone:.0%}, {want / spent / rate:.0%}, {spent:.0f} at {rate:.1f}")
+    print(f"| {target} | {dtype} | {groups} x {PANEL_TOKENS} | {want} {dot} | " + " | ".join(cells) + " |",
+          flush=True)
 
 
 def main():
@@ -130,9 +132,9 @@ def main():
     for tool, package in (MCA, "llvm-19"), (OBJDUMP, "binutils-aarch64-linux-gnu"):
         if not shutil.which(tool):
             sys.exit(f"mca.py: {tool} is missing; it is in the package {package}")
-    print("| target | type | tile | model | dots per 64 columns | dots per cycle at most | "
-          "dots alone | cycles per 64 columns | everything |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("Each: dots alone, everything, cycles per 64 columns at the most dots per cycle.\n")
+    print("| target | type | tile | per 64 columns | " + " | ".join(MODELS) + " |")
+    print("|---" * (4 + len(MODELS)) + "|")
     for target in sys.argv[2:] or TARGETS:
         for dtype in TYPES:
             report(sys.argv[1], target, dtype)

@@ -419,8 +419,8 @@ HWY_INLINE void DotStep(TokenSums<T> (&sums)[G], const StepWeights (&w)[G], cons
 }
 
 #if HWY_TARGET == HWY_NEON
-// The codes of T tokens for one block of activations, in registers: one load of a token serves four
-// quads, by lane.
+// The codes of T tokens for one block of activations, in registers: one load of a token serves
+// four quads, by lane.
 template <size_t T>
 struct LaneCodes {
   Bytes codes[kActivationBlock / 16][T];

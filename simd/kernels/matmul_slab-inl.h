@@ -134,9 +134,9 @@ struct NextSlab {
 };
 
 #if HWY_TARGET == HWY_NEON
-// The tile of 128-bit vectors: all codes of a block of activations lie in 16 registers, and the groups
-// pass over them one by one, so that only one group's sums need registers, and its scale steps run
-// beside the next group's dots.
+// The tile of 128-bit vectors: all codes of a block of activations lie in 16 registers, and the
+// groups pass over them one by one, so that only one group's sums need registers, and its scale
+// steps run beside the next group's dots.
 template <class W, size_t T>
 struct LaneTile {
   const Slab<W>& slab;
@@ -186,7 +186,8 @@ struct LaneTile {
 };
 
 template <class W, size_t N, size_t G, size_t T>
-HWY_INLINE void AddLaneBlocks(const Slab<W>& slab, size_t begin, const PanelTokens& x, float* sums) {
+HWY_INLINE void AddLaneBlocks(const Slab<W>& slab, size_t begin, const PanelTokens& x,
+                              float* sums) {
   const F32 d;
   const LaneCodes<T> codes(x.codes);
   const LaneTile<W, T> tile{slab, codes};
@@ -215,7 +216,8 @@ HWY_NOINLINE void AddLastLaneBlock(const Slab<W>& slab, size_t begin, const Pane
 
 // sums += the first `blocks` blocks of the slab times T tokens, as AddBlocks does.
 template <class W, size_t G, size_t T>
-HWY_INLINE void AddLanes(const Slab<W>& slab, size_t blocks, const PanelTokens& tokens, float* sums) {
+HWY_INLINE void AddLanes(const Slab<W>& slab, size_t blocks, const PanelTokens& tokens,
+                         float* sums) {
   size_t begin = 0;
   for (; begin + kBlocksPerScale <= blocks; begin += kBlocksPerScale) {
     AddLaneBlocks<W, kBlocksPerScale, G, T>(slab, begin, tokens.At(begin / kBlocksPerScale), sums);
