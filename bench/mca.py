@@ -6,6 +6,7 @@ full register tile is cut out of the object file, unrolled as it runs, and given
 of four processors. Two figures each: the dots alone (from the head of the innermost loop to its last
 dot) and everything, each as a share of the rate at which that model issues independent dots.
 """
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import sys
 
 MCA = "llvm-mca-19"
 OBJDUMP = "aarch64-linux-gnu-objdump"
+COMPILER = "aarch64-linux-gnu-g++"
 MODELS = ["neoverse-n1", "neoverse-v1", "cortex-a78", "apple-m1"]
 TYPES = ["int4", "int8", "int4x", "int4a"]
 # Of each target: the instruction counted as the dot, and how many of it multiply one vector of rows
@@ -132,6 +134,9 @@ def main():
     for tool, package in (MCA, "llvm-19"), (OBJDUMP, "binutils-aarch64-linux-gnu"):
         if not shutil.which(tool):
             sys.exit(f"mca.py: {tool} is missing; it is in the package {package}")
+    if not os.path.isdir(f"{sys.argv[1]}/simd/libkernels_dotprod.a.p"):
+        compiler = "" if shutil.which(COMPILER) else f" ({COMPILER} is missing: g++-aarch64-linux-gnu)"
+        sys.exit(f"mca.py: {sys.argv[1]} is no aarch64 build; tests/cross_aarch64.sh makes one{compiler}")
     print("Each: dots alone, everything, cycles per 64 columns at the most dots per cycle.\n")
     print("| target | type | tile | per 64 columns | " + " | ".join(MODELS) + " |")
     print("|---" * (4 + len(MODELS)) + "|")
