@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """mca.py BUILD_DIR: what llvm-mca says of the matmul of many tokens on ARM, as a Markdown table.
 
-BUILD_DIR is an aarch64 build (tests/cross_aarch64.sh). Of each kernel the loop over 64 columns of a
-full register tile is cut out of the object file, unrolled as it runs, and given to llvm-mca with models
-of four processors. Two figures each: the dots alone (from the head of the innermost loop to its last
-dot) and everything, each as a share of the rate at which that model issues independent dots.
+BUILD_DIR is an aarch64 build (tests/cross_aarch64.sh). Of each kernel the loop over 64 columns of
+a full register tile is cut out of the object file, unrolled as it runs, and given to llvm-mca with
+models of four processors. Two shares of the rate at which that model issues independent dots: the
+dots alone (the innermost loop without the arithmetic of scales, but with all its loads, stores and
+starts of sums), and everything.
 """
 import os
 import re
@@ -26,7 +27,8 @@ TARGETS = {
                             "addp v28.8h, v28.8h, v29.8h", "sadalp v{d}.4s, v28.8h"]),
 }
 # Arithmetic of the scale steps, which "dots alone" leaves out.
-SCALES = {"mul", "mla", "mls", "sub", "scvtf", "fmla", "fmul", "fadd", "uzp1", "uzp2", "zip1", "zip2"}
+SCALES = {"mul", "mla", "mls", "sub", "scvtf", "fmla", "fmul", "fadd", "uzp1", "uzp2",
+          "zip1", "zip2"}
 PANEL_TOKENS = 4
 ITERATIONS = 100
 
@@ -124,8 +126,8 @@ def report(build, target, dtype):
         spent = cycles(everything, model)
         share_alone = count(alone, dot) / cycles(alone, model) / rate
         cells.append(f"{share_alone:.0%}, {want / spent / rate:.0%}, {spent:.0f} at {rate:.1f}")
-    print(f"| {target} | {dtype} | {groups} x {PANEL_TOKENS} | {want} {dot} | " + " | ".join(cells) + " |",
-          flush=True)
+    row = [target, dtype, f"{groups} x {PANEL_TOKENS}", f"{want} {dot}"] + cells
+    print("| " + " | ".join(row) + " |", flush=True)
 
 
 def main():
@@ -135,8 +137,8 @@ def main():
         if not shutil.which(tool):
             sys.exit(f"mca.py: {tool} is missing; it is in the package {package}")
     if not os.path.isdir(f"{sys.argv[1]}/simd/libkernels_dotprod.a.p"):
-        compiler = "" if shutil.which(COMPILER) else f" ({COMPILER} is missing: g++-aarch64-linux-gnu)"
-        sys.exit(f"mca.py: {sys.argv[1]} is no aarch64 build; tests/cross_aarch64.sh makes one{compiler}")
+        hint = "" if shutil.which(COMPILER) else f" ({COMPILER} is missing: g++-aarch64-linux-gnu)"
+        sys.exit(f"mca.py: {sys.argv[1]}: no aarch64 build; tests/cross_aarch64.sh makes one{hint}")
     print("Each: dots alone, everything, cycles per 64 columns at the most dots per cycle.\n")
     print("| target | type | tile | per 64 columns | " + " | ".join(MODELS) + " |")
     print("|---" * (4 + len(MODELS)) + "|")
