@@ -209,6 +209,26 @@ HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
   return vpadalq_s16(sum, vpaddq_s16(low, high));  // |2 products| <= 2 * 128 * 127 < 32768
 }
 #endif
+
+// The dot with one quad of x. (A switch, because the instruction wants a constant.)
+HWY_INLINE Ints DotOfLane(Ints sum, Bytes w, Bytes x, size_t lane) {
+#if defined(__ARM_FEATURE_DOTPROD)
+  switch (lane) {
+    case 0: return vdotq_laneq_s32(sum, w, x, 0);
+    case 1: return vdotq_laneq_s32(sum, w, x, 1);
+    case 2: return vdotq_laneq_s32(sum, w, x, 2);
+    default: return vdotq_laneq_s32(sum, w, x, 3);
+  }
+#else
+  const int32x4_t quads = vreinterpretq_s32_s8(x);
+  switch (lane) {
+    case 0: return DotSigned(sum, w, vreinterpretq_s8_s32(vdupq_laneq_s32(quads, 0)));
+    case 1: return DotSigned(sum, w, vreinterpretq_s8_s32(vdupq_laneq_s32(quads, 1)));
+    case 2: return DotSigned(sum, w, vreinterpretq_s8_s32(vdupq_laneq_s32(quads, 2)));
+    default: return DotSigned(sum, w, vreinterpretq_s8_s32(vdupq_laneq_s32(quads, 3)));
+  }
+#endif
+}
 #endif
 
 // How weights are presented to the dot.
@@ -332,6 +352,36 @@ HWY_INLINE void DotStep(TokenSums<T> (&sums)[G], const StepWeights (&w)[G], cons
   }
 }
 
+// The codes of T tokens for one block of activations, in registers: pairs of tokens, 8 columns each.
+template <size_t T>
+struct LaneCodes {
+  static constexpr size_t kPairs = TokenSums<T>::kPairs;
+  int8x16_t pairs[kActivationBlock / 8][kPairs];
+
+  HWY_INLINE explicit LaneCodes(const int8_t* x) {
+    GLINT_UNROLL
+    for (size_t p = 0; p < kPairs; ++p) {
+      const int8_t* first = x + 2 * p * kActivationBlock;
+      const int8_t* second = 2 * p + 1 < T ? first + kActivationBlock : first;
+      GLINT_UNROLL
+      for (size_t i = 0; i < kActivationBlock / 16; ++i) {
+        const int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(first + 16 * i));
+        const int64x2_t b = vreinterpretq_s64_s8(vld1q_s8(second + 16 * i));
+        pairs[2 * i][p] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
+        pairs[2 * i + 1][p] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
+      }
+    }
+  }
+  // sums += w * x for the columns from 4 * quad on.
+  HWY_INLINE void Dot(TokenSums<T>& sums, const StepWeights& w, size_t quad) const {
+    GLINT_UNROLL
+    for (size_t p = 0; p < kPairs; ++p) {
+      sums.rows01[p] = vmmlaq_s32(sums.rows01[p], w.rows01, pairs[quad / 2][p]);
+      sums.rows23[p] = vmmlaq_s32(sums.rows23[p], w.rows23, pairs[quad / 2][p]);
+    }
+  }
+};
+
 #else
 
 constexpr size_t kQuadsPerStep = 1;
@@ -367,6 +417,30 @@ HWY_INLINE void DotStep(TokenSums<T> (&sums)[G], const StepWeights (&w)[G], cons
     }
   }
 }
+
+#if HWY_TARGET == HWY_NEON
+// The codes of T tokens for one block of activations, in registers: one load of a token serves
+// four quads, by lane.
+template <size_t T>
+struct LaneCodes {
+  Bytes codes[kActivationBlock / 16][T];
+
+  HWY_INLINE explicit LaneCodes(const int8_t* x) {
+    GLINT_UNROLL
+    for (size_t i = 0; i < kActivationBlock / 16; ++i) {
+      GLINT_UNROLL
+      for (size_t t = 0; t < T; ++t) codes[i][t] = vld1q_s8(x + t * kActivationBlock + 16 * i);
+    }
+  }
+  // sums += w * x for the columns from 4 * quad on.
+  HWY_INLINE void Dot(TokenSums<T>& sums, const StepWeights& w, size_t quad) const {
+    GLINT_UNROLL
+    for (size_t t = 0; t < T; ++t) {
+      sums.v[t] = DotOfLane(sums.v[t], w.quad, codes[quad / 4][t], quad % 4);
+    }
+  }
+};
+#endif
 
 #endif
 

@@ -280,25 +280,30 @@ struct FloatTotals {
   template <class Weights>
   HWY_INLINE void Add(const Weights& weights, size_t block, const int8_t* x,
                       const int16_t* x_sums) {
-    const I32 di;
     TokenSums<T> dots[G];
     StartDots<W>(weights, block, 0, x_sums, dots);
     AddDots<W>(weights, block, 0, x, dots);
     GLINT_UNROLL
-    for (size_t g = 0; g < G; ++g) {
-      const Floats scale = weights.Scale(g, block, 0);
-      GLINT_UNROLL
-      for (size_t t = 0; t < T; ++t) {
-        auto dot = IntVec{dots[g].Get(t)};
-        const int32_t x_sum = x_sums[t * kBlockSums] + x_sums[t * kBlockSums + 1];
-        if constexpr (W::kOffset == BlockOffset::kZero) {
-          dot = hn::Sub(dot, hn::Mul(weights.Offset(g, block), hn::Set(di, x_sum)));
-        }
-        sums[g][t] = hn::MulAdd(hn::ConvertTo(F32(), dot), scale, sums[g][t]);
-        if constexpr (W::kOffset == BlockOffset::kMin) {
-          const auto x_total = hn::ConvertTo(F32(), hn::Set(di, x_sum));
-          sums[g][t] = hn::MulAdd(x_total, weights.Offset(g, block), sums[g][t]);
-        }
+    for (size_t g = 0; g < G; ++g) AddScaled(weights, block, g, g, dots[g], x_sums);
+  }
+
+  // Adds the dots of one group of the weights to sums[to].
+  template <class Weights>
+  HWY_INLINE void AddScaled(const Weights& weights, size_t block, size_t g, size_t to,
+                            const TokenSums<T>& dots, const int16_t* x_sums) {
+    const I32 di;
+    const Floats scale = weights.Scale(g, block, 0);
+    GLINT_UNROLL
+    for (size_t t = 0; t < T; ++t) {
+      auto dot = IntVec{dots.Get(t)};
+      const int32_t x_sum = x_sums[t * kBlockSums] + x_sums[t * kBlockSums + 1];
+      if constexpr (W::kOffset == BlockOffset::kZero) {
+        dot = hn::Sub(dot, hn::Mul(weights.Offset(g, block), hn::Set(di, x_sum)));
+      }
+      sums[to][t] = hn::MulAdd(hn::ConvertTo(F32(), dot), scale, sums[to][t]);
+      if constexpr (W::kOffset == BlockOffset::kMin) {
+        const auto x_total = hn::ConvertTo(F32(), hn::Set(di, x_sum));
+        sums[to][t] = hn::MulAdd(x_total, weights.Offset(g, block), sums[to][t]);
       }
     }
   }

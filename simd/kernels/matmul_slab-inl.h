@@ -34,6 +34,11 @@ struct Slab {
   Ints corrections[kBiasedForm ? kBlocks : 1][kGroups];
   OffsetOf<W> offsets[W::kOffset != BlockOffset::kNone ? kBlocks : 1][kGroups];
 
+#if HWY_TARGET == HWY_NEON
+  // Written out because gcc compiles an implicit one without the target's pragma.
+  HWY_INLINE Slab() {}
+#endif
+
   HWY_INLINE StepWeights Step(size_t g, size_t block, size_t half, size_t step) const {
     if constexpr (kInPlace) {
       const Bytes quads[1] = {LoadCodes(codes[g] + (block * kSteps + step) * 64)};
@@ -64,11 +69,28 @@ struct Slab {
             steps[b][half][step][g] = packed.Step(g, begin + b, half, step);
           }
         }
-        if constexpr (kBiasedForm) AddCorrection(g, b);
+        if constexpr (kBiasedForm) this->AddCorrection(g, b);
         if constexpr (W::kOffset != BlockOffset::kNone) offsets[b][g] = packed.Offset(g, begin + b);
       }
     }
+#if HWY_TARGET == HWY_NEON
+    if constexpr (W::kIntegerScales) SubtractNextScales(n);
+#endif
   }
+
+#if HWY_TARGET == HWY_NEON
+  // Makes each scale the scale minus the next one of the same block of activations. (AddLanes)
+  HWY_INLINE void SubtractNextScales(size_t n) {
+    for (size_t b = 0; b < n; ++b) {
+      for (size_t g = 0; g < kGroups; ++g) {
+        if constexpr (W::kHalves == 2) scales[b][0][g] = hn::Sub(scales[b][0][g], scales[b][1][g]);
+        if (b % kBlocksPerScale + 1 == kBlocksPerScale || b + 1 == n) continue;
+        auto& scale = scales[b][W::kHalves - 1][g];
+        scale = hn::Sub(scale, scales[b + 1][0][g]);
+      }
+    }
+  }
+#endif
 
 #if HWY_TARGET != HWY_NEON
   HWY_INLINE void AddCorrection(size_t g, size_t b) {
@@ -111,6 +133,102 @@ struct NextSlab {
   }
 };
 
+#if HWY_TARGET == HWY_NEON
+// The tile of 128-bit vectors: all codes of a block of activations lie in 16 registers, and the
+// groups pass over them one by one, so that only one group's sums need registers, and its scale
+// steps run beside the next group's dots.
+template <class W, size_t T>
+struct LaneTile {
+  const Slab<W>& slab;
+  const LaneCodes<T>& codes;
+
+  HWY_INLINE void AddDots(size_t g, size_t begin, size_t b, size_t half,
+                          TokenSums<T>& dots) const {
+    using S = StepsOf<W>;
+    GLINT_UNROLL
+    for (size_t step = 0; step < S::kSteps; ++step) {
+      codes.Dot(dots, slab.Step(g, begin + b, half, step),
+                (b * W::kHalves + half) * S::kQuads + S::Quad(step));
+    }
+  }
+
+  // N blocks of weights, from `begin` on. With D[i] the dots up to the end of scale block i,
+  //   d[0] * s[0] + d[1] * s[1] + ... = D[0] * (s[0] - s[1]) + D[1] * (s[1] - s[2]) + ...
+  // (in integers modulo 2^32, so exactly): the dots need not start again at each scale.
+  template <size_t N>
+  HWY_INLINE IntegerTotals<W, 1, T> Integers(size_t g, size_t begin) const {
+    IntegerTotals<W, 1, T> totals(slab, begin);
+    TokenSums<T> dots[1];
+    StartDots<W>(slab, begin, 0, nullptr, dots);
+    GLINT_UNROLL
+    for (size_t b = 0; b < N; ++b) {
+      GLINT_UNROLL
+      for (size_t half = 0; half < W::kHalves; ++half) {
+        AddDots(g, begin, b, half, dots[0]);
+        totals.sums[0].AddScaled(dots[0], slab.Scale(g, begin + b, half).raw);
+      }
+    }
+    return totals;
+  }
+
+  template <size_t N>
+  HWY_INLINE FloatTotals<W, 1, T> Float(size_t g, size_t begin, const int16_t* x_sums) const {
+    FloatTotals<W, 1, T> totals(slab, begin);
+    GLINT_UNROLL
+    for (size_t b = 0; b < N; ++b) {
+      TokenSums<T> dots[1];
+      StartDots<W>(slab, begin, 0, nullptr, dots);
+      AddDots(g, begin, b, 0, dots[0]);
+      totals.AddScaled(slab, begin + b, g, 0, dots[0], x_sums + b * (kWeightBlock / kSumColumns));
+    }
+    return totals;
+  }
+};
+
+template <class W, size_t N, size_t G, size_t T>
+HWY_INLINE void AddLaneBlocks(const Slab<W>& slab, size_t begin, const PanelTokens& x,
+                              float* sums) {
+  const F32 d;
+  const LaneCodes<T> codes(x.codes);
+  const LaneTile<W, T> tile{slab, codes};
+  for (size_t g = 0; g < G; ++g) {
+    const auto totals = [&]() HWY_ATTR {
+      if constexpr (W::kIntegerScales) {
+        return tile.template Integers<N>(g, begin);
+      } else {
+        return tile.template Float<N>(g, begin, x.sums);
+      }
+    }();
+    GLINT_UNROLL
+    for (size_t t = 0; t < T; ++t) {
+      float* sum = sums + (t * kGroups + g) * kLanes;
+      hn::Store(hn::MulAdd(totals.Get(0, t), hn::Set(d, x.scales[t]), hn::Load(d, sum)), d, sum);
+    }
+  }
+}
+
+// A last block without its second. (Apart, because it is rare.)
+template <class W, size_t G, size_t T>
+HWY_NOINLINE void AddLastLaneBlock(const Slab<W>& slab, size_t begin, const PanelTokens& x,
+                                   float* sums) {
+  AddLaneBlocks<W, 1, G, T>(slab, begin, x, sums);
+}
+
+// sums += the first `blocks` blocks of the slab times T tokens, as AddBlocks does.
+template <class W, size_t G, size_t T>
+HWY_INLINE void AddLanes(const Slab<W>& slab, size_t blocks, const PanelTokens& tokens,
+                         float* sums) {
+  size_t begin = 0;
+  for (; begin + kBlocksPerScale <= blocks; begin += kBlocksPerScale) {
+    AddLaneBlocks<W, kBlocksPerScale, G, T>(slab, begin, tokens.At(begin / kBlocksPerScale), sums);
+  }
+  static_assert(kBlocksPerScale == 2);
+  if (begin < blocks) {
+    AddLastLaneBlock<W, G, T>(slab, begin, tokens.At(begin / kBlocksPerScale), sums);
+  }
+}
+#endif
+
 // One slab's pass over the tokens of a chunk: a kernel for RunTokens.
 template <class W>
 struct SlabPass {
@@ -125,9 +243,15 @@ struct SlabPass {
 
   template <size_t G, size_t T>
   HWY_NOINLINE void Run(size_t, size_t panel, size_t panel_tokens, size_t token) const {
-    const F32 d;
     next.Prefetch(panel / kPanelTokens);
     float* at = sums + (panel + token) * kGroups * kLanes;
+#if HWY_TARGET == HWY_NEON
+    if (first) memset(at, 0, T * kGroups * kLanes * sizeof(float));
+    const PanelTokens tokens =
+        matmul.Tokens(chunk + panel, panel_tokens, token).At(begin / kBlocksPerScale);
+    AddLanes<W, G, T>(slab, n, tokens, at);
+#else
+    const F32 d;
     Floats acc[G][T];
     GLINT_UNROLL
     for (size_t g = 0; g < G; ++g) {
@@ -144,6 +268,7 @@ struct SlabPass {
       GLINT_UNROLL
       for (size_t t = 0; t < T; ++t) hn::Store(acc[g][t], d, at + (t * kGroups + g) * kLanes);
     }
+#endif
     if (last) Finish(panel + token, T);
   }
 
