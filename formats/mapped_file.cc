@@ -135,6 +135,7 @@ void MappedFile::ReadParallel(uint64_t offset, uint8_t* data, uint64_t size) con
     }
   };
   std::vector<std::thread> threads;
+  threads.reserve(kCopyThreads);  // nothing but a refused thread may throw while others run
   try {
     const size_t n = std::min<size_t>(kCopyThreads, std::thread::hardware_concurrency());
     for (size_t i = 1; i < n && i * kStep < size; ++i) threads.emplace_back(read);
