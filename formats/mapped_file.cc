@@ -135,6 +135,7 @@ void MappedFile::ReadParallel(uint64_t offset, uint8_t* data, uint64_t size) con
     }
   };
   std::vector<std::thread> threads;
+  threads.reserve(kCopyThreads);  // nothing but a refused thread may throw while others run
   try {
     const size_t n = std::min<size_t>(kCopyThreads, std::thread::hardware_concurrency());
     for (size_t i = 1; i < n && i * kStep < size; ++i) threads.emplace_back(read);
@@ -151,7 +152,7 @@ const uint8_t* MappedFile::Copy(uint64_t offset) {
   if (size > std::numeric_limits<size_t>::max()) {
     throw Error(path_ + ": too large for this machine's address space");
   }
-  memory_ = ReservePages(size, PageSize::kHuge);
+  memory_ = ReservePages(size);
   if (!memory_) Fail(path_, "no memory for a copy of the file");
   memory_bytes_ = std::max<uint64_t>(size, 1);
   ReadParallel(offset, memory_, size);

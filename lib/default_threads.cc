@@ -69,7 +69,9 @@ struct CgroupMount {
 // does not exist inside; then the mount's own root is the group.
 std::string GroupBelow(const CgroupMount& mount) {
   std::string group = mount.group;
-  if (mount.base != "/" && group.rfind(mount.base, 0) == 0) group = group.substr(mount.base.size());
+  if (mount.base != "/" && (group + "/").rfind(mount.base + "/", 0) == 0) {
+    group = group.substr(mount.base.size());
+  }
   while (!group.empty() && group.back() == '/') group.pop_back();
   return group;
 }

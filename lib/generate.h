@@ -53,8 +53,9 @@ class Chat {
   // Throws Error if the model has no chat format or no tokenizer.
   explicit Chat(Session& session);
 
-  // Asks and remembers the turn (a cancelled reply too, as far as it got; not one that failed or is empty). If the history no longer
-  // fits the context, the oldest whole turns are forgotten first; *forgotten (may be null) counts them.
+  // Asks and remembers the turn (a cancelled reply too, as far as it got; not one that failed or is
+  // empty). If the history no longer fits the context, the oldest whole turns are forgotten first;
+  // *forgotten (may be null) counts them.
   // Turns beyond the model's max_history go without being counted.
   // Throws Error if the query alone does not fit.
   Reply Ask(std::string_view query, GenerateOptions options, const OnText& on_text,

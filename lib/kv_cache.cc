@@ -44,7 +44,7 @@ KvCache::KvCache(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t cap
   block_bytes_ = CheckedPlus(CheckedPlus(key_bytes_, value_bytes_, kCache), 2 * scale_bytes_, kCache);
   const uint64_t blocks = CheckedTimes(capacity_ / kKeyBlock, n_layers * n_kv_heads, kCache);
   bytes_ = CheckedTimes(block_bytes_, blocks, kCache);
-  data_ = ReservePages(bytes_, PageSize::kHuge);
+  data_ = ReservePages(bytes_);
   if (!data_) {
     throw Error("out of memory: the cache of " + std::to_string(capacity) + " tokens needs " +
                 std::to_string(bytes_ >> 20) + " MiB");

@@ -37,22 +37,15 @@ uint8_t* MapAligned(uint64_t bytes) {
 
 }  // namespace
 
-uint8_t* ReservePages(uint64_t bytes, PageSize size) {
+uint8_t* ReservePages(uint64_t bytes) {
   bytes = std::max<uint64_t>(bytes, 1);
   if (bytes > UINT64_MAX - 2 * kHugePage) return nullptr;
-  if (size == PageSize::kHuge && bytes >= kHugePage) {
-    uint8_t* const data = MapAligned(bytes);
+  if (bytes < kHugePage) return static_cast<uint8_t*>(MapZeroed(bytes));
+  uint8_t* const data = MapAligned(bytes);
 #if defined(MADV_HUGEPAGE)
-    if (data) madvise(data, bytes, MADV_HUGEPAGE);
+  if (data) madvise(data, bytes, MADV_HUGEPAGE);
 #endif
-    return data;
-  }
-  void* const data = MapZeroed(bytes);
-#if defined(MADV_NOHUGEPAGE)
-  // Some distributions use huge pages wherever they can; one token's keys would fill one per head.
-  if (data && size == PageSize::kSmall) madvise(data, bytes, MADV_NOHUGEPAGE);
-#endif
-  return static_cast<uint8_t*>(data);
+  return data;
 }
 
 void ReleasePages(uint8_t* data, uint64_t bytes) {

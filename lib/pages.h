@@ -6,13 +6,9 @@
 // ordinary pages. docs/ARCHITECTURE.md has what each is worth.
 namespace glint {
 
-enum class PageSize {
-  kSmall,  // resident 4 KiB at a time, for what is reserved at full size and filled slowly
-  kHuge,   // 2 MiB where there is as much, for what is read and written as a whole
-};
-
-// Zeroed memory, 4096-byte aligned, resident only where touched. Null if there is none.
-uint8_t* ReservePages(uint64_t bytes, PageSize size);
+// Zeroed memory, resident only where touched. Null if there is none. From 2 MiB on in huge pages (2 MiB
+// each, and aligned so), else 4096-byte aligned.
+uint8_t* ReservePages(uint64_t bytes);
 void ReleasePages(uint8_t* data, uint64_t bytes);
 
 // Reads a part of a map of a file into memory and enters it in the page table. Returns when that is

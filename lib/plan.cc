@@ -259,7 +259,7 @@ Plan::Plan(const Graph& graph, const FindTensor& find_tensor, const PlanOptions&
   output_ = builder.Place(graph.outputs[0]);
   n_segments_ = builder.segment_ + 1;
   builder.AllocateArena();
-  arena_ = ReservePages(arena_bytes_, PageSize::kHuge);
+  arena_ = ReservePages(arena_bytes_);
   if (!arena_) {
     throw Error("out of memory: the activations of " + std::to_string(options.max_rows) +
                 " tokens need " + std::to_string(arena_bytes_ >> 20) + " MiB");

@@ -46,7 +46,7 @@ struct RopeTable {
 using RopeTables = std::map<std::string, std::unique_ptr<RopeTable>>;
 
 // Rows of an activation as bytes, as the matmul by weights of this type wants them: a pseudo-buffer in
-// the arena that holds one chunk. lib/ops/quantize.h says how it is laid out.
+// the arena that holds a chunk, or the outputs. lib/ops/quantize.h says how it is laid out.
 struct QuantizedRef {
   static constexpr uint32_t kNone = UINT32_MAX;
   uint32_t buffer = kNone;

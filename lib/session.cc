@@ -195,6 +195,7 @@ Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t n_out
       finite = finite && AllFinite(rows + i * stride, logits_.size());
     }
     if (sink) (*sink)(begin, n, rows, stride);
+    if (!finite) return;  // a batch that is not taken leaves the logits of the last token
     std::memcpy(logits_.data(), rows + (n - 1) * stride, logits_.size() * sizeof(float));
     n_logits_ = logits_.size();
   };

@@ -49,8 +49,8 @@ class Session {
 
   // Appends ids.size() tokens, 1 to max_batch, in one run: every bit is as if they had been
   // appended one by one, but the weights are read once. On a status other than kOk none is taken
-  // (kNonFinite: one of the rows is not finite; a shorter batch may still go well). Throws Error
-  // as Append does, and for a batch that is empty or too long.
+  // and logits() stay (kNonFinite: one of the rows is not finite; a shorter batch may still go
+  // well). Throws Error as Append does, and for a batch that is empty or too long.
   Status AppendBatch(std::span<const int32_t> ids);
   // Logits after ids[i] of the last AppendBatch, if it returned kOk: (model.n_outputs()), valid
   // until the next Append or AppendBatch.

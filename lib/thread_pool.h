@@ -9,8 +9,7 @@
 
 namespace glint {
 
-// A fixed set of threads that share the tasks of one job at a time. The only concurrency primitive of
-// the library. Tasks are handed out one by one, so slow and fast cores finish together; whoever waits
+// A fixed set of threads that share the tasks of one job at a time.  Tasks are handed out one by one, so slow and fast cores finish together; whoever waits
 // spins for a bounded time and then sleeps. The calling thread works too, and never waits for a worker
 // that has not started, so an oversubscribed machine degrades gently. docs/ARCHITECTURE.md has times.
 class ThreadPool {

@@ -27,7 +27,6 @@ inline constexpr size_t kKeyTile = 64;
 // Queries that one call of attention_block takes at most.
 inline constexpr size_t kMaxQueries = 96;
 
-
 // m rows of k f32 as signed bytes. k is padded with zeros to a multiple of 64; blocks = padded_k
 // / 64. Token t belongs to panel t / 4; a panel of p tokens (4, or fewer in the last) is
 //   codes  + 4 * panel * padded_k:    int8  [blocks][p][64]

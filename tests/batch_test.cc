@@ -227,10 +227,15 @@ TEST_CASE("numbers that are not finite leave with the tokens that made them") {
     const auto session = NewSession(*file.model, 4, static_cast<KvType>(kv));
     REQUIRE(session->Start(prompt) == Status::kOk);
     const std::vector<Row> want = OneByOne(*session, ids);
-    session->Truncate(prompt.size());
+    REQUIRE(session->Start(prompt) == Status::kOk);
+    const Row last = RowOf(session->logits());
     const int32_t batch[] = {ids[0], kPoison, ids[1], ids[2]};
     CHECK(session->AppendBatch(batch) == Status::kNonFinite);
     CHECK(session->length() == prompt.size());
+    CHECK(Same(session->logits(), last));
     CheckBatches(*session, ids, want, 2);
+    session->Truncate(prompt.size());
+    CHECK(session->AppendBatch(batch) == Status::kNonFinite);
+    CHECK(session->logits().empty());
   }
 }

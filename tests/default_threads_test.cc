@@ -156,6 +156,14 @@ TEST_CASE("cgroup v2 in a container") {
     machine.Write("/sys/fs/cgroup/job/cpu.max", "150000 100000");
     CHECK(QuotaCpus(machine.root()) == 2);
   }
+  SUBCASE("the mount shows another group, whose name begins like the process's") {
+    const Machine machine;
+    machine.Write("/proc/self/mountinfo",
+                  "31 23 0:28 /docker/01 /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw");
+    machine.Write("/proc/self/cgroup", "0::/docker/012");
+    machine.Write("/sys/fs/cgroup/cpu.max", "200000 100000");
+    CHECK(QuotaCpus(machine.root()) == 2);
+  }
   SUBCASE("the group is outside the namespace's root") {
     const Machine machine;
     PutIntoGroup(machine, "/../other");

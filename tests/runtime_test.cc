@@ -246,6 +246,10 @@ TEST_CASE("a graph with an unknown op, attribute or input is refused by name") {
   changed.inputs = {"ids", "soul"};
   CHECK(MessageOf([&] { CheckGraph("file", changed, find); }).find("'soul'") != std::string::npos);
   changed = graph;
+  changed.nodes[0].outputs = {"prefix_len"};
+  CHECK(MessageOf([&] { CheckGraph("file", changed, find); }).find("name of a graph input") !=
+        std::string::npos);
+  changed = graph;
   changed.nodes.push_back(graph.nodes[0]);
   CHECK(MessageOf([&] { CheckGraph("file", changed, find); }).find("exists already") !=
         std::string::npos);
@@ -364,5 +368,118 @@ TEST_CASE("attention: threads, chunks, runs and shared kv heads do not change a 
       CHECK(Attend(shared, {kv, 16, 512, 1}, n, prefix) == want);  // keys split, too
       CHECK(Attend(shared, {kv, 2, 4, 4}, n, prefix) == want);
     }
+  }
+}
+
+namespace {
+
+// A graph's outputs for n tokens in chunks.
+std::vector<float> RunGraph(const Graph& graph, const FindTensor& find, size_t n, size_t chunk,
+                            size_t max_outputs, std::string* labels = nullptr) {
+  CheckGraph("test", graph, find);
+  PlanOptions options;
+  options.max_rows = options.context = n;
+  options.chunk = chunk;
+  options.max_outputs = max_outputs;
+  options.n_threads = 2;
+  RopeTables tables;
+  const Plan plan(graph, find, options, &tables);
+  if (labels) {
+    for (const Step& step : plan.steps()) *labels += step.label + " ";
+  }
+  ThreadPool pool(2);
+  const KvCache cache(std::max<size_t>(1, plan.n_layers()), std::max<size_t>(1, plan.kv_heads()),
+                      std::max<size_t>(1, plan.head_dim()), n, KvType::kF32);
+  std::vector<int32_t> ids(n);
+  for (size_t i = 0; i < n; ++i) ids[i] = static_cast<int32_t>(i * 7 % AttentionModel::kVocab);
+  RunInputs inputs;
+  inputs.n = n;
+  inputs.ids = ids.data();
+  std::vector<float> all;
+  const auto collect = [&](size_t, size_t rows, const float* out, size_t stride) {
+    for (size_t i = 0; i < rows; ++i) {
+      all.insert(all.end(), out + i * stride, out + i * stride + plan.output().width);
+    }
+  };
+  const OutputSink sink(collect);
+  CHECK(Execute(plan, inputs, n, ChooseKernels(), pool, cache, nullptr, sink) == Status::kOk);
+  return all;
+}
+
+Node GraphNode(const char* op, std::vector<std::string> in, const char* out) {
+  Node node;
+  node.op = op;
+  node.inputs = std::move(in);
+  node.outputs = {out};
+  if (node.op == "gelu") node.attributes["approximation"] = std::string("tanh");
+  if (node.op == "add") node.attributes["alpha"] = 0.75;
+  return node;
+}
+
+struct FusionCase {
+  std::vector<Node> nodes;  // after an embedding "x"; "w" is a matrix
+  const char* output;
+  const char* labels;  // of the steps
+};
+
+std::vector<FusionCase> FusionCases() {
+  const auto& node = GraphNode;
+  return {
+      {{node("linear", {"x", "w"}, "y"), node("gelu", {"y"}, "z")}, "z", "linear+gelu "},
+      {{node("linear", {"x", "w"}, "y"), node("gelu", {"y"}, "z")}, "y", "linear gelu "},
+      {{node("linear", {"x", "w"}, "y"), node("add", {"x", "y"}, "z")}, "z", "linear+add "},
+      {{node("linear", {"x", "w"}, "y"), node("add", {"y", "x"}, "z")}, "z", "linear add "},
+      {{node("linear", {"x", "w"}, "y"), node("add", {"y", "y"}, "z")}, "z", "linear add "},
+      {{node("linear", {"x", "w"}, "y"), node("gelu", {"y"}, "g"), node("add", {"y", "g"}, "z")},
+       "z", "linear gelu add "},
+      {{node("linear", {"x", "w"}, "y"), node("gelu", {"y"}, "g"), node("gelu", {"g"}, "h"),
+        node("add", {"h", "x"}, "z")}, "z", "linear+gelu gelu add "},
+      {{node("linear", {"x", "w"}, "a"), node("linear", {"x", "w"}, "b"),
+        node("add", {"a", "b"}, "z")}, "z", "linear linear+add "},
+      {{node("linear", {"x", "w"}, "a"), node("linear", {"a", "w"}, "b"),
+        node("add", {"a", "b"}, "z"), node("add", {"z", "a"}, "o")}, "o",
+       "linear linear+add add "},
+      {{node("linear", {"x", "w"}, "a"), node("linear", {"x", "w"}, "b"),
+        node("add", {"b", "a"}, "z")}, "z", "linear linear add "},
+  };
+}
+
+}  // namespace
+
+TEST_CASE("fused steps give what the ops alone give, and only what nobody else reads is fused") {
+  const AttentionModel model(2, {0});
+  std::vector<Tensor> tensors = model.tensors;
+  Tensor square = tensors[0];  // the first rows of the table
+  square.name = "w";
+  square.shape = {AttentionModel::kWidth, AttentionModel::kWidth};
+  square.bytes /= 2;
+  tensors.push_back(square);
+  const FindTensor find = [&](const std::string& name) -> const Tensor* {
+    for (const Tensor& tensor : tensors) {
+      if (tensor.name == name) return &tensor;
+    }
+    return nullptr;
+  };
+  for (const FusionCase& c : FusionCases()) {
+    Graph graph;
+    graph.inputs = {"ids"};
+    graph.nodes = {GraphNode("embedding", {"ids", "table"}, "x")};
+    graph.nodes.insert(graph.nodes.end(), c.nodes.begin(), c.nodes.end());
+    graph.outputs = {c.output};
+    std::string labels;
+    const std::vector<float> fused = RunGraph(graph, find, 21, 5, 21, &labels);
+    CHECK(labels == std::string("embedding ") + c.labels);
+    // One more reader of every linear: nothing is fused.
+    Graph plain = graph;
+    int extra = 0;
+    for (const Node& n : c.nodes) {
+      if (n.op != "linear") continue;
+      const std::string name = "extra" + std::to_string(extra++);
+      plain.nodes.push_back(GraphNode("gelu", {n.outputs[0]}, name.c_str()));
+    }
+    std::string plain_labels;
+    const std::vector<float> want = RunGraph(plain, find, 21, 21, 3, &plain_labels);
+    CHECK(plain_labels.find('+') == std::string::npos);
+    CHECK(fused == want);
   }
 }

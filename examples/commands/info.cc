@@ -154,7 +154,7 @@ RunCommand SetUpInfo(CLI::App& app) {
   app.add_flag("--json", options->json, "one JSON object");
   app.add_flag("--graph", options->graph, "the graph instead: one line per node, like layers once");
   app.add_flag("--planned", options->planned,
-               "with --graph: the steps that it runs as, fused where that pays");
+               "the graph as the steps that it runs as, fused where that pays");
   app.add_flag("--cpu", options->cpu, "about this machine: which kernels run here");
   app.footer(
       "Checks the whole structure of the file (checksums of weights: glint verify), then lists\n"

@@ -52,7 +52,7 @@ double ReadPeak(const KernelTable& kernels, ThreadPool& pool) {
   // touches its own part first, so that it lies near it.
   const auto release = [&](uint8_t* memory) { ReleasePages(memory, part * n); };
   const std::unique_ptr<uint8_t, decltype(release)> memory(
-      ReservePages(part * n, PageSize::kHuge), release);
+      ReservePages(part * n), release);
   uint8_t* const data = memory.get();
   if (!data) throw std::bad_alloc();
   OnEveryThread(pool,

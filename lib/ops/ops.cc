@@ -173,6 +173,10 @@ void CheckNode(const std::string& where, const Node& node, const FindTensor& fin
   NodeCheck check(place, node, std::move(inputs));
   op->infer(check);
   for (size_t i = 0; i < node.outputs.size(); ++i) {
+    // Or it could stand in for an input that the graph does not list.
+    if (FindGraphInput(node.outputs[i])) {
+      throw Error(place + ": output " + Quoted(node.outputs[i]) + " has the name of a graph input");
+    }
     if (!values->emplace(node.outputs[i], check.outputs()[i]).second) {
       throw Error(place + ": output " + Quoted(node.outputs[i]) + " exists already");
     }

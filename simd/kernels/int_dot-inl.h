@@ -241,8 +241,8 @@ constexpr int kSmallOffset = 64, kLargeOffset = 0;
 #endif
 template <bool kSmall>
 constexpr int kWeightOffset = kSmall ? kSmallOffset : kLargeOffset;
-// Whether many tokens take the biased form.
 constexpr int kCodeBias = 128;
+// Whether many tokens take the biased form.
 template <bool kSmall>
 constexpr bool kBiased = kWeightOffset<kSmall> != 0;
 

@@ -305,12 +305,13 @@ HWY_NOINLINE void RunSlabs(const QuantizedMatmul<W>& matmul, size_t group, size_
       slab.Fill(packed, begin, n);
       const size_t tokens = HWY_MIN(m - chunk, kSlabMaxTokens);
       const bool is_last = begin + n == blocks;  // of these groups
+      const bool next_groups = is_last && more && chunk + kSlabMaxTokens >= m;
       NextSlab next;
       next.lines = HWY_MIN(is_last ? blocks : blocks - begin - n, Slab<W>::kBlocks) * kBlockLines;
       next.per_panel = next.lines / ((tokens + kPanelTokens - 1) / kPanelTokens) + 1;
       for (size_t g = 0; g < kGroups; ++g) {
         PackedGroup<W> after = packed.groups[g];
-        if (is_last && more) after.Set(matmul.w, HWY_MIN(group + kGroups + g, last_group));
+        if (next_groups) after.Set(matmul.w, HWY_MIN(group + kGroups + g, last_group));
         next.codes[g] = after.codes + (is_last ? 0 : (begin + n) * kBlockLines * 64);
       }
       const SlabPass<W> pass{matmul, slab, next, sums, group, n_groups, begin, n, chunk, begin == 0,

@@ -9,13 +9,12 @@ namespace {
 
 // Shapes of the register tiles. Every kernel's accumulators, and what it multiplies them with,
 // should fit the registers: 32 of 512 bits, 16 of 256 bits, 32 of 128 bits.
-#if HWY_TARGET == HWY_AVX3
-constexpr size_t kGroups = 2, kGemvGroups = 4;
-#elif HWY_TARGET == HWY_AVX2
-constexpr size_t kGroups = 2, kGemvGroups = 4;
+#if HWY_TARGET == HWY_NEON
+constexpr size_t kGroups = 4;
 #else
-constexpr size_t kGroups = 4, kGemvGroups = 4;
+constexpr size_t kGroups = 2;
 #endif
+constexpr size_t kGemvGroups = 4;  // with one token
 
 // Where group `group` of the matrix lies: its tile, and its first row within the tile.
 struct GroupPlace {
