@@ -74,7 +74,9 @@ void PlanBuilder::SetOutput(Step& step, const Node& node, uint64_t width, uint64
   step.out.heads = heads;
   step.out.head_stride = width / heads;
   Buffer buffer;
-  buffer.row_floats = (width + 15) / 16 * 16;  // rows start at 64-byte lines
+  // Rows start at 64-byte lines, an odd number of them apart: a column of many rows would otherwise
+  // share few sets of the caches.
+  buffer.row_floats = ((width + 15) / 16 | 1) * 16;
   plan_.buffers_.push_back(buffer);
   places_[node.outputs[0]] = step.out;
 }

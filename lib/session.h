@@ -19,7 +19,7 @@ struct SessionOptions {
   size_t context = 0;            // tokens; 0: what the model was trained on
   KvType kv = KvType::kF16;
   size_t threads = 0;            // 0: DefaultThreads()
-  size_t chunk = 512;            // prompt tokens that pass the network together; changes no bit
+  size_t chunk = 256;            // prompt tokens that pass the network together; changes no bit
   size_t max_outputs = 1;        // rows of logits computed together by Start; changes no bit
   size_t max_batch = 1;          // tokens that AppendBatch takes at most; each has a row of logits
 };
