@@ -78,6 +78,7 @@ TEST_CASE("a profile accounts for the time of its plan's runs") {
     CAPTURE(threads);
     SessionOptions options;
     options.threads = threads;
+    options.chunk = 512;  // the prompt passes each step once
     Session session(*model, options);
     const std::vector<int32_t> prompt = Prompt(*model, 300);
     const std::vector<float> plain = RunAll(session, prompt);
