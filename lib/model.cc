@@ -29,6 +29,21 @@ std::span<const T> Table(const GlintFile& file, const char* name, DType dtype, b
 
 }  // namespace
 
+PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size,
+                        const std::string& where) {
+  PromptIds ids;
+  const auto read = [&](const char* key, int32_t* id) {
+    if (!prompt.contains(key)) return;
+    *id = static_cast<int32_t>(GetUint(prompt, key, 0, vocab_size - 1, where));
+  };
+  read("mask_id", &ids.mask);
+  read("gmask_id", &ids.gmask);
+  read("sop_id", &ids.sop);
+  read("eop_id", &ids.eop);
+  read("pad_id", &ids.pad);
+  return ids;
+}
+
 Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
   CheckMainGraph();
   ReadPrompt();
@@ -115,16 +130,7 @@ void Model::ReadPrompt() {
   if (prompt.contains("format")) {
     chat_ = &FindChatFormat(GetString(prompt, "format", where), where);
   }
-  const auto id = [&](const char* key, int32_t* out) {
-    if (prompt.contains(key)) {
-      *out = static_cast<int32_t>(GetUint(prompt, key, 0, vocab_size_ - 1, where));
-    }
-  };
-  id("mask_id", &prompt_ids_.mask);
-  id("gmask_id", &prompt_ids_.gmask);
-  id("sop_id", &prompt_ids_.sop);
-  id("eop_id", &prompt_ids_.eop);
-  id("pad_id", &prompt_ids_.pad);
+  prompt_ids_ = ReadPromptIds(prompt, vocab_size_, where);
   if (prompt.contains("max_history")) {
     max_history_ = GetUint(prompt, "max_history", 0, UINT32_MAX, where);
   }

@@ -22,6 +22,9 @@ struct PromptIds {
   std::vector<int32_t> stop;  // any of these ends a reply
 };
 
+// The ids that a file's "prompt" section names; without the stop ids. Throws Error.
+PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size, const std::string& where);
+
 // An open model: the file, its checked graph, tokenizer and prompt rules. Immutable; any number of
 // sessions on any threads may share it.
 class Model {

@@ -88,6 +88,7 @@ struct RunInputs {
   size_t n = 0;                            // rows
   const int32_t* ids = nullptr;            // (n)
   const int32_t* positions[2] = {};        // (n) each
+  const float* hidden = nullptr;           // (n, width): what op "hidden" begins a piece of a graph with
   size_t cache_begin = 0;                  // cache index of row 0; the rows follow each other
   size_t prefix_len = 0;                   // cache entries that see each other in both directions
 };

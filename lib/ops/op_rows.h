@@ -13,5 +13,6 @@ Op RopeOp();        // rope.cc
 Op AttentionOp();   // attention.cc
 Op GeluOp();        // elementwise.cc
 Op AddOp();         // elementwise.cc
+Op HiddenOp();      // hidden.cc
 
 }  // namespace glint

@@ -10,6 +10,7 @@ namespace glint {
 const std::vector<Op> kOps = {
     EmbeddingOp(), LinearOp(),    LayerNormOp(), SplitHeadsOp(),
     RopeOp(),      AttentionOp(), GeluOp(),      AddOp(),
+    HiddenOp(),
 };
 
 const Op* FindOp(const std::string& name) {
