@@ -1,0 +1,134 @@
+#include "formats/convert/calibration.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "formats/json.h"
+#include "lib/error.h"
+#include "lib/text/tokenizer.h"
+
+namespace glint {
+namespace {
+
+constexpr size_t kDefaultWindow = 512;
+constexpr size_t kShortestWindow = 16;
+// Columns that one task sums up.
+constexpr size_t kColumnsPerTask = 256;
+
+template <class T>
+std::span<const T> Table(const SourceModel& source, const char* name) {
+  for (const SourceWeight& weight : source.weights) {
+    if (weight.name != std::string("tokenizer.") + name) continue;
+    return {reinterpret_cast<const T*>(weight.bytes.data()), weight.bytes.size() / sizeof(T)};
+  }
+  return {};
+}
+
+std::unique_ptr<Tokenizer> TokenizerOf(const SourceModel& source) {
+  if (!source.header.tokenizer) {
+    throw Error(source.path + ": has no tokenizer, which calibrating with a text needs");
+  }
+  TokenizerTables tables;
+  tables.piece_bytes = Table<uint8_t>(source, "piece_bytes");
+  tables.piece_ends = Table<int32_t>(source, "piece_ends");
+  tables.scores = Table<float>(source, "scores");
+  tables.types = Table<uint8_t>(source, "types");
+  tables.charsmap = Table<uint8_t>(source, "charsmap");
+  tables.index = Table<int32_t>(source, "index");
+  return Tokenizer::Create(*source.header.tokenizer, tables, source.path + ": tokenizer");
+}
+
+// Where a window's own ids stand among those of the text: `context` of them before, the rest behind.
+struct WindowShape {
+  std::vector<int32_t> begin, middle;
+  bool has_context = false;
+};
+
+WindowShape ShapeFor(const SourceModel& source) {
+  const nlohmann::json& prompt = *source.header.prompt;
+  const auto id = [&](const char* key) {
+    return static_cast<int32_t>(GetUint(prompt, key, 0, INT32_MAX, source.path + ": prompt"));
+  };
+  WindowShape shape;
+  if (prompt.contains("sop_id")) {
+    shape.middle = {id(prompt.contains("gmask_id") ? "gmask_id" : "mask_id"), id("sop_id")};
+    shape.has_context = true;
+  } else if (prompt.contains("bos_id")) {
+    shape.begin = {id("bos_id")};
+  }
+  return shape;
+}
+
+}  // namespace
+
+TokenWindows WindowsOfText(const SourceModel& source, std::string_view text, size_t tokens,
+                           size_t window, const std::string& where) {
+  const std::vector<int32_t> ids = TokenizerOf(source)->Encode(text);
+  const WindowShape shape = ShapeFor(source);
+  const size_t added = shape.begin.size() + shape.middle.size();
+  const auto longest = static_cast<size_t>(GetUint(
+      *source.header.config, "max_seq_len", 1, kMaxContext, source.path + ": config"));
+  const size_t length =
+      std::min({window == 0 ? kDefaultWindow : window, longest, ids.size() + added});
+  if (length < std::min(longest, kShortestWindow) || length <= added) {
+    throw Error(where + ": a text of " + std::to_string(ids.size()) +
+                " tokens is too short to calibrate with");
+  }
+  const size_t own = length - added, context = shape.has_context ? own / 2 : 0;
+  const size_t n = std::max<size_t>(1, std::min(tokens / length, ids.size() / own));
+  TokenWindows windows{length, {}};
+  for (size_t i = 0; i < n; ++i) {
+    const size_t begin = n == 1 ? 0 : i * (ids.size() - own) / (n - 1);
+    const auto at = ids.begin() + static_cast<long>(begin);
+    const auto add = [&](auto first, auto last) {
+      windows.ids.insert(windows.ids.end(), first, last);
+    };
+    add(shape.begin.begin(), shape.begin.end());
+    add(at, at + static_cast<long>(context));
+    add(shape.middle.begin(), shape.middle.end());
+    add(at + static_cast<long>(context), at + static_cast<long>(own));
+  }
+  return windows;
+}
+
+Moments MeasureMoments(StagedModel& model, const std::function<void(double)>& progress) {
+  Moments moments;
+  const std::vector<StagedModel::Stage>& stages = model.stages();
+  StagedModel::Rows rows = model.Embed(SIZE_MAX);
+  for (size_t s = 0; s < stages.size(); ++s) {
+    if (progress) progress(static_cast<double>(s) / static_cast<double>(stages.size()));
+    std::vector<std::vector<double>> sums;
+    for (const StagedModel::Input& input : stages[s].inputs) sums.emplace_back(input.cols);
+    size_t tokens = 0;
+    model.Load(s);
+    model.Run(&rows, true, {}, [&](size_t input, const float* x, size_t stride, size_t n) {
+      if (input == 0) tokens += n;
+      std::vector<double>& sum = sums[input];
+      const size_t tasks = (sum.size() + kColumnsPerTask - 1) / kColumnsPerTask;
+      model.pool().Run(tasks, [&](size_t task, size_t) {
+        const size_t begin = task * kColumnsPerTask;
+        const size_t end = std::min(sum.size(), begin + kColumnsPerTask);
+        for (size_t t = 0; t < n; ++t) {
+          for (size_t c = begin; c < end; ++c) {
+            sum[c] += static_cast<double>(x[t * stride + c]) * static_cast<double>(x[t * stride + c]);
+          }
+        }
+      });
+    });
+    for (size_t i = 0; i < sums.size(); ++i) {
+      std::vector<float> mean;
+      for (const double sum : sums[i]) mean.push_back(static_cast<float>(sum / double(tokens)));
+      for (const std::string& weight : stages[s].inputs[i].weights) {
+        for (size_t c = 0; c < mean.size(); ++c) {
+          if (std::isfinite(mean[c])) continue;
+          throw Error("calibration: column " + std::to_string(c) + " of the input of " +
+                      Quoted(weight) + " is not finite");
+        }
+        moments[weight] = mean;
+      }
+    }
+  }
+  return moments;
+}
+
+}  // namespace glint

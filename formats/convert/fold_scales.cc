@@ -1,0 +1,189 @@
+// Activation-aware scaling of norms and the linears behind them.
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "formats/convert/calibration.h"
+#include "formats/convert/run_throwing.h"
+#include "lib/error.h"
+#include "simd/scalar_math.h"
+
+namespace glint {
+namespace {
+
+// alpha = step / kSteps. 1 scales a column by the size of its input.
+constexpr size_t kSteps = 8;
+// Tiles of each matrix, evenly spread, that decide.
+constexpr uint64_t kSampleTiles = 8;
+// Columns whose inputs are hardly ever there would be scaled down to nothing, others up without end.
+constexpr double kMostSpread = 1e4;
+
+// A norm and what reads it.
+struct Group {
+  SourceWeight* norm;               // its weight
+  SourceWeight* bias = nullptr;     // its bias, if it has one
+  std::vector<SourceWeight*> matrices;
+};
+
+std::map<std::string, SourceWeight*> ByName(SourceModel* source) {
+  std::map<std::string, SourceWeight*> weights;
+  for (SourceWeight& weight : source->weights) weights[weight.name] = &weight;
+  return weights;
+}
+
+bool IsNorm(const Node& node) { return node.op == "layer_norm" || node.op == "rms_norm"; }
+
+// Whether columns of this matrix may be scaled: it must be nobody else's, and not integers already.
+bool MayScale(const SourceModel& source, const SourceWeight& weight) {
+  if (!weight.tied_to.empty() || !weight.read || weight.role != ImportTensor::Role::kMatrix) {
+    return false;
+  }
+  if (weight.native && Info(weight.stored).block > 1) return false;
+  return std::none_of(source.weights.begin(), source.weights.end(),
+                      [&](const SourceWeight& other) { return other.tied_to == weight.name; });
+}
+
+std::vector<Group> FindGroups(SourceModel* source, const Moments& moments) {
+  const std::map<std::string, SourceWeight*> weights = ByName(source);
+  std::vector<Tensor> metas;
+  for (const SourceWeight& weight : source->weights) {
+    metas.push_back({weight.name, weight.stored, BlockOffset::kNone, weight.shape});
+  }
+  std::vector<Group> groups;
+  std::map<std::string, size_t> uses;  // of each norm weight: one that serves two norms stays
+  for (const Graph& graph : source->build(metas)) {
+    for (const Node& node : graph.nodes) {
+      if (IsNorm(node)) ++uses[node.inputs[1]];
+    }
+    for (const Node& norm : graph.nodes) {
+      if (!IsNorm(norm)) continue;
+      Group group{weights.at(norm.inputs[1])};
+      if (norm.inputs.size() > 2) group.bias = weights.at(norm.inputs[2]);
+      bool fits = graph.name == "main";
+      for (const std::string& output : graph.outputs) fits = fits && output != norm.outputs[0];
+      for (const Node& reader : graph.nodes) {
+        if (std::count(reader.inputs.begin(), reader.inputs.end(), norm.outputs[0]) == 0) continue;
+        fits = fits && reader.op == "linear" && moments.count(reader.inputs[1]) != 0 &&
+               MayScale(*source, *weights.at(reader.inputs[1]));
+        if (fits) group.matrices.push_back(weights.at(reader.inputs[1]));
+      }
+      if (fits && !group.matrices.empty()) groups.push_back(group);
+    }
+  }
+  std::erase_if(groups, [&](const Group& group) { return uses[group.norm->name] != 1; });
+  return groups;
+}
+
+// s of each column for one alpha: their geometric mean is 1, so that norms keep their size.
+std::vector<float> ScalesFor(const std::vector<float>& moments, size_t step) {
+  double mean = 0;
+  for (const float m : moments) mean += m;
+  mean /= static_cast<double>(moments.size());
+  if (!(mean > 1e-30)) return std::vector<float>(moments.size(), 1.0f);
+  std::vector<double> logs;
+  double sum = 0;
+  for (const float m : moments) {
+    const double ratio = std::clamp(static_cast<double>(m) / mean, 1 / kMostSpread, kMostSpread);
+    logs.push_back(LogD(ratio) * 0.5 * static_cast<double>(step) / kSteps);
+    sum += logs.back();
+  }
+  std::vector<float> scales;
+  for (const double log : logs) {
+    scales.push_back(static_cast<float>(ExpD(log - sum / static_cast<double>(logs.size()))));
+  }
+  return scales;
+}
+
+// The error of a matrix's outputs on sampled tiles, its columns scaled by s.
+double SampleError(const SourceWeight& weight, DType type, const std::vector<float>& scales,
+                   const std::vector<float>& moments) {
+  const uint64_t rows = weight.shape[0], cols = weight.shape[1];
+  const uint64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  const uint64_t n = std::min(tiles, kSampleTiles);
+  std::vector<float> importance(cols), tile(kTileRows * cols), decoded(cols);
+  for (uint64_t c = 0; c < cols; ++c) importance[c] = moments[c] / (scales[c] * scales[c]);
+  EncodeOptions options;
+  options.importance = importance.data();
+  double error = 0;
+  for (uint64_t i = 0; i < n; ++i) {
+    const uint64_t row = (n == 1 ? 0 : i * (tiles - 1) / (n - 1)) * kTileRows;
+    const uint64_t n_rows = std::min<uint64_t>(kTileRows, rows - row);
+    weight.read(row, n_rows, tile.data());
+    for (uint64_t r = 0; r < n_rows; ++r) {
+      for (uint64_t c = 0; c < cols; ++c) tile[r * cols + c] *= scales[c];
+    }
+    OwnedTensor encoded = AllocateTensor(weight.name, type, BlockOffset::kNone, {n_rows, cols});
+    const MatrixView view = ViewOf(encoded.tensor);
+    if (Info(type).has_table) WriteTable(options.table, encoded.memory.get());
+    const uint64_t bad = EncodeTiles(view.layout, options, tile.data(), n_rows,
+                                     PlanesAt(view.layout, encoded.memory.get(), 0));
+    if (bad != kEncoded) return INFINITY;  // the conversion itself will say so
+    for (uint64_t r = 0; r < n_rows; ++r) {
+      DecodeRow(view, r, decoded.data());
+      for (uint64_t c = 0; c < cols; ++c) {
+        const double d = static_cast<double>(decoded[c]) - static_cast<double>(tile[r * cols + c]);
+        error += d * d * static_cast<double>(importance[c]);
+      }
+    }
+  }
+  return error;
+}
+
+void DivideVector(SourceWeight* vector, const std::vector<float>& scales) {
+  for (size_t c = 0; c < scales.size(); ++c) {
+    float value;
+    std::memcpy(&value, vector->bytes.data() + c * sizeof value, sizeof value);
+    value /= scales[c];
+    std::memcpy(vector->bytes.data() + c * sizeof value, &value, sizeof value);
+  }
+}
+
+void ScaleColumns(SourceWeight* weight, const std::vector<float>& scales) {
+  weight->read = [read = weight->read, scales](uint64_t row, uint64_t n, float* out) {
+    read(row, n, out);
+    for (uint64_t r = 0; r < n; ++r) {
+      for (size_t c = 0; c < scales.size(); ++c) out[r * scales.size() + c] *= scales[c];
+    }
+  };
+  weight->native.reset();
+  weight->stored = DType::kF32;
+}
+
+}  // namespace
+
+size_t FoldScales(SourceModel* source, const TypeOf& type_of, Moments* moments, ThreadPool& pool) {
+  std::vector<Group> groups = FindGroups(source, *moments);
+  std::vector<size_t> best(groups.size(), 0);
+  RunThrowing(pool, groups.size(), [&](size_t g, size_t) {
+    const Group& group = groups[g];
+    double least = INFINITY;
+    for (size_t step = 0; step <= kSteps; ++step) {
+      double error = 0;
+      for (const SourceWeight* weight : group.matrices) {
+        const std::vector<float>& m = moments->at(weight->name);
+        error += SampleError(*weight, type_of(*weight), ScalesFor(m, step), m);
+      }
+      if (error < least) {
+        least = error;
+        best[g] = step;
+      }
+    }
+  });
+  size_t scaled = 0;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (best[g] == 0) continue;
+    ++scaled;
+    const std::vector<float> scales =
+        ScalesFor(moments->at(groups[g].matrices[0]->name), best[g]);
+    DivideVector(groups[g].norm, scales);
+    if (groups[g].bias) DivideVector(groups[g].bias, scales);
+    for (SourceWeight* weight : groups[g].matrices) {
+      ScaleColumns(weight, scales);
+      std::vector<float>& m = moments->at(weight->name);
+      for (size_t c = 0; c < m.size(); ++c) m[c] /= scales[c] * scales[c];
+    }
+  }
+  return scaled;
+}
+
+}  // namespace glint
