@@ -25,6 +25,13 @@ using Moments = std::map<std::string, std::vector<float>>;
 // Runs the whole model over the windows. Throws Error if an activation is not finite, naming where.
 Moments MeasureMoments(StagedModel& model, const std::function<void(double)>& progress);
 
+// How much the outputs of a matrix move when it is stored as `type`: the sum over rows and columns of
+// (stored - true)^2 * importance, on a sample of rows (evenly spread tiles of 16; the same for every
+// type). Its columns are multiplied by `scales` before, if not null. Infinite if the type cannot
+// store it.
+double SampleError(const SourceWeight& weight, DType type, const std::vector<float>& importance,
+                   const float* scales = nullptr);
+
 // Activation-aware scaling (Lin et al. 2023, "AWQ", section 3.2): where the output of a norm goes into
 // linears alone, its columns are divided by s and the linears' columns multiplied by it, which changes
 // nothing but what quantizing loses. s = (mean square)^(alpha / 2), alpha from a small grid by the

@@ -13,8 +13,6 @@ namespace {
 
 // alpha = step / kSteps. 1 scales a column by the size of its input.
 constexpr size_t kSteps = 8;
-// Tiles of each matrix, evenly spread, that decide.
-constexpr uint64_t kSampleTiles = 8;
 // Columns whose inputs are hardly ever there would be scaled down to nothing, others up without end.
 constexpr double kMostSpread = 1e4;
 
@@ -94,39 +92,14 @@ std::vector<float> ScalesFor(const std::vector<float>& moments, size_t step) {
   return scales;
 }
 
-// The error of a matrix's outputs on sampled tiles, its columns scaled by s.
-double SampleError(const SourceWeight& weight, DType type, const std::vector<float>& scales,
-                   const std::vector<float>& moments) {
-  const uint64_t rows = weight.shape[0], cols = weight.shape[1];
-  const uint64_t tiles = (rows + kTileRows - 1) / kTileRows;
-  const uint64_t n = std::min(tiles, kSampleTiles);
-  std::vector<float> importance(cols), tile(kTileRows * cols), decoded(cols);
-  for (uint64_t c = 0; c < cols; ++c) importance[c] = moments[c] / (scales[c] * scales[c]);
-  EncodeOptions options;
-  options.importance = importance.data();
-  double error = 0;
-  for (uint64_t i = 0; i < n; ++i) {
-    const uint64_t row = (n == 1 ? 0 : i * (tiles - 1) / (n - 1)) * kTileRows;
-    const uint64_t n_rows = std::min<uint64_t>(kTileRows, rows - row);
-    weight.read(row, n_rows, tile.data());
-    for (uint64_t r = 0; r < n_rows; ++r) {
-      for (uint64_t c = 0; c < cols; ++c) tile[r * cols + c] *= scales[c];
-    }
-    OwnedTensor encoded = AllocateTensor(weight.name, type, BlockOffset::kNone, {n_rows, cols});
-    const MatrixView view = ViewOf(encoded.tensor);
-    if (Info(type).has_table) WriteTable(options.table, encoded.memory.get());
-    const uint64_t bad = EncodeTiles(view.layout, options, tile.data(), n_rows,
-                                     PlanesAt(view.layout, encoded.memory.get(), 0));
-    if (bad != kEncoded) return INFINITY;  // the conversion itself will say so
-    for (uint64_t r = 0; r < n_rows; ++r) {
-      DecodeRow(view, r, decoded.data());
-      for (uint64_t c = 0; c < cols; ++c) {
-        const double d = static_cast<double>(decoded[c]) - static_cast<double>(tile[r * cols + c]);
-        error += d * d * static_cast<double>(importance[c]);
-      }
-    }
+// What the matrix loses, its columns scaled by s.
+double ErrorOf(const SourceWeight& weight, DType type, const std::vector<float>& scales,
+               const std::vector<float>& moments) {
+  std::vector<float> importance(scales.size());
+  for (size_t c = 0; c < scales.size(); ++c) {
+    importance[c] = moments[c] / (scales[c] * scales[c]);
   }
-  return error;
+  return SampleError(weight, type, importance, scales.data());
 }
 
 void DivideVector(SourceWeight* vector, const std::vector<float>& scales) {
@@ -161,7 +134,7 @@ size_t FoldScales(SourceModel* source, const TypeOf& type_of, Moments* moments, 
       double error = 0;
       for (const SourceWeight* weight : group.matrices) {
         const std::vector<float>& m = moments->at(weight->name);
-        error += SampleError(*weight, type_of(*weight), ScalesFor(m, step), m);
+        error += ErrorOf(*weight, type_of(*weight), ScalesFor(m, step), m);
       }
       if (error < least) {
         least = error;

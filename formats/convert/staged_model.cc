@@ -184,7 +184,7 @@ void StagedModel::CheckWindows() {
 
 StagedModel::Rows StagedModel::Embed(size_t n_windows) const {
   const SourceWeight& table = Weight(embedding_);
-  const size_t width = table.shape[1], n = n_windows * windows_.length;
+  const size_t width = table.shape[1], n = std::min(n_windows, windows_.n()) * windows_.length;
   Rows rows(n * width);
   RunThrowing(*pool_, (n + kBandRows - 1) / kBandRows, [&](size_t task, size_t) {
     for (size_t t = task * kBandRows; t < std::min<size_t>(n, (task + 1) * kBandRows); ++t) {

@@ -1,0 +1,50 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+
+#include "formats/convert/calibration.h"
+
+namespace glint {
+
+// GPTQ through a whole model, a stage at a time: each stage's inputs are those that the stages before
+// it, already quantized, give; so later ones make up for what earlier ones lost. In memory are the
+// activations of all windows, one stage's weights, its Hessians and its result.
+// To be used by one thread at a time.
+class GptqRun {
+ public:
+  // How a matrix is to be stored; options.importance is not used.
+  struct Target {
+    DType type;
+    EncodeOptions options;
+  };
+  using TargetOf = std::function<Target(const SourceWeight& weight)>;
+
+  // Matrices of a type that GPTQ knows (IsGptqType) are encoded by it. All references must outlive
+  // this. Throws Error, also if this build has no OpenBLAS.
+  GptqRun(const SourceModel& source, StagedModel& model, TargetOf target_of);
+
+  static bool IsGptqType(DType type);
+
+  // Whether a matrix is encoded here: it is one that a linear of the main graph multiplies by, has a
+  // type for it, and is not tied.
+  bool Handles(const SourceWeight& weight) const;
+
+  // The matrix as stored. Runs the model as far as that takes; each may be taken once, in the order of
+  // the graph (else results are kept in memory until they are asked for). Throws Error.
+  OwnedTensor Take(const std::string& name);
+
+ private:
+  void RunStage();
+
+  const SourceModel& source_;
+  StagedModel& model_;
+  TargetOf target_of_;
+  std::map<std::string, size_t> stage_of_;  // of each matrix handled
+  std::map<std::string, const SourceWeight*> weights_;
+  size_t next_stage_ = 0;
+  StagedModel::Rows rows_;
+  std::map<std::string, OwnedTensor> done_;
+};
+
+}  // namespace glint
