@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "formats/import/input_file.h"
 #include "formats/json.h"
 #include "lib/error.h"
 #include "lib/text/tokenizer.h"
@@ -13,8 +14,7 @@ namespace {
 
 constexpr size_t kDefaultWindow = 512;
 constexpr size_t kShortestWindow = 16;
-// Tiles of a matrix, evenly spread, that stand for it.
-constexpr uint64_t kSampleTiles = 8;
+constexpr uint64_t kMaxTextBytes = 1 << 30;
 // Columns that one task sums up.
 constexpr size_t kColumnsPerTask = 256;
 
@@ -94,6 +94,12 @@ TokenWindows WindowsOfText(const SourceModel& source, std::string_view text, siz
   return windows;
 }
 
+TokenWindows ReadWindows(const SourceModel& source, const std::string& path, size_t tokens) {
+  const std::vector<uint8_t> bytes = ReadWholeFile(InputFile(path), kMaxTextBytes);
+  return WindowsOfText(source, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, tokens, 0,
+                       path);
+}
+
 Moments MeasureMoments(StagedModel& model, const std::function<void(double)>& progress) {
   Moments moments;
   const std::vector<StagedModel::Stage>& stages = model.stages();
@@ -136,30 +142,23 @@ Moments MeasureMoments(StagedModel& model, const std::function<void(double)>& pr
 
 double SampleError(const SourceWeight& weight, DType type, const std::vector<float>& importance,
                    const float* scales) {
-  const uint64_t rows = weight.shape[0], cols = weight.shape[1];
-  const uint64_t tiles = (rows + kTileRows - 1) / kTileRows, n = std::min(tiles, kSampleTiles);
-  std::vector<float> sample(n * kTileRows * cols), decoded(cols);
-  uint64_t n_rows = 0;
-  for (uint64_t i = 0; i < n; ++i) {
-    const uint64_t row = (n == 1 ? 0 : i * (tiles - 1) / (n - 1)) * kTileRows;
-    const uint64_t count = std::min<uint64_t>(kTileRows, rows - row);  // short for the last tile only
-    weight.read(row, count, sample.data() + n_rows * cols);
-    n_rows += count;
-  }
-  for (uint64_t i = 0; scales && i < n_rows * cols; ++i) sample[i] *= scales[i % cols];
-  OwnedTensor encoded = AllocateTensor(weight.name, type, BlockOffset::kNone, {n_rows, cols});
+  const uint64_t cols = weight.shape[1];
+  SampledRows sample = SampleRows(weight);
+  for (uint64_t i = 0; scales && i < sample.n * cols; ++i) sample.rows[i] *= scales[i % cols];
+  OwnedTensor encoded = AllocateTensor(weight.name, type, BlockOffset::kNone, {sample.n, cols});
   const MatrixView view = ViewOf(encoded.tensor);
   EncodeOptions options;
   options.importance = importance.data();
   if (Info(type).has_table) WriteTable(options.table, encoded.memory.get());
-  const uint64_t bad = EncodeTiles(view.layout, options, sample.data(), n_rows,
+  const uint64_t bad = EncodeTiles(view.layout, options, sample.rows.data(), sample.n,
                                    PlanesAt(view.layout, encoded.memory.get(), 0));
   if (bad != kEncoded) return std::numeric_limits<double>::infinity();
+  std::vector<float> decoded(cols);
   double error = 0;
-  for (uint64_t r = 0; r < n_rows; ++r) {
+  for (uint64_t r = 0; r < sample.n; ++r) {
     DecodeRow(view, r, decoded.data());
     for (uint64_t c = 0; c < cols; ++c) {
-      const double d = static_cast<double>(decoded[c]) - static_cast<double>(sample[r * cols + c]);
+      const double d = static_cast<double>(decoded[c]) - static_cast<double>(sample.rows[r * cols + c]);
       error += d * d * static_cast<double>(importance[c]);
     }
   }

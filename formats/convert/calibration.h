@@ -18,6 +18,9 @@ namespace glint {
 TokenWindows WindowsOfText(const SourceModel& source, std::string_view text, size_t tokens,
                            size_t window, const std::string& where);
 
+// The same from a file.
+TokenWindows ReadWindows(const SourceModel& source, const std::string& path, size_t tokens);
+
 // By name of each matrix that a linear op multiplies by: the mean square of each column of its input,
 // (cols).
 using Moments = std::map<std::string, std::vector<float>>;

@@ -1,8 +1,14 @@
 #include "formats/convert/convert.h"
 
 #include <algorithm>
+#include <cstring>
+#include <filesystem>
 #include <map>
 
+#include "formats/convert/calibration.h"
+#include "formats/convert/gptq.h"
+#include "formats/convert/gptq_run.h"
+#include "formats/convert/sensitivity.h"
 #include "formats/convert/source_model.h"
 #include "formats/json.h"
 #include "lib/version.h"
@@ -15,9 +21,13 @@ using Role = ImportTensor::Role;
 // Below this many parameters the vocabulary matrices weigh little and lose much: they stay at 8 bits.
 constexpr uint64_t kSmallModel = 1'000'000'000;
 
-bool IsInt4(DType type) {
-  return type == DType::kInt4 || type == DType::kInt4x || type == DType::kInt4a;
+// Below 6 bits.
+bool IsLow(DType type) {
+  return type == DType::kInt3 || type == DType::kInt4 || type == DType::kInt4x ||
+         type == DType::kInt4a;
 }
+
+constexpr const char* kRecipeNames[] = {"fast", "balanced", "best"};
 
 // What decides the type of each matrix. A tied vocabulary is stored once and read twice, so 8 bits for
 // it are cheap.
@@ -35,54 +45,26 @@ class TypeRules {
     for (const auto& [pattern, type] : options_.tensor_types) {
       if (Matches(pattern, weight.name)) return type;
     }
+    if (const auto better = better_.find(weight.name); better != better_.end()) {
+      return better->second;
+    }
     if (!options_.has_type && weight.native) return weight.stored;
-    if (weight.role == Role::kVocabulary && IsInt4(options_.type) && vocabulary_int8_) {
+    if (weight.role == Role::kVocabulary && IsLow(options_.type) && vocabulary_int8_) {
       return DType::kInt8;
     }
     return options_.type;
   }
+  // From now on these matrices have these types, unless a pattern says otherwise.
+  void Improve(std::map<std::string, DType> better) { better_ = std::move(better); }
 
  private:
   const ConvertOptions& options_;
   bool vocabulary_int8_;
+  std::map<std::string, DType> better_{};
 };
 
-TensorJob JobFor(const SourceWeight& weight, DType type, bool search) {
-  TensorJob job{{weight.name, type, BlockOffset::kNone, weight.shape, weight.tied_to}};
-  if (!weight.tied_to.empty()) return job;
-  if (weight.role == Role::kVector) {
-    job.plan.dtype = weight.stored;
-    job.bytes = weight.bytes;
-  } else if (weight.native && type == weight.stored) {
-    job.plan.offset = weight.native->offset;
-    job.table = weight.native->table;
-    job.fill = weight.native->fill;
-  } else {
-    EncodeOptions encode;
-    encode.search = search;
-    job.fill = FillFromRows(weight.read, encode, weight.place);
-  }
-  return job;
-}
-
-std::vector<TensorJob> JobsFor(const SourceModel& model, const ConvertOptions& options) {
-  const TypeRules types(options, model);
-  std::vector<TensorJob> jobs;
-  for (const SourceWeight& weight : model.weights) {
-    jobs.push_back(JobFor(weight, types.For(weight), options.search));
-  }
-  for (TensorJob& job : jobs) {
-    if (job.plan.tied_to.empty()) continue;
-    // A tied name has the type of the tensor it stands for.
-    for (const TensorJob& other : jobs) {
-      if (other.plan.name == job.plan.tied_to) job.plan.dtype = other.plan.dtype;
-    }
-  }
-  return jobs;
-}
-
-// How the matrices are stored, by bytes: "int4" or "int4, int8".
-std::string RecipeOf(const std::vector<TensorJob>& jobs) {
+// How the matrices are stored, by number of elements: "int4" or "int4, int8".
+std::string TypesOf(const std::vector<TensorJob>& jobs) {
   std::map<std::string, uint64_t> elements;
   for (const TensorJob& job : jobs) {
     const TensorPlan& plan = job.plan;
@@ -92,12 +74,156 @@ std::string RecipeOf(const std::vector<TensorJob>& jobs) {
   std::vector<std::pair<uint64_t, std::string>> order;
   for (const auto& [name, n] : elements) order.emplace_back(n, name);
   std::sort(order.rbegin(), order.rend());
-  std::string recipe;
-  for (const auto& [n, name] : order) recipe += (recipe.empty() ? "" : ", ") + name;
-  return recipe;
+  std::string types;
+  for (const auto& [n, name] : order) types += (types.empty() ? "" : ", ") + name;
+  return types;
 }
 
+// A conversion on its way: the source, what calibration has found, and the choice of types.
+class Conversion {
+ public:
+  explicit Conversion(const ConvertOptions& options)
+      : options_(options),
+        source_(OpenSource(options.source, options.warn)),
+        types_(options, source_) {}
+
+  // Shares of the whole that are done are reported from `begin` on. Returns where they end.
+  double Calibrate() {
+    if (options_.recipe == Recipe::kFast) return 0;
+    const bool best = options_.recipe == Recipe::kBest;
+    if (best) RequireGptq();
+    windows_ = ReadWindows(source_, options_.calibrate, options_.calibrate_tokens);
+    staged_ = std::make_unique<StagedModel>(source_, windows_, options_.write.threads);
+    const TypeOf type_of = [this](const SourceWeight& weight) { return types_.For(weight); };
+    const double measured = best ? kMeasured / 2 : kMeasured;
+    moments_ = MeasureMoments(*staged_, Progress(0, measured));
+    FoldScales(&source_, type_of, &moments_, staged_->pool());
+    if (!best) {
+      staged_.reset();
+      return measured;
+    }
+    const size_t windows = std::max<size_t>(1, kSensitivityTokens / windows_.length);
+    const Sensitivities sensitivities = MeasureSensitivities(
+        *staged_, source_, moments_, type_of, windows, Progress(measured, kMeasured));
+    types_.Improve(SpendBits(source_, moments_, sensitivities, type_of, options_.extra_bits,
+                             staged_->pool()));
+    gptq_ = std::make_unique<GptqRun>(source_, *staged_, [this](const SourceWeight& weight) {
+      return GptqRun::Target{types_.For(weight), OptionsFor(weight, types_.For(weight))};
+    });
+    return kMeasured;
+  }
+
+  void Write(double calibrated) {
+    std::vector<TensorJob> jobs;
+    for (const SourceWeight& weight : source_.weights) jobs.push_back(JobFor(weight));
+    for (TensorJob& job : jobs) {
+      if (job.plan.tied_to.empty()) continue;
+      // A tied name has the type of the tensor it stands for.
+      for (const TensorJob& other : jobs) {
+        if (other.plan.name == job.plan.tied_to) job.plan.dtype = other.plan.dtype;
+      }
+    }
+    ModelHeader header = source_.header;
+    Describe(jobs, header.metadata.get());
+    header.graphs = source_.build(TensorMetas(jobs));
+    WriteOptions write = options_.write;
+    write.progress = Progress(calibrated, 1);
+    WriteModel(header, std::move(jobs), write);
+  }
+
+ private:
+  // The share of the work that calibration is, more or less.
+  static constexpr double kMeasured = 0.5;
+  // As many copies of them as there are matrices go through the model.
+  static constexpr size_t kSensitivityTokens = 512;
+
+  std::function<void(double)> Progress(double begin, double end) const {
+    if (!options_.write.progress) return {};
+    return [this, begin, end](double share) {
+      options_.write.progress(begin + share * (end - begin));
+    };
+  }
+
+  // How a matrix is encoded: with what calibration knows of its inputs, and a table of its own.
+  EncodeOptions OptionsFor(const SourceWeight& weight, DType type) const {
+    EncodeOptions encode;
+    encode.search = options_.search;
+    const auto known = moments_.find(weight.name);
+    if (known != moments_.end()) encode.importance = known->second.data();
+    if (!Info(type).has_table) return encode;
+    encode.table = DefaultTable(type);
+    if (options_.search) {
+      const SampledRows sample = SampleRows(weight);
+      encode.table = FitTable(type, sample.rows.data(), sample.n, weight.shape[1], encode.importance);
+    }
+    return encode;
+  }
+
+  TensorJob JobFor(const SourceWeight& weight) {
+    const DType type = types_.For(weight);
+    TensorJob job{{weight.name, type, BlockOffset::kNone, weight.shape, weight.tied_to}};
+    if (!weight.tied_to.empty()) return job;
+    if (weight.role == Role::kVector) {
+      job.plan.dtype = weight.stored;
+      job.bytes = weight.bytes;
+    } else if (weight.native && type == weight.stored) {
+      job.plan.offset = weight.native->offset;
+      job.table = weight.native->table;
+      job.fill = weight.native->fill;
+    } else if (gptq_ && gptq_->Handles(weight)) {
+      job.prepare = [this](TensorJob& self) {
+        const auto matrix = std::make_shared<OwnedTensor>(gptq_->Take(self.plan.name));
+        const MatrixView view = ViewOf(matrix->tensor);
+        std::memcpy(self.table.data(), view.Table(), self.table.size());
+        self.fill = [matrix, copy = FillFromMatrix(view)](const MatrixLayout& layout, uint64_t row,
+                                                          uint64_t n_rows, TilePlanes planes) {
+          copy(layout, row, n_rows, planes);
+        };
+      };
+    } else {
+      job.prepare = [this, &weight, type](TensorJob& self) {
+        const EncodeOptions encode = OptionsFor(weight, type);
+        self.table = encode.table;
+        self.fill = FillFromRows(weight.read, encode, weight.place);
+      };
+    }
+    return job;
+  }
+
+  void Describe(const std::vector<TensorJob>& jobs, nlohmann::json* metadata) const {
+    const bool fast = options_.recipe == Recipe::kFast;
+    (*metadata)["recipe"] = TypesOf(jobs) + (fast ? "" : std::string("; ") + Name(options_.recipe));
+    (*metadata)["created_by"] = kProgramName;
+    metadata->erase("calibration");
+    metadata->erase("blas");
+    if (fast) return;
+    (*metadata)["calibration"] = std::to_string(windows_.n()) + " windows of " +
+                                 std::to_string(windows_.length) + " tokens of " +
+                                 std::filesystem::path(options_.calibrate).filename().string();
+    if (gptq_) (*metadata)["blas"] = BlasKernelName();
+  }
+
+  const ConvertOptions& options_;
+  SourceModel source_;
+  TypeRules types_;
+  TokenWindows windows_;
+  std::unique_ptr<StagedModel> staged_;
+  Moments moments_;
+  std::unique_ptr<GptqRun> gptq_;
+};
+
 }  // namespace
+
+const char* Name(Recipe recipe) { return kRecipeNames[static_cast<size_t>(recipe)]; }
+
+bool ParseRecipe(std::string_view name, Recipe* recipe) {
+  for (size_t i = 0; i < std::size(kRecipeNames); ++i) {
+    if (name != kRecipeNames[i]) continue;
+    *recipe = static_cast<Recipe>(i);
+    return true;
+  }
+  return false;
+}
 
 bool Matches(const std::string& pattern, const std::string& text) {
   size_t p = 0, t = 0, star = std::string::npos, mark = 0;
@@ -120,13 +246,8 @@ bool Matches(const std::string& pattern, const std::string& text) {
 }
 
 void Convert(const ConvertOptions& options) {
-  const SourceModel model = OpenSource(options.source, options.warn);
-  std::vector<TensorJob> jobs = JobsFor(model, options);
-  ModelHeader header = model.header;
-  (*header.metadata)["recipe"] = RecipeOf(jobs);
-  (*header.metadata)["created_by"] = kProgramName;
-  header.graphs = model.build(TensorMetas(jobs));
-  WriteModel(header, std::move(jobs), options.write);
+  Conversion conversion(options);
+  conversion.Write(conversion.Calibrate());
 }
 
 }  // namespace glint

@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,15 @@
 #include "quant/dtype.h"
 
 namespace glint {
+
+// How much trouble the quantizers take.
+enum class Recipe : uint8_t {
+  kFast,      // the weights alone: scales of least squared error
+  kBalanced,  // errors weighted by how large the inputs are that meet them; norms take up scales
+  kBest,      // GPTQ: errors spread over the columns that follow; a few bits more where they count most
+};
+const char* Name(Recipe recipe);  // "fast", "balanced", "best"
+bool ParseRecipe(std::string_view name, Recipe* recipe);
 
 struct ConvertOptions {
   std::string source;  // Hugging Face folder, .safetensors or .bin file, or .glint file
@@ -19,11 +29,21 @@ struct ConvertOptions {
   // first that matches holds.
   std::vector<std::pair<std::string, DType>> tensor_types{};
   bool search = true;  // look for the scales of least error
+  Recipe recipe = Recipe::kFast;
+  // What the other recipes calibrate with, and how many tokens of it: a text, or a NumPy file of ids
+  // (windows, length) where its name ends with .npy.
+  std::string calibrate{};
+  size_t calibrate_tokens = 8192;
+  // Bits per weight of the layers' matrices that kBest may add on average.
+  double extra_bits = 0.15;
   std::function<void(const std::string&)> warn{};
 };
 
-// Makes a .glint file. Needs memory for a band of rows, whatever the size of the model. Throws Error;
-// then there is no output file.
+// Makes a .glint file. kFast needs memory for a band of rows, whatever the size of the model; kBalanced
+// besides for a layer in the source's floats and the activations of all calibration tokens; kBest also for
+// two squares of floats as wide as the layer's widest inputs. kFast and kBalanced make the same file on
+// every machine, kBest on every machine for which OpenBLAS chooses the same kernels (their name is in the
+// metadata); the number of threads never matters. Throws Error; then there is no output file.
 void Convert(const ConvertOptions& options);
 
 // Makes a .glint file of a published model's shape with random weights. Throws Error.

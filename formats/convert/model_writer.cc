@@ -117,6 +117,7 @@ void WriteModel(const ModelHeader& header, std::vector<TensorJob> jobs,
     if (job.prepare) job.prepare(job);
     if (job.fill) {
       WriteMatrix(writer, i, job, pool, buffers, progress);
+      job.fill = {};  // and what it holds
     } else {
       writer.Write(i, 0, job.bytes.data(), job.bytes.size());
       progress.Add(Progress::Elements(job));

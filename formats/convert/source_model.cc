@@ -23,6 +23,7 @@ using Role = ImportTensor::Role;
 using Warn = std::function<void(const std::string&)>;
 
 constexpr uint64_t kMaxConfigBytes = 64 << 20;
+constexpr uint64_t kSampleTiles = 8;
 
 template <class T>
 SourceWeight Vector(const std::string& name, DType dtype, const T* data, size_t n) {
@@ -196,20 +197,6 @@ std::set<std::string> VocabularyNames(const Graph& graph) {
   return names;
 }
 
-// The bytes of a matrix as they are.
-FillTiles CopyOf(const MatrixView& view) {
-  return [view](const MatrixLayout& layout, uint64_t row, uint64_t n_rows, TilePlanes planes) {
-    const uint64_t tile = row / kTileRows, n = (n_rows + kTileRows - 1) / kTileRows;
-    const auto copy = [n](void* to, const void* from, uint64_t tile_bytes) {
-      if (tile_bytes != 0) std::memcpy(to, from, n * tile_bytes);
-    };
-    copy(planes.row_scales, view.RowScales(tile), layout.row_scales_tile);
-    copy(planes.block_scales, view.BlockScales(tile), layout.block_scales_tile);
-    copy(planes.block_offsets, view.BlockOffsets(tile), layout.block_offsets_tile);
-    copy(planes.codes, view.Codes(tile), layout.codes_tile);
-  };
-}
-
 SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) {
   const MatrixView view = ViewOf(tensor);
   SourceWeight weight{tensor.name, tensor.shape, role};
@@ -218,7 +205,7 @@ SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) 
   weight.read = [view](uint64_t row, uint64_t n, float* out) {
     for (uint64_t i = 0; i < n; ++i) DecodeRow(view, row + i, out + i * view.layout.cols);
   };
-  weight.native = {tensor.offset, kDefaultInt4Table, CopyOf(view)};
+  weight.native = {tensor.offset, kDefaultInt4Table, FillFromMatrix(view)};
   if (Info(tensor.dtype).has_table) {
     std::memcpy(weight.native->table.data(), view.Table(), weight.native->table.size());
   }
@@ -264,6 +251,33 @@ SourceModel OpenGlint(const std::string& path) {
 
 SourceModel OpenSource(const std::string& path, const Warn& warn) {
   return path.ends_with(".glint") ? OpenGlint(path) : OpenCheckpoint(path, warn);
+}
+
+FillTiles FillFromMatrix(const MatrixView& view) {
+  return [view](const MatrixLayout& layout, uint64_t row, uint64_t n_rows, TilePlanes planes) {
+    const uint64_t tile = row / kTileRows, n = (n_rows + kTileRows - 1) / kTileRows;
+    const auto copy = [n](void* to, const void* from, uint64_t tile_bytes) {
+      if (tile_bytes != 0) std::memcpy(to, from, n * tile_bytes);
+    };
+    copy(planes.row_scales, view.RowScales(tile), layout.row_scales_tile);
+    copy(planes.block_scales, view.BlockScales(tile), layout.block_scales_tile);
+    copy(planes.block_offsets, view.BlockOffsets(tile), layout.block_offsets_tile);
+    copy(planes.codes, view.Codes(tile), layout.codes_tile);
+  };
+}
+
+SampledRows SampleRows(const SourceWeight& matrix) {
+  const uint64_t rows = matrix.shape[0], cols = matrix.shape[1];
+  const uint64_t tiles = (rows + kTileRows - 1) / kTileRows, n = std::min(tiles, kSampleTiles);
+  SampledRows sample;
+  sample.rows.resize(n * kTileRows * cols);
+  for (uint64_t i = 0; i < n; ++i) {
+    const uint64_t row = (n == 1 ? 0 : i * (tiles - 1) / (n - 1)) * kTileRows;
+    const uint64_t count = std::min<uint64_t>(kTileRows, rows - row);  // short in the last tile only
+    matrix.read(row, count, sample.rows.data() + sample.n * cols);
+    sample.n += count;
+  }
+  return sample;
 }
 
 std::vector<Tensor> TensorMetas(const std::vector<TensorJob>& jobs) {

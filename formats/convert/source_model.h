@@ -50,6 +50,16 @@ struct SourceModel {
 SourceModel OpenSource(const std::string& path,
                        const std::function<void(const std::string&)>& warn = {});
 
+// A few rows that stand for a matrix: tiles of 16, evenly spread.
+struct SampledRows {
+  std::vector<float> rows;  // (n, cols)
+  uint64_t n = 0;
+};
+SampledRows SampleRows(const SourceWeight& matrix);
+
+// Fills a matrix of the view's type with its bytes as they are; the view's memory must outlive it.
+FillTiles FillFromMatrix(const MatrixView& view);
+
 // Names, types and shapes of a file's tensors, without data.
 std::vector<Tensor> TensorMetas(const std::vector<TensorJob>& jobs);
 
