@@ -36,6 +36,7 @@ PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size,
     if (!prompt.contains(key)) return;
     *id = static_cast<int32_t>(GetUint(prompt, key, 0, vocab_size - 1, where));
   };
+  read("bos_id", &ids.bos);
   read("mask_id", &ids.mask);
   read("gmask_id", &ids.gmask);
   read("sop_id", &ids.sop);
@@ -115,9 +116,9 @@ void Model::CheckMainGraph() {
 void Model::ReadPrompt() {
   const std::string where = file_->path() + ": prompt";
   const nlohmann::json& prompt = *file_->header().prompt;
-  static const std::set<std::string> kKnown = {"format", "position_scheme", "mask_id", "gmask_id",
-                                               "sop_id", "eop_id",          "pad_id",  "stop_ids",
-                                               "max_history"};
+  static const std::set<std::string> kKnown = {
+      "format", "position_scheme", "bos_id", "mask_id",  "gmask_id",
+      "sop_id", "eop_id",          "pad_id", "stop_ids", "max_history"};
   for (const auto& [key, value] : prompt.items()) {
     if (kKnown.count(key) == 0) throw Error(where + ": unknown option " + Quoted(key));
   }
@@ -127,6 +128,7 @@ void Model::ReadPrompt() {
     throw Error(where + ": unknown position scheme " + Quoted(scheme) + "; known: " +
                 PositionSchemeNames());
   }
+  CheckPositionInputs();
   if (prompt.contains("format")) {
     chat_ = &FindChatFormat(GetString(prompt, "format", where), where);
   }
@@ -144,6 +146,19 @@ void Model::ReadPrompt() {
   }
   max_context_ =
       GetUint(*file_->header().config, "max_seq_len", 1, kMaxContext, file_->path() + ": config");
+}
+
+// An input that the scheme does not fill would be read from nowhere.
+void Model::CheckPositionInputs() const {
+  size_t n = 0;
+  for (const std::string& input : graph_->inputs) {
+    if (!input.starts_with("position.")) continue;
+    n = std::max<size_t>(n, input == "position.0" ? 1 : 2);
+  }
+  if (n <= positions_->n_positions) return;
+  throw Error(file_->path() + ": graph 'main': input 'position." + std::to_string(n - 1) +
+              "': position scheme " + Quoted(positions_->name) + " has only " +
+              std::to_string(positions_->n_positions));
 }
 
 void Model::ReadTokenizer() {
