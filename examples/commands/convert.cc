@@ -18,6 +18,7 @@ struct Options {
   ConvertOptions convert;
   std::string type;
   std::vector<std::string> tensor_types;
+  std::string recipe;
 };
 
 std::pair<std::string, DType> ParseTensorType(const std::string& text) {
@@ -43,6 +44,17 @@ void RefuseOverwritingSource(const std::string& source, const std::string& outpu
   if (same) throw Error(output + ": is the source itself; choose another name for the output");
 }
 
+// A text to calibrate with asks for a recipe that does so.
+void ChooseRecipe(const std::string& name, ConvertOptions* convert) {
+  const bool has_text = !convert->calibrate.empty();
+  convert->recipe = has_text ? Recipe::kBalanced : Recipe::kFast;
+  if (!name.empty()) ParseRecipe(name, &convert->recipe);
+  if (has_text == (convert->recipe != Recipe::kFast)) return;
+  throw UsageError(has_text ? "--calibrate goes with --recipe balanced or best"
+                            : "--recipe " + name + " needs --calibrate TEXT: a text like those that "
+                              "the model will read");
+}
+
 void Run(Options& options) {
   ConvertOptions& convert = options.convert;
   if (convert.source.ends_with(".gguf")) {
@@ -53,6 +65,7 @@ void Run(Options& options) {
   for (const std::string& text : options.tensor_types) {
     convert.tensor_types.push_back(ParseTensorType(text));
   }
+  ChooseRecipe(options.recipe, &convert);
   RefuseOverwritingSource(convert.source, convert.write.output);
   convert.warn = [](const std::string& text) { Note(text); };
   WriteWithProgress("converting", convert.write.output, [&](std::function<void(double)> progress) {
@@ -83,13 +96,27 @@ RunCommand SetUpConvert(CLI::App& app) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->option_text("PATTERN=TYPE");
+  app.add_option("--recipe", options->recipe,
+                 "fast: looks at the weights alone; balanced: and at the inputs that they meet;\n"
+                 "best: GPTQ, and better types for the matrices that need them\n"
+                 "(default: fast; with --calibrate balanced)")
+      ->check(CLI::IsMember({"fast", "balanced", "best"}).description(""))
+      ->option_text("RECIPE");
+  app.add_option("--calibrate", options->convert.calibrate,
+                 "the text, or a NumPy file of token ids (windows, length)")
+      ->option_text("TEXT");
+  app.add_option("--calibrate-tokens", options->convert.calibrate_tokens,
+                 "how many tokens of it are read; more is better and slower")
+      ->check(WholeNumber(16, 1 << 24))
+      ->option_text("N [8192]");
   app.add_flag("--force", options->convert.write.overwrite, "replace the file if it exists");
   AddThreadsOption(app, &options->convert.write.threads);
   app.footer(
-      "Needs little memory whatever the size of the model. The output appears complete or not at "
-      "all.\n\n"
+      "Recipe 'fast' needs little memory whatever the size of the model, the others some GiB for a 6B. "
+      "The output appears complete or not at all.\n\n"
       "Examples:\n"
       "  glint convert ~/models/chatglm-6b -o chatglm-6b.glint\n"
+      "  glint convert chatglm-6b -o best.glint --recipe best --calibrate book.txt\n"
       "  glint convert chatglm-6b -o mixed.glint --type int4 --tensor-type "
       "'layer.*.ffn_down.*=int8'");
   return [options] { Run(*options); };
