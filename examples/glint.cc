@@ -28,6 +28,8 @@ constexpr Command kCommands[] = {
     {"tokenize", "text to token ids and back", SetUpTokenize},
     {"logits", "write what a model computes for each token of a prompt", SetUpLogits},
     {"greedy", "the likeliest continuation, as token ids", SetUpGreedy},
+    {"perplexity", "how well a model foretells text, and how far it is from another", SetUpPerplexity},
+    {"quantize-report", "what quantizing has done to each matrix", SetUpQuantizeReport},
     {"synth", "make a model of a published shape with random weights", SetUpSynth},
     {"bench", "measure speed, and the share of the machine that it reaches", SetUpBench},
 };

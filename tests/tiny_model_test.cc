@@ -3,36 +3,18 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <map>
-#include <sstream>
 
 #include "formats/convert/convert.h"
-#include "formats/json.h"
+#include "lib/error.h"
 #include "lib/fp_mode.h"
 #include "lib/generate.h"
+#include "tests/questions.h"
 #include "tests/test_util.h"
 
 using namespace glint;
 
 namespace {
-
-struct Question {
-  std::string lang, family, question, answer;
-  std::vector<ChatTurn> history;
-};
-
-std::vector<Question> ReadQuestions() {
-  std::istringstream lines(ReadFile(SourceDir() + "/examples/tiny/questions.jsonl"));
-  std::vector<Question> questions;
-  for (std::string line; std::getline(lines, line);) {
-    const nlohmann::json row = ParseJson(line, "questions.jsonl");
-    Question question{row.at("lang"), row.at("family"), row.at("question"), row.at("answer"), {}};
-    for (const auto& turn : row.at("history")) question.history.push_back({turn[0], turn[1]});
-    questions.push_back(std::move(question));
-  }
-  return questions;
-}
 
 std::unique_ptr<Model> ConvertTiny(DType type) {
   ConvertOptions options;
@@ -44,43 +26,21 @@ std::unique_ptr<Model> ConvertTiny(DType type) {
   return Model::Open(options.write.output);
 }
 
-// Percentages of exact answers, "all" and by language.
-std::map<std::string, double> Score(const Model& model, const std::vector<Question>& questions) {
-  SessionOptions session_options;
-  session_options.kv = DefaultKv(model);
-  session_options.threads = 2;
-  Session session(model, session_options);
-  GenerateOptions options;
-  options.sampler.temperature = 0;
-  options.max_tokens = 64;
-  options.format = model.chat();
-  std::map<std::string, double> right, total;
-  for (const Question& q : questions) {
-    const std::string prompt = model.chat()->build_prompt(q.history, q.question);
-    const Reply reply = Generate(session, model.tokenizer()->EncodeWithSpecial(prompt), options, {});
-    const double exact = reply.text == q.answer ? 1 : 0;
-    for (const std::string& group : {std::string("all"), q.lang, q.lang + " " + q.family}) {
-      right[group] += exact;
-      total[group] += 1;
-    }
-  }
-  for (auto& [group, n] : right) n = 100 * n / total[group];
-  return right;
-}
-
 }  // namespace
 
 TEST_CASE("exact answers to held-out questions, by type") {
-  const std::vector<Question> questions = ReadQuestions();
+  const std::vector<Question> questions =
+      ReadQuestions(SourceDir() + "/examples/tiny/questions.jsonl");
   CHECK(questions.size() >= 400);
   std::map<DType, double> all;
   for (const DType type : {DType::kF32, DType::kF16, DType::kInt8, DType::kInt4x, DType::kInt4}) {
-    std::map<std::string, double> score = Score(*ConvertTiny(type), questions);
-    all[type] = score["all"];
+    std::map<std::string, Grade> grades = GradeModel(*ConvertTiny(type), questions, 2);
+    all[type] = grades["all"].percent();
     std::printf("%-6s exact answers %.1f%% (English %.1f%%, Chinese %.1f%%)\n", Info(type).name,
-                score["all"], score["en"], score["zh"]);
-    for (const auto& [group, percent] : score) {
-      if (percent < 90 && type == DType::kF32) std::printf("       %s %.1f%%\n", group.c_str(), percent);
+                all[type], grades["en"].percent(), grades["zh"].percent());
+    for (const auto& [group, grade] : grades) {
+      if (grade.percent() >= 90 || type != DType::kF32) continue;
+      std::printf("       %s %.1f%%\n", group.c_str(), grade.percent());
     }
   }
   CHECK(all[DType::kF32] >= 95);

@@ -27,6 +27,8 @@ RunCommand SetUpGenerate(CLI::App& app);
 RunCommand SetUpGreedy(CLI::App& app);
 RunCommand SetUpInfo(CLI::App& app);
 RunCommand SetUpLogits(CLI::App& app);
+RunCommand SetUpPerplexity(CLI::App& app);
+RunCommand SetUpQuantizeReport(CLI::App& app);
 RunCommand SetUpSynth(CLI::App& app);
 RunCommand SetUpTokenize(CLI::App& app);
 RunCommand SetUpVerify(CLI::App& app);

@@ -1,14 +1,11 @@
 // glint convert: from a published checkpoint to a .glint file.
 #include "formats/convert/convert.h"
 
-#include <filesystem>
-
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/interrupt.h"
 #include "examples/commands/options.h"
 #include "examples/commands/written.h"
-#include "formats/output_file.h"
 #include "lib/error.h"
 
 namespace glint {
@@ -30,18 +27,6 @@ std::pair<std::string, DType> ParseTensorType(const std::string& text) {
                      "; found " + Quoted(text));
   }
   return {text.substr(0, equals), dtype};
-}
-
-// An output that is a part of the input would destroy it while it is read.
-void RefuseOverwritingSource(const std::string& source, const std::string& output) {
-  std::error_code error;
-  bool same = SameFile(source, output);
-  if (std::filesystem::is_directory(source, error)) {
-    for (const auto& entry : std::filesystem::directory_iterator(source, error)) {
-      same = same || SameFile(entry.path().string(), output);
-    }
-  }
-  if (same) throw Error(output + ": is the source itself; choose another name for the output");
 }
 
 // A text to calibrate with asks for a recipe that does so.
@@ -66,7 +51,7 @@ void Run(Options& options) {
     convert.tensor_types.push_back(ParseTensorType(text));
   }
   ChooseRecipe(options.recipe, &convert);
-  RefuseOverwritingSource(convert.source, convert.write.output);
+  RefuseReplacingSource(convert.source, convert.write.output);
   convert.warn = [](const std::string& text) { Note(text); };
   WriteWithProgress("converting", convert.write.output, [&](std::function<void(double)> progress) {
     convert.write.progress = std::move(progress);

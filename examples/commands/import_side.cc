@@ -1,11 +1,13 @@
 #include "examples/commands/import_side.h"
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "examples/commands/console.h"
 #include "examples/commands/report.h"
 #include "formats/architectures/architecture.h"
 #include "formats/convert/convert.h"
+#include "formats/convert/source_model.h"
 #include "formats/import/checkpoint.h"
 #include "formats/import/input_file.h"
 #include "formats/import/sentencepiece.h"
@@ -97,6 +99,26 @@ void PrintCheckpoint(const std::string& path, bool as_json) {
   Print(OneLine(path) + ": checkpoint\n");
   if (!config.is_null()) PrintObject("config", config);
   PrintTensors(rows);
+}
+
+BaseModel ImportBase(const std::string& path) {
+  SourceModel source = OpenSource(path);
+  BaseModel base;
+  base.path = path;
+  for (SourceWeight& weight : source.weights) {
+    BaseTensor& tensor = base.tensors[weight.name];
+    if (!weight.tied_to.empty()) {
+      tensor = base.tensors[weight.tied_to];
+      continue;
+    }
+    tensor.shape = weight.shape;
+    tensor.read = std::move(weight.read);
+    if (weight.stored != DType::kF32 || weight.bytes.empty()) continue;
+    tensor.values.resize(weight.bytes.size() / sizeof(float));
+    std::memcpy(tensor.values.data(), weight.bytes.data(), tensor.values.size() * sizeof(float));
+  }
+  base.owner = source.owner;
+  return base;
 }
 
 void SynthesizeModel(const SynthRequest& request) {

@@ -1,9 +1,12 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "lib/matrix_error.h"
 #include "lib/text/tokenizer.h"
 #include "quant/dtype.h"
 
@@ -17,6 +20,20 @@ void PrintCheckpoint(const std::string& path, bool json);
 // The tokenizer of a Hugging Face folder or of a vocabulary file alone. `type` names the rules
 // where the file cannot; may be empty. What is returned owns all that the tokenizer reads.
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string& type);
+
+// What `quantize-report` compares a model with.
+struct BaseTensor {
+  std::vector<uint64_t> shape;  // outermost first
+  ReadMatrixRows read{};        // of matrices
+  std::vector<float> values{};  // of vectors of f32
+};
+struct BaseModel {
+  std::string path;
+  std::map<std::string, BaseTensor> tensors;  // by our names; a tied one has what it is tied to
+  std::shared_ptr<const void> owner;          // of what `read` reads
+};
+// Of a Hugging Face folder, a .safetensors or .bin file.
+BaseModel ImportBase(const std::string& path);
 
 // A .glint file of a published shape with random weights.
 struct SynthRequest {

@@ -19,6 +19,9 @@ void PrintCheckpoint(const std::string& path, bool) {
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string&) {
   Refuse(path);
 }
+BaseModel ImportBase(const std::string& path) {
+  Refuse(path);
+}
 void SynthesizeModel(const SynthRequest& request) {
   Refuse(request.shape);
 }

@@ -9,6 +9,7 @@
 
 #include "examples/commands/builtin.h"
 #include "examples/commands/console.h"
+#include "formats/output_file.h"
 #include "lib/error.h"
 #include "lib/generate.h"
 
@@ -238,6 +239,17 @@ std::vector<int32_t> CheckIds(const std::vector<int64_t>& ids, const Session& se
 std::string PromptTooLong(size_t tokens, size_t context) {
   return "the prompt has " + std::to_string(tokens) + " tokens; the context holds " +
          std::to_string(context);
+}
+
+void RefuseReplacingSource(const std::string& source, const std::string& output) {
+  std::error_code error;
+  bool same = SameFile(source, output);
+  if (std::filesystem::is_directory(source, error)) {
+    for (const auto& entry : std::filesystem::directory_iterator(source, error)) {
+      same = same || SameFile(entry.path().string(), output);
+    }
+  }
+  if (same) throw Error(output + ": is the source itself; choose another name for the output");
 }
 
 void Expect(Status status, const Model& model) {

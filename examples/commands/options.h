@@ -72,6 +72,9 @@ std::vector<int32_t> CheckIds(const std::vector<int64_t>& ids, const Session& se
 // "the prompt has 3000 tokens; the context holds 2048"
 std::string PromptTooLong(size_t tokens, size_t context);
 
+// Throws Error if `output` is `source` or a file of that folder: it would destroy what is being read.
+void RefuseReplacingSource(const std::string& source, const std::string& output);
+
 // Throws Error unless the computation went well.
 void Expect(Status status, const Model& model);
 

@@ -11,13 +11,13 @@ std::string Dump(const auto& value) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+}  // namespace
+
 std::string ShapeText(const std::vector<uint64_t>& shape) {
   std::string text;
   for (const uint64_t n : shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
   return "(" + text + ")";
 }
-
-}  // namespace
 
 std::string MetadataText(const GlintFile& file, const char* key) {
   const nlohmann::json& metadata = *file.header().metadata;

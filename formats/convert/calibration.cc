@@ -6,6 +6,7 @@
 
 #include "formats/import/input_file.h"
 #include "formats/json.h"
+#include "formats/npy.h"
 #include "lib/error.h"
 #include "lib/text/tokenizer.h"
 
@@ -95,9 +96,15 @@ TokenWindows WindowsOfText(const SourceModel& source, std::string_view text, siz
 }
 
 TokenWindows ReadWindows(const SourceModel& source, const std::string& path, size_t tokens) {
-  const std::vector<uint8_t> bytes = ReadWholeFile(InputFile(path), kMaxTextBytes);
-  return WindowsOfText(source, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, tokens, 0,
-                       path);
+  if (!path.ends_with(".npy")) {
+    const std::vector<uint8_t> bytes = ReadWholeFile(InputFile(path), kMaxTextBytes);
+    return WindowsOfText(source, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, tokens,
+                         0, path);
+  }
+  IdMatrix matrix = ReadIdMatrix(path, INT32_MAX);  // StagedModel knows the vocabulary
+  const size_t n = std::clamp<size_t>(tokens / matrix.cols, 1, matrix.rows);
+  matrix.ids.resize(n * matrix.cols);
+  return {matrix.cols, std::move(matrix.ids)};
 }
 
 Moments MeasureMoments(StagedModel& model, const std::function<void(double)>& progress) {
