@@ -17,6 +17,7 @@
 #include "lib/session.h"
 #include "lib/text/chat.h"
 #include "simd/cpu.h"
+#include "tests/convert_samples.h"
 #include "tests/llama_samples.h"
 
 using namespace glint;

@@ -5,8 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "formats/convert/convert.h"
-#include "lib/model.h"
 #include "tests/import_files.h"
 #include "tests/test_util.h"
 
@@ -96,16 +94,6 @@ inline std::string LlamaFolder(const LlamaShape& s, const std::string& more_conf
   WriteFile(folder + "/config.json", LlamaConfig(s, more_config));
   WriteFile(folder + "/model.safetensors", Safetensors(header + "}", data));
   return folder;
-}
-
-inline std::unique_ptr<Model> ConvertAndOpen(const std::string& source, DType type) {
-  ConvertOptions options;
-  options.source = source;
-  options.write.output = TempDir() + "/model.glint";
-  options.has_type = true;
-  options.type = type;
-  Convert(options);
-  return Model::Open(options.write.output);
 }
 
 }  // namespace glint::test

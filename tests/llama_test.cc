@@ -7,12 +7,12 @@
 #include <cmath>
 #include <cstring>
 
-#include "formats/convert/convert.h"
 #include "formats/json.h"
 #include "lib/error.h"
 #include "lib/generate.h"
 #include "lib/sampler.h"
 #include "lib/session.h"
+#include "tests/convert_samples.h"
 #include "tests/llama_samples.h"
 #include "tests/npy.h"
 

@@ -50,15 +50,14 @@ DType FloatOf(const Joined& joined) {
 
 }  // namespace
 
-SourceWeight JoinRows(std::vector<SourceWeight> parts) {
-  if (parts.size() == 1) return std::move(parts[0]);
+SourceWeight JoinRows(std::vector<SourceWeight> parts, std::string place) {
   const auto joined = std::make_shared<Joined>();
   SourceWeight weight{parts[0].name, {0, parts[0].shape[1]}, parts[0].role};
   for (const SourceWeight& part : parts) {
     joined->begins.push_back(weight.shape[0]);
     weight.shape[0] += part.shape[0];
-    weight.place += (weight.place.empty() ? "" : " and ") + part.place;
   }
+  weight.place = std::move(place);
   joined->begins.push_back(weight.shape[0]);
   joined->parts = std::move(parts);
   weight.stored = FloatOf(*joined);

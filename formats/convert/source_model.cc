@@ -56,18 +56,30 @@ SourceWeight VectorOf(const Checkpoint& checkpoint, const ImportTensor& tensor) 
   return Vector(tensor.name, DType::kF32, values.data(), values.size());
 }
 
+// The rows of one of the tensor's sources.
+SourceWeight PartOf(const Checkpoint& checkpoint, const ImportTensor& tensor,
+                    const ImportSource& part) {
+  const SourceMatrix source(checkpoint, part.name, part.rows, tensor.shape[1]);
+  SourceWeight weight{tensor.name, {part.rows, tensor.shape[1]}, tensor.role};
+  weight.stored = source.stored();
+  weight.read = source.Rows();
+  weight.place = source.Place();
+  weight.native = source.Native();
+  return weight;
+}
+
 SourceWeight MatrixOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
+  if (tensor.sources.size() == 1) return PartOf(checkpoint, tensor, tensor.sources[0]);
   std::vector<SourceWeight> parts;
+  std::string place = checkpoint.path() + ": tensors";
+  uint64_t row = 0;
   for (const ImportSource& part : tensor.sources) {
-    const SourceMatrix source(checkpoint, part.name, part.rows, tensor.shape[1]);
-    SourceWeight& weight = parts.emplace_back();
-    weight = {tensor.name, {part.rows, tensor.shape[1]}, tensor.role};
-    weight.stored = source.stored();
-    weight.read = source.Rows();
-    weight.place = source.Place();
-    weight.native = source.Native();
+    parts.push_back(PartOf(checkpoint, tensor, part));
+    place += std::string(row == 0 ? " " : ", ") + Quoted(part.name) + " (rows " +
+             std::to_string(row) + " to " + std::to_string(row + part.rows - 1) + ")";
+    row += part.rows;
   }
-  return JoinRows(std::move(parts));
+  return JoinRows(std::move(parts), std::move(place));
 }
 
 // Whether the checkpoint gives this tensor no contents of its own.
