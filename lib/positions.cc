@@ -40,8 +40,8 @@ void AtGlm2d(const SequencePositions& sequence, size_t i, int32_t* positions) {
   positions[1] = context ? 0 : static_cast<int32_t>(i - sequence.prefix_len + 1);
 }
 
-// The cache index itself; every token sees those before it. Any prompt will do but an empty one, which
-// has no last token.
+// The cache index itself; every token sees those before it. Any prompt will do but an empty one,
+// which has no last token.
 bool CheckSequential(const PromptIds&, std::string*) { return true; }
 
 bool StartSequential(std::span<const int32_t> prompt, const PromptIds&, SequencePositions* sequence,

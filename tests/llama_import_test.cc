@@ -1,5 +1,5 @@
-// Checkpoints of LLaMA-type models: which options and tensors are taken, and how the rows of several
-// tensors become one.
+// Checkpoints of LLaMA-type models: which options and tensors are taken, and how the rows of
+// several tensors become one.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -40,8 +40,8 @@ TEST_CASE("the rows of q, k and v become one tensor, biases too") {
   for (const char* ending : {".weight", ".bias"}) {
     std::vector<float> want, got;
     for (const char* part : {"q", "k", "v"}) {
-      const SourceTensor* source = checkpoint->Find(std::string("model.layers.1.self_attn.") + part +
-                                                    "_proj" + ending);
+      const SourceTensor* source =
+          checkpoint->Find(std::string("model.layers.1.self_attn.") + part + "_proj" + ending);
       REQUIRE(source);
       const size_t begin = want.size();
       want.resize(begin + source->elements);
@@ -70,7 +70,8 @@ TEST_CASE("the rows of q, k and v become one tensor, biases too") {
 
 namespace {
 
-// A matrix of `rows` rows, which begin at row `first` of one made-up matrix, quantized or in floats.
+// A matrix of `rows` rows, which begin at row `first` of one made-up matrix, quantized or in
+// floats.
 SourceWeight Part(uint64_t first, uint64_t rows, std::optional<DType> type) {
   constexpr uint64_t kCols = 40;
   SourceWeight part{"part", {rows, kCols}, ImportTensor::Role::kMatrix};
@@ -95,7 +96,8 @@ std::vector<uint8_t> Filled(const MatrixLayout& layout, const FillTiles& fill) {
   while (reinterpret_cast<uintptr_t>(tensor) % 64 != 0) ++tensor;
   constexpr uint64_t kBand = 48;
   for (uint64_t row = 0; row < layout.rows; row += kBand) {
-    fill(layout, row, std::min(kBand, layout.rows - row), PlanesAt(layout, tensor, row / kTileRows));
+    fill(layout, row, std::min(kBand, layout.rows - row),
+         PlanesAt(layout, tensor, row / kTileRows));
   }
   return {tensor, tensor + layout.bytes};
 }
@@ -106,9 +108,11 @@ TEST_CASE("matrices of several: quantized parts stay as they are where whole til
   MatrixLayout layout;
   REQUIRE(ComputeLayout(DType::kInt8, BlockOffset::kNone, 90, 40, &layout));
   const std::vector<uint8_t> want = Filled(layout, Part(0, 90, DType::kInt8).native->fill);
-  const auto join = [](std::vector<SourceWeight> parts) { return JoinRows(std::move(parts), "some"); };
-  const SourceWeight whole = join({Part(0, 32, DType::kInt8), Part(32, 48, DType::kInt8),
-                                   Part(80, 10, DType::kInt8)});
+  const auto join = [](std::vector<SourceWeight> parts) {
+    return JoinRows(std::move(parts), "some");
+  };
+  const SourceWeight whole =
+      join({Part(0, 32, DType::kInt8), Part(32, 48, DType::kInt8), Part(80, 10, DType::kInt8)});
   CHECK(whole.shape == std::vector<uint64_t>{90, 40});
   CHECK(whole.stored == DType::kInt8);
   REQUIRE(whole.native);
@@ -199,7 +203,8 @@ TEST_CASE("checkpoints whose tensors are not those of their config.json are refu
   CHECK(error(good, good) == "");
   LlamaShape other = good;
   other.n_kv_heads = 1;
-  CHECK(error(good, other).find("'model.layers.0.self_attn.k_proj.weight': expected shape (16, 64)") !=
+  CHECK(error(good, other)
+            .find("'model.layers.0.self_attn.k_proj.weight': expected shape (16, 64)") !=
         std::string::npos);
   other = good;
   other.n_layers = 3;

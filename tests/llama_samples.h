@@ -32,8 +32,8 @@ inline std::string LlamaConfig(const LlamaShape& s, const std::string& more = ""
          member("vocab_size", std::to_string(s.vocab_size)) +
          member("max_position_embeddings", std::to_string(s.max_seq_len)) +
          member("attention_bias", bias) + member("mlp_bias", bias) +
-         member("tie_word_embeddings", s.tied ? "true" : "false") +
-         member("bos_token_id", "1") + member("eos_token_id", "2") + more + "}\n";
+         member("tie_word_embeddings", s.tied ? "true" : "false") + member("bos_token_id", "1") +
+         member("eos_token_id", "2") + more + "}\n";
 }
 
 // Numbers in steps of 2^-16 within +-`range`, by the splitmix64 generator.
@@ -83,8 +83,7 @@ inline std::string LlamaFolder(const LlamaShape& s, const std::string& more_conf
     const bool norm = name.find("norm.weight") != std::string::npos;
     const std::vector<float> values =
         SomeFloats(++seed, rows * std::max<size_t>(cols, 1), norm ? 0.25f : 0.3f, norm ? 1.0f : 0);
-    const std::string shape =
-        std::to_string(rows) + (cols == 0 ? "" : "," + std::to_string(cols));
+    const std::string shape = std::to_string(rows) + (cols == 0 ? "" : "," + std::to_string(cols));
     header += (header.empty() ? "{" : ",") +
               Entry(name, "F32", "[" + shape + "]", data.size(), data.size() + 4 * values.size());
     data += Floats(values);

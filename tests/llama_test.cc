@@ -44,7 +44,8 @@ std::vector<float> AllLogits(Session& session, std::span<const int32_t> ids) {
   std::vector<float> all;
   const size_t width = session.model().n_outputs();
   const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
-    for (size_t i = 0; i < n; ++i) all.insert(all.end(), rows + i * stride, rows + i * stride + width);
+    for (size_t i = 0; i < n; ++i)
+      all.insert(all.end(), rows + i * stride, rows + i * stride + width);
   };
   const OutputSink sink(collect);
   REQUIRE(session.Start(ids, &sink) == Status::kOk);
@@ -275,7 +276,8 @@ TEST_CASE("a model without tokenizer and chat format") {
   session_options.context = 8;
   Session session(*model, session_options);
   CHECK_THROWS_WITH(Chat{session}, doctest::Contains("no tokenizer"));
-  CHECK_THROWS_WITH(Generate(session, SomeIds(*model, 3), {}, {}), doctest::Contains("no tokenizer"));
+  CHECK_THROWS_WITH(Generate(session, SomeIds(*model, 3), {}, {}),
+                    doctest::Contains("no tokenizer"));
   CHECK_THROWS_WITH(session.Start({}), doctest::Contains("the prompt is empty"));
   CHECK_THROWS_AS(session.Append(1), Error);
   REQUIRE(session.Start(SomeIds(*model, 7)) == Status::kOk);

@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-// Options of a Hugging Face config.json. An option that is null counts as absent. `where` begins each
-// message.
+// Options of a Hugging Face config.json. An option that is null counts as absent. `where` begins
+// each message.
 namespace glint {
 
 // Whether the option is there.

@@ -1,6 +1,7 @@
-// LLaMA (Touvron et al. 2023) and models of its shape, as Hugging Face names them (modeling_llama.py):
-// RMSNorm before attention and feed-forward, rotary positions, keys and values that several heads may
-// share (Ainslie et al. 2023, GQA), a feed-forward gated by SiLU (Shazeer 2020, SwiGLU).
+// LLaMA (Touvron et al. 2023) and models of its shape, as Hugging Face names them
+// (modeling_llama.py): RMSNorm before attention and feed-forward, rotary positions, keys and values
+// that several heads may share (Ainslie et al. 2023, GQA), a feed-forward gated by SiLU (Shazeer
+// 2020, SwiGLU).
 #include <cmath>
 
 #include "formats/architectures/hf_options.h"
@@ -41,7 +42,8 @@ void RefuseOtherOptions(const Json& c, const std::string& where) {
   }
 }
 
-// The base of the frequencies. Later files have it in an object with the scaling, which must be none.
+// The base of the frequencies. Later files have it in an object with the scaling, which must be
+// none.
 double RopeTheta(const Json& c, const std::string& where) {
   double theta = NumberOr(c, "rope_theta", 10000.0, where);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
@@ -50,7 +52,8 @@ double RopeTheta(const Json& c, const std::string& where) {
     const std::string place = where + ": " + Quoted(key);
     for (const char* type : {"type", "rope_type"}) RequireOption(object, type, "default", place);
     if (!HasOption(object, "type") && !HasOption(object, "rope_type")) {
-      throw Error(place + ": expected null or 'rope_type' \"default\"; scaling of the positions is "
+      throw Error(place +
+                  ": expected null or 'rope_type' \"default\"; scaling of the positions is "
                   "not supported");
     }
     theta = NumberOr(object, "rope_theta", theta, place);
@@ -90,7 +93,9 @@ Hyper ReadHyper(const Json& c, const std::string& where) {
   return h;
 }
 
-std::string LayerName(uint64_t layer) { return "layer." + std::to_string(layer); }
+std::string LayerName(uint64_t layer) {
+  return "layer." + std::to_string(layer);
+}
 
 // Collects the tensors; the checkpoint's names are given without ".weight" and ".bias".
 class TensorList {
@@ -122,8 +127,10 @@ std::vector<ImportTensor> Tensors(const Hyper& h) {
   using Role = ImportTensor::Role;
   const uint64_t q = h.n_heads * h.head_dim, kv = h.n_kv_heads * h.head_dim;
   TensorList list;
-  list.tensors.push_back({"embedding", {{"model.embed_tokens.weight", h.vocab_size}},
-                          {h.vocab_size, h.dim}, Role::kVocabulary});
+  list.tensors.push_back({"embedding",
+                          {{"model.embed_tokens.weight", h.vocab_size}},
+                          {h.vocab_size, h.dim},
+                          Role::kVocabulary});
   const std::vector<float> inv_freq = RotaryFrequencies(h.rope_theta, h.head_dim);
   list.tensors.push_back({"rope.inv_freq", {}, {inv_freq.size()}, Role::kVector, inv_freq});
   for (uint64_t i = 0; i < h.n_layers; ++i) {
@@ -140,8 +147,8 @@ std::vector<ImportTensor> Tensors(const Hyper& h) {
     list.Linear(to + "ffn_down", {{mlp + "down_proj", h.dim}}, h.hidden_dim, h.mlp_bias);
   }
   list.Vector("final_norm.weight", "model.norm.weight", h.dim);
-  ImportTensor head{"lm_head", {{"lm_head.weight", h.vocab_size}}, {h.vocab_size, h.dim},
-                    Role::kVocabulary};
+  ImportTensor head{
+      "lm_head", {{"lm_head.weight", h.vocab_size}}, {h.vocab_size, h.dim}, Role::kVocabulary};
   if (h.tied) head.tied_to = "embedding";
   list.tensors.push_back(head);
   return list.tensors;
@@ -161,8 +168,8 @@ Graph Build(const Hyper& h, const std::vector<Tensor>& tensors, const std::strin
     g.SetPrefix(layer);
     const Value a = g.RmsNorm(x, layer + ".attn_norm.weight", h.norm_eps);
     const Value qkv = linear(a, layer, "qkv", h.attention_bias);
-    GraphBuilder::Heads heads = g.SplitQkv(qkv, static_cast<int64_t>(h.n_heads),
-                                           static_cast<int64_t>(h.n_kv_heads));
+    GraphBuilder::Heads heads =
+        g.SplitQkv(qkv, static_cast<int64_t>(h.n_heads), static_cast<int64_t>(h.n_kv_heads));
     heads.q = g.Rope(heads.q, "rope.inv_freq", positions);
     heads.k = g.Rope(heads.k, "rope.inv_freq", positions);
     const Value attention = g.Attention(heads, static_cast<int64_t>(i), "causal");

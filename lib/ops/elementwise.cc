@@ -11,7 +11,9 @@ namespace {
 
 using UnaryKernel = void (*KernelTable::*)(const float* x, float* y, size_t n);
 
-void InferUnary(NodeCheck& check) { check.Output({kTokens, check.ExpectActivation(0, 2)}); }
+void InferUnary(NodeCheck& check) {
+  check.Output({kTokens, check.ExpectActivation(0, 2)});
+}
 
 void InferBinary(NodeCheck& check) {
   const int64_t dim = check.ExpectActivation(0, 2);
@@ -67,7 +69,8 @@ void UnaryOfColumns(const StepContext& c, const Step& step, size_t begin, size_t
   for (size_t t = 0; t < c.n; ++t) (c.kernels.*kKernel)(y + t * stride, y + t * stride, n);
 }
 
-// Calls f(other, y) for these columns of each token: of the other input, and of the linear's output.
+// Calls f(other, y) for these columns of each token: of the other input, and of the linear's
+// output.
 template <class F>
 void ForColumns(const StepContext& c, const Step& step, size_t begin, const F& f) {
   const ActivationRef& other = step.in.back();
@@ -78,14 +81,12 @@ void ForColumns(const StepContext& c, const Step& step, size_t begin, const F& f
 }
 
 void AddToColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
-  ForColumns(c, step, begin, [&](const float* x, float* y) {
-    c.kernels.add_scaled(x, y, step.alpha, y, n);
-  });
+  ForColumns(c, step, begin,
+             [&](const float* x, float* y) { c.kernels.add_scaled(x, y, step.alpha, y, n); });
 }
 
 void MulColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
-  ForColumns(c, step, begin,
-             [&](const float* x, float* y) { c.kernels.multiply(x, y, y, n); });
+  ForColumns(c, step, begin, [&](const float* x, float* y) { c.kernels.multiply(x, y, y, n); });
 }
 
 template <UnaryKernel kKernel>
@@ -136,13 +137,17 @@ Op GeluOp() {
           PlanUnary<&KernelTable::gelu_tanh>};
 }
 
-Op SiluOp() { return {"silu", 1, 1, 1, {}, InferUnary, PlanUnary<&KernelTable::silu>}; }
+Op SiluOp() {
+  return {"silu", 1, 1, 1, {}, InferUnary, PlanUnary<&KernelTable::silu>};
+}
 
 Op AddOp() {
   return {"add",       2,      2, 1, {{"alpha", AttributeSpec::Type::kReal, -1e30, 1e30}},
           InferBinary, PlanAdd};
 }
 
-Op MulOp() { return {"mul", 2, 2, 1, {}, InferBinary, PlanMul}; }
+Op MulOp() {
+  return {"mul", 2, 2, 1, {}, InferBinary, PlanMul};
+}
 
 }  // namespace glint

@@ -3,7 +3,8 @@
 //   weight, bias  f32 (dim)
 //   y = (x - mean) / sqrt(variance + eps) * weight + bias   (Ba et al. 2016, eq. 4)
 // rms_norm(x, weight; eps) -> y
-//   the same shapes; y = x / sqrt(mean of squares + eps) * weight   (Zhang and Sennrich 2019, eq. 4)
+//   the same shapes; y = x / sqrt(mean of squares + eps) * weight   (Zhang and Sennrich 2019, eq.
+//   4)
 #include "lib/ops/op_rows.h"
 #include "lib/ops/quantize.h"
 #include "lib/ops/rows.h"
@@ -50,12 +51,18 @@ void PlanNorm(PlanBuilder& builder, const Node& node) {
   builder.SetOutput(step, node, step.in[0].width);
 }
 
-std::vector<AttributeSpec> Attributes() { return {{"eps", AttributeSpec::Type::kReal, 0, 1}}; }
+std::vector<AttributeSpec> Attributes() {
+  return {{"eps", AttributeSpec::Type::kReal, 0, 1}};
+}
 
 }  // namespace
 
-Op LayerNormOp() { return {"layer_norm", 3, 3, 1, Attributes(), Infer, PlanNorm<LayerNormRow>}; }
+Op LayerNormOp() {
+  return {"layer_norm", 3, 3, 1, Attributes(), Infer, PlanNorm<LayerNormRow>};
+}
 
-Op RmsNormOp() { return {"rms_norm", 2, 2, 1, Attributes(), Infer, PlanNorm<RmsNormRow>}; }
+Op RmsNormOp() {
+  return {"rms_norm", 2, 2, 1, Attributes(), Infer, PlanNorm<RmsNormRow>};
+}
 
 }  // namespace glint
