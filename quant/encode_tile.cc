@@ -42,6 +42,44 @@ void PackNibbles(const uint8_t* codes, size_t n, uint64_t n_rows, size_t block, 
   }
 }
 
+void PackThrees(const uint8_t* codes, size_t n, uint64_t n_rows, size_t half, uint8_t* out) {
+  const auto add = [out, half](size_t byte, unsigned bits) {
+    out[byte] = static_cast<uint8_t>(out[byte] | bits << (4 * half));
+  };
+  if (half == 0) std::memset(out, 0, 12 * kTileRows);
+  for (size_t c = 0; c < n; ++c) {
+    const size_t vector = c / 4;
+    for (size_t r = 0; r < n_rows; ++r) {
+      const unsigned code = codes[c * kTileRows + r];
+      const size_t byte = 4 * r + c % 4;
+      if (vector < 3) {
+        const unsigned below = (8u >> vector) - 1;  // the bits under the one that is not its own
+        add(64 * vector + byte, (code & below) | (code & ~below) << 1);
+      } else {
+        for (size_t j = 0; j < 3; ++j) add(64 * j + byte, (code >> (2 - j) & 1) << (3 - j));
+      }
+    }
+  }
+}
+
+void PackSixes(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out) {
+  std::memset(out, 0, 12 * kTileRows);
+  for (size_t c = 0; c < n; ++c) {
+    const size_t vector = c / 4;
+    for (size_t r = 0; r < n_rows; ++r) {
+      const unsigned code = codes[c * kTileRows + r];
+      uint8_t* at = out + 4 * r + c % 4;
+      if (vector < 3) {
+        at[64 * vector] = static_cast<uint8_t>(at[64 * vector] | code);
+      } else {
+        for (size_t j = 0; j < 3; ++j) {
+          at[64 * j] = static_cast<uint8_t>(at[64 * j] | (code >> (4 - 2 * j) & 3) << 6);
+        }
+      }
+    }
+  }
+}
+
 Codebook::Codebook(const Int4Table& table) {
   first = table.front();
   last = table.back();

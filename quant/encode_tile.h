@@ -43,6 +43,10 @@ Normalizer NormalizerOf(float largest);
 // n_rows on become zero bytes.
 void PackBytes(const int8_t* codes, size_t n, uint64_t n_rows, uint8_t* out);  // 32 columns
 void PackNibbles(const uint8_t* codes, size_t n, uint64_t n_rows, size_t block, uint8_t* out);
+void PackSixes(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out);  // 16 columns
+// A block of 16 columns of int3, which shares its 192 bytes with another: the first (half 0) sets
+// them all, the second (half 1), called after it, only its own bits.
+void PackThrees(const uint8_t* codes, size_t n, uint64_t n_rows, size_t half, uint8_t* out);
 
 using Lanes = xsimd::batch<float>;
 static_assert(kTileRows % Lanes::size == 0);

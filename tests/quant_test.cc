@@ -7,6 +7,7 @@
 #include <limits>
 #include <string>
 
+#include "quant/encode_tile.h"
 #include "tests/quant_samples.h"
 
 // The encoders. layout_test has the run-time half.
@@ -306,6 +307,47 @@ TEST_CASE("encode: vectors") {
   const std::vector<float> bad = {1.0f, 70000.0f, kNan};
   CHECK(EncodeVector(DType::kF16, bad.data(), 3, out.data()) == 1);
   CHECK(EncodeVector(DType::kF32, bad.data(), 3, out.data()) == 2);
+}
+
+TEST_CASE("packed 3 and 6 bits decode to the codes") {
+  constexpr size_t cols = 64, kBlock = 16;
+  Random random{7};
+  for (const DType dtype : {DType::kInt3, DType::kInt6}) {
+    for (const size_t rows : {16, 5}) {
+      const bool is3 = dtype == DType::kInt3;
+      Tensor tensor(Layout(dtype, rows, cols));
+      const TilePlanes planes = PlanesAt(tensor.layout, tensor.data, 0);
+      if (is3) WriteTable(kUnsignedTable, tensor.data);
+      std::fill_n(planes.row_scales, 16, 1.0f);
+      std::fill_n(planes.block_scales, tensor.layout.block_scales_tile, uint8_t{1});
+      std::vector<uint8_t> codes(cols * 16);
+      for (uint8_t& code : codes) code = static_cast<uint8_t>(random.Uniform() * (is3 ? 8 : 64));
+      const auto pack = [&](size_t n) {
+        for (size_t b = 0; b < cols / kBlock; ++b) {
+          const uint8_t* block = codes.data() + b * kBlock * 16;
+          if (is3) {
+            PackThrees(block, n, rows, b % 2, planes.codes + b / 2 * 192);
+          } else {
+            PackSixes(block, n, rows, planes.codes + b * 192);
+          }
+        }
+      };
+      for (const size_t n : {kBlock, kBlock - 1, size_t{0}}) {
+        pack(n);
+        for (size_t r = 0; r < rows; ++r) {
+          const std::vector<float> row = tensor.Row(r);
+          for (size_t c = 0; c < cols; ++c) {
+            const int want = c % kBlock < n ? codes[c * 16 + r] : 0;
+            REQUIRE(row[c] == static_cast<float>(is3 ? want : want - 32));
+          }
+        }
+        // Rows that are missing, and after n = 0 everything, are zero bytes.
+        for (size_t i = 0; i < tensor.layout.codes_tile; ++i) {
+          if (n == 0 || i % 64 / 4 >= rows) REQUIRE(planes.codes[i] == 0);
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("pack: THUDM's per-row codes are kept bit for bit") {
