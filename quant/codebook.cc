@@ -28,8 +28,9 @@ Codebook Codebook::Linear(int low, size_t n) {
   return book;
 }
 
-Codebook Codebook::Of(DType, const Int4Table& table) {
-  return Codebook(table, 16);
+Codebook Codebook::Of(DType dtype, const Int4Table& table) {
+  if (!Info(dtype).has_table) return Linear(-32, 64);
+  return Codebook(table, dtype == DType::kInt3 ? 8 : 16);
 }
 
 void WeightedBlock::Weigh() {
@@ -92,9 +93,9 @@ struct TableRounder {
   }
   void Codes(const float* x, uint8_t* out) const {
     int8_t codes[kTileRows];
-    PassSteps<kSteps>(book, GridOf(x, to_grid), Bytes(int8_t{0}),
-                      [](size_t) { return Bytes(int8_t{1}); })
-        .store_unaligned(codes);
+    PassSteps<kSteps>(book, GridOf(x, to_grid), Bytes(int8_t{0}), [](size_t) {
+      return Bytes(int8_t{1});
+    }).store_unaligned(codes);
     for (size_t r = 0; r < kTileRows; ++r) out[r] = static_cast<uint8_t>(codes[r]);
   }
 };
