@@ -3,10 +3,12 @@
 // steps, then one step in floats per block of 64 activations. One loop for all types; a type says
 // how its codes become bytes ("unpack") and what its scale step is:
 //   kHalves         scale blocks per 32 columns (2 where 16 columns share a scale)
-//   kParts          quads in one vector of codes: 2 nibbles, or 1 byte
+//   kLines          vectors of codes (of 64 bytes, for a tile) per 32 columns
+//   kParts          quads that one vector of codes gives: 2 nibbles, or 1. (The order of steps.)
 //   kSmall          weights are at most +-64
-//   Set(w, offset)  makes weights come out with this offset
-//   Unpack(v, part) weights of one part of a code vector
+//   kDirectOffset   what packed weights have added to them when they meet few tokens
+//   Set(w, offset)  makes weights come out with this offset (0 or kDirectOffset)
+//   Quad<offset>(codes, half, quad)  weights of a quad of scale block `half` of 32 columns
 //   kIntegerScales  block scales are integers (then a row has a float scale too)
 //   kScaleBytes     bytes of a row's scale for one block
 //   LoadScale(p)    the scales of kLanes rows as Ints or Floats
@@ -39,11 +41,10 @@ HWY_INLINE Floats LoadF16AsFloats(const uint8_t* p) {
 template <class W>
 struct StepsOf {
   static constexpr size_t kQuads = 8 / W::kHalves;
-  static constexpr size_t kVectors = kQuads / W::kParts;  // of codes
   static constexpr size_t kSteps = kQuads / kQuadsPerStep;
-  static constexpr size_t Vector(size_t step) { return step / W::kParts * kQuadsPerStep; }
-  static constexpr size_t Part(size_t step) { return step % W::kParts; }
-  static constexpr size_t Quad(size_t step) { return Part(step) * kVectors + Vector(step); }
+  static constexpr size_t Quad(size_t step) {
+    return step % W::kParts * (kQuads / W::kParts) + step / W::kParts * kQuadsPerStep;
+  }
 };
 
 template <bool kFirst, class First, class Second>
@@ -80,15 +81,14 @@ struct PackedGroup {
   }
   // Asks for the codes that lie kAhead bytes after those of a block.
   HWY_INLINE void Prefetch(size_t block) const {
-    constexpr size_t kLines = 8 / W::kParts;
     GLINT_UNROLL
-    for (size_t v = 0; v < kLines; ++v) {
-      __builtin_prefetch(codes + (block * kLines + v) * 64 + kAhead, 0, 3);
+    for (size_t v = 0; v < W::kLines; ++v) {
+      __builtin_prefetch(codes + (block * W::kLines + v) * 64 + kAhead, 0, 3);
     }
   }
 };
 
-template <class W, size_t G>
+template <class W, size_t G, int kOffset>
 struct PackedWeights {
   static constexpr bool kBiasedForm = false;
   PackedGroup<W> groups[G];
@@ -96,11 +96,11 @@ struct PackedWeights {
 
   HWY_INLINE StepWeights Step(size_t g, size_t block, size_t half, size_t step) const {
     using S = StepsOf<W>;
-    const size_t v = (block * W::kHalves + half) * S::kVectors + S::Vector(step);
+    const uint8_t* codes = groups[g].codes + block * W::kLines * 64;
     Bytes quads[kQuadsPerStep];
     GLINT_UNROLL
     for (size_t i = 0; i < kQuadsPerStep; ++i) {
-      quads[i] = type.Unpack(LoadCodes(groups[g].codes + (v + i) * 64), S::Part(step));
+      quads[i] = type.template Quad<kOffset>(codes, half, S::Quad(step) + i);
     }
     return PrepareWeights<W::kSmall>(quads);
   }
@@ -118,11 +118,11 @@ struct PackedWeights {
     return scale;
   }
 #if GLINT_PAIR_SCALES
-  // Pair scales: what the sums of a token's codes are multiplied by to take the offset 64 out.
+  // Pair scales: what the sums of a token's codes are multiplied by to take the offset out.
   HWY_INLINE Ints Start(size_t g, size_t block) const {
-    const Ints first = TimesMinus64(Scale(g, block, 0).raw);
+    const Ints first = TimesMinus<kOffset>(Scale(g, block, 0).raw);
     if constexpr (W::kHalves == 1) return first;
-    return MixHalves(first, TimesMinus64(Scale(g, block, W::kHalves - 1).raw));
+    return MixHalves(first, TimesMinus<kOffset>(Scale(g, block, W::kHalves - 1).raw));
   }
 #endif
   HWY_INLINE OffsetOf<W> Offset(size_t g, size_t block) const {
@@ -176,9 +176,9 @@ HWY_INLINE void StartDots(const Weights& weights, size_t block, size_t half, con
       }
     } else {
       const int16_t* sums = x_sums + t * kBlockSums;
-      const Ints start = W::kHalves == 1 ? StartOfDot<W::kSmall, true, true>(sums)
-                         : half == 0     ? StartOfDot<W::kSmall, true, false>(sums)
-                                         : StartOfDot<W::kSmall, false, true>(sums);
+      const Ints start = W::kHalves == 1 ? StartOfDot<W::kDirectOffset, true, true>(sums)
+                         : half == 0     ? StartOfDot<W::kDirectOffset, true, false>(sums)
+                                         : StartOfDot<W::kDirectOffset, false, true>(sums);
       GLINT_UNROLL
       for (size_t g = 0; g < G; ++g) dots[g].Start(t, start);
     }
@@ -320,7 +320,7 @@ HWY_INLINE void AddBlocks(const Weights& weights, size_t blocks, const PanelToke
         typename Choice<W::kIntegerScales, IntegerTotals<W, G, T>, FloatTotals<W, G, T>>::Type;
     Totals totals(weights, begin);
     for (size_t b = 0; b < n; ++b) {
-      if constexpr (T > 1 && W::kParts == 2) weights.Prefetch(begin + b);
+      if constexpr (T > 1 && W::kLines < 8) weights.Prefetch(begin + b);
       totals.Add(weights, begin + b, x.codes + b * kWeightBlock,
                  x.sums + b * (kWeightBlock / kSumColumns));
     }
@@ -353,8 +353,8 @@ struct QuantizedMatmul {
   // From the packed weights.
   template <size_t G, size_t T>
   HWY_NOINLINE void Run(size_t group, size_t panel, size_t panel_tokens, size_t token) const {
-    PackedWeights<W, G> weights;
-    weights.type.Set(w, kWeightOffset<W::kSmall>);
+    PackedWeights<W, G, W::kDirectOffset> weights;
+    weights.type.Set(w, W::kDirectOffset);
     Floats acc[G][T];
     GLINT_UNROLL
     for (size_t g = 0; g < G; ++g) {
@@ -383,15 +383,22 @@ struct QuantizedMatmul {
 };
 
 // Codes that are nibbles, each the index of a table entry.
+template <size_t kScaleBlocks, bool kIsSmall>
 struct TableUnpack {
-  static constexpr size_t kParts = 2;
+  static constexpr size_t kHalves = kScaleBlocks, kParts = 2, kLines = 4;
+  static constexpr bool kSmall = kIsSmall;
+  static constexpr int kDirectOffset = kWeightOffset<kSmall>;
   Bytes table;
 
   HWY_INLINE void Set(const MatrixView& w, int offset) {
     table = AddBytes(LoadTable16(w.Table()), SetBytes(offset));
   }
-  HWY_INLINE Bytes Unpack(Bytes codes, size_t part) const {
-    return Lookup(table, part ? HighNibbles(codes) : LowNibbles(codes));
+  // A scale block's first half of quads lies in low nibbles, the other in the high ones beside them.
+  template <int kOffset>
+  HWY_INLINE Bytes Quad(const uint8_t* codes, size_t half, size_t quad) const {
+    constexpr size_t kVectors = kLines / kHalves;
+    const Bytes v = LoadCodes(codes + (half * kVectors + quad % kVectors) * 64);
+    return Lookup(table, quad < kVectors ? LowNibbles(v) : HighNibbles(v));
   }
 };
 
