@@ -95,16 +95,19 @@ HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
 }
 // The low int16 of each lane of `v` twice.
 HWY_INLINE Ints BothHalves(Ints v) {
-  return _mm512_or_si512(_mm512_slli_epi32(v, 16), _mm512_and_si512(v, SetInts(0xffff)));
+  return _mm512_shuffle_epi8(v, _mm512_set4_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100));
 }
 // The low int16 of each lane from `low`, the high one from `high`.
 HWY_INLINE Ints MixHalves(Ints low, Ints high) {
   return _mm512_mask_blend_epi16(0xaaaaaaaau, low, high);
 }
-// Each int16 times -64 or -32.
+// Each int16 times 64 or 32.
 template <int kFactor>
-HWY_INLINE Ints TimesMinus(Ints v) {
-  return _mm512_sub_epi16(_mm512_setzero_si512(), _mm512_slli_epi16(v, kFactor == 64 ? 6 : 5));
+HWY_INLINE Ints Times(Ints v) {
+  return _mm512_slli_epi16(v, kFactor == 64 ? 6 : 5);
+}
+HWY_INLINE Ints SubInts(Ints a, Ints b) {
+  return _mm512_sub_epi32(a, b);
 }
 HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
   const __m512i negated =
@@ -179,14 +182,18 @@ HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
   return DotUnsignedScaled(sum, w, x, _mm256_set1_epi16(1));
 }
 HWY_INLINE Ints BothHalves(Ints v) {
-  return _mm256_or_si256(_mm256_slli_epi32(v, 16), _mm256_and_si256(v, SetInts(0xffff)));
+  return _mm256_shuffle_epi8(v, _mm256_set_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100,
+                                                 0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100));
 }
 HWY_INLINE Ints MixHalves(Ints low, Ints high) {
   return _mm256_blend_epi16(low, high, 0xaa);
 }
 template <int kFactor>
-HWY_INLINE Ints TimesMinus(Ints v) {
-  return _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(v, kFactor == 64 ? 6 : 5));
+HWY_INLINE Ints Times(Ints v) {
+  return _mm256_slli_epi16(v, kFactor == 64 ? 6 : 5);
+}
+HWY_INLINE Ints SubInts(Ints a, Ints b) {
+  return _mm256_sub_epi32(a, b);
 }
 HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
   return DotUnsigned(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
@@ -301,7 +308,7 @@ HWY_INLINE Bytes BroadcastQuad(const int8_t* x) {
 }
 
 // Where a dot with a token's codes starts if the weights have this offset. `sums` are the sums of
-// two times 16 of its codes, of which the dot takes the first (kFirst), the second (kSecond) or both.
+// two times 16 of its codes: the dot takes the first (kFirst), the second (kSecond) or both.
 template <int kOffset, bool kFirst, bool kSecond>
 HWY_INLINE Ints StartOfDot(const int16_t* sums) {
 #if HWY_TARGET == HWY_NEON
