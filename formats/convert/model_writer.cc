@@ -87,7 +87,8 @@ class Progress {
     if (report_) report_(0.9 + 0.1 * share);
   }
   static uint64_t Elements(const TensorJob& job) {
-    if (!job.fill) return job.bytes.size() + 1;
+    if (!job.plan.tied_to.empty()) return 0;
+    if (job.plan.shape.size() != 2) return job.bytes.size() + 1;
     return job.plan.shape[0] * job.plan.shape[1];
   }
 
@@ -121,7 +122,7 @@ void WriteMatrix(GlintWriter& writer, size_t index, const TensorJob& job, Thread
 
 }  // namespace
 
-void WriteModel(const ModelHeader& header, const std::vector<TensorJob>& jobs,
+void WriteModel(const ModelHeader& header, std::vector<TensorJob> jobs,
                 const WriteOptions& options) {
   const FpModeScope fp_mode;
   std::vector<TensorPlan> plan;
@@ -131,8 +132,9 @@ void WriteModel(const ModelHeader& header, const std::vector<TensorJob>& jobs,
   std::vector<BandBuffer> buffers(pool.size());
   Progress progress(jobs, options.progress);
   for (size_t i = 0; i < jobs.size(); ++i) {
-    const TensorJob& job = jobs[i];
+    TensorJob& job = jobs[i];
     if (!job.plan.tied_to.empty()) continue;
+    if (job.prepare) job.prepare(job);
     if (job.fill) {
       WriteMatrix(writer, i, job, pool, buffers, progress);
     } else {

@@ -19,6 +19,9 @@ struct TensorJob {
   TensorPlan plan;
   std::vector<uint8_t> bytes{};             // plain vectors, small
   FillTiles fill{};                         // matrices
+  // Called once before `fill`, which it may set, as it may `table`; no other job runs meanwhile, so it
+  // may use all threads.
+  std::function<void(TensorJob& job)> prepare{};
   Int4Table table = kDefaultInt4Table;      // of types that have one
 };
 
@@ -31,7 +34,7 @@ struct WriteOptions {
 
 // Writes a model a band of rows at a time: what is in memory does not grow with the tensors. The file
 // is the same whatever the number of threads. Throws Error; then there is no output file.
-void WriteModel(const ModelHeader& header, const std::vector<TensorJob>& jobs,
+void WriteModel(const ModelHeader& header, std::vector<TensorJob> jobs,
                 const WriteOptions& options);
 
 // Fills from f32 rows that `read` delivers, encoded with `options`. `name` ("model: tensor 'x'") begins

@@ -15,6 +15,12 @@ std::string ShapeText(const std::vector<uint64_t>& shape) {
   return text.empty() ? "()" : text + ")";
 }
 
+// The smallest type of ours that holds the numbers of a source type.
+DType FloatTypeOf(SourceType type) {
+  if (type == SourceType::kF16) return DType::kF16;
+  return type == SourceType::kBF16 ? DType::kBF16 : DType::kF32;
+}
+
 }  // namespace
 
 SourceMatrix::SourceMatrix(const Checkpoint& checkpoint, const std::string& name, uint64_t rows,
@@ -33,12 +39,12 @@ SourceMatrix::SourceMatrix(const Checkpoint& checkpoint, const std::string& name
       throw Error(checkpoint.FileName(*scale_) + ": tensor " + Quoted(scale_->name) +
                   ": expected shape " + ShapeText({rows}) + ", found " + ShapeText(scale_->shape));
     }
-    if (tensor_->shape == std::vector<uint64_t>{rows, cols}) native_ = DType::kInt8;
-    if (cols % 2 == 0 && tensor_->shape == std::vector<uint64_t>{rows, cols / 2}) {
-      native_ = DType::kInt4;
-    }
-    if (native_) return;
+    stored_ = DType::kInt8;
+    if (tensor_->shape == std::vector<uint64_t>{rows, cols}) return;
+    stored_ = DType::kInt4;
+    if (cols % 2 == 0 && tensor_->shape == std::vector<uint64_t>{rows, cols / 2}) return;
   }
+  stored_ = FloatTypeOf(tensor_->type);
   if (tensor_->shape != std::vector<uint64_t>{rows, cols}) {
     throw Error(Place() + ": expected shape " + ShapeText({rows, cols}) + ", found " +
                 ShapeText(tensor_->shape));
@@ -51,7 +57,7 @@ std::string SourceMatrix::Place() const {
 
 void SourceMatrix::ReadCodes(uint64_t row, uint64_t n_rows, int8_t* codes, float* scales) const {
   checkpoint_->ReadF32(*scale_, row, n_rows, scales);
-  if (native_ == DType::kInt8) {
+  if (stored_ == DType::kInt8) {
     checkpoint_->ReadRaw(*tensor_, row * cols_, n_rows * cols_, codes);
     return;
   }
@@ -78,18 +84,17 @@ void SourceMatrix::ReadRowsF32(uint64_t row, uint64_t n_rows, float* out) const 
   }
 }
 
-FillTiles SourceMatrix::Fill(DType type, bool search, Int4Table* table) const {
-  const SourceMatrix self = *this;
-  if (native_ != type) {
-    EncodeOptions options;
-    options.search = search;
-    options.table = *table = kDefaultInt4Table;
-    return FillFromRows([self](uint64_t row, uint64_t n, float* out) { self.ReadRowsF32(row, n, out); },
-                        options, Place());
-  }
-  *table = kLinearTable;
-  const auto pack = type == DType::kInt4 ? PackInt4Rows : PackInt8Rows;
-  return [self, pack](const MatrixLayout& layout, uint64_t row, uint64_t n_rows, TilePlanes planes) {
+ReadRows SourceMatrix::Rows() const {
+  return [self = *this](uint64_t row, uint64_t n, float* out) { self.ReadRowsF32(row, n, out); };
+}
+
+std::optional<NativeForm> SourceMatrix::Native() const {
+  if (!scale_) return std::nullopt;
+  const auto pack = stored_ == DType::kInt4 ? PackInt4Rows : PackInt8Rows;
+  NativeForm form;
+  form.table = kLinearTable;
+  form.fill = [self = *this, pack](const MatrixLayout& layout, uint64_t row, uint64_t n_rows,
+                                   TilePlanes planes) {
     std::vector<int8_t> codes(n_rows * self.cols_);
     std::vector<float> scales(n_rows);
     self.ReadCodes(row, n_rows, codes.data(), scales.data());
@@ -98,6 +103,7 @@ FillTiles SourceMatrix::Fill(DType type, bool search, Int4Table* table) const {
     throw Error(self.Place() + ": row " + std::to_string(row + bad / self.cols_) +
                 ": a code or its scale is out of range");
   };
+  return form;
 }
 
 bool SameContents(const Checkpoint& checkpoint, const SourceTensor& a, const SourceTensor& b) {

@@ -1,8 +1,8 @@
 #pragma once
 #include <optional>
 
+#include "formats/convert/source_model.h"
 #include "formats/import/checkpoint.h"
-#include "formats/convert/model_writer.h"
 
 namespace glint {
 
@@ -14,23 +14,22 @@ class SourceMatrix {
   // must outlive the object.
   SourceMatrix(const Checkpoint& checkpoint, const std::string& name, uint64_t rows, uint64_t cols);
 
-  // The type that holds the checkpoint's integers exactly; none if it has floats.
-  std::optional<DType> native() const { return native_; }
-  const SourceTensor& tensor() const { return *tensor_; }
-
-  // How to fill a matrix of this type; exact if it is the native one. Sets the table it needs.
-  FillTiles Fill(DType type, bool search, Int4Table* table) const;
+  // The type that holds the checkpoint's numbers exactly.
+  DType stored() const { return stored_; }
+  // How to fill a matrix of that type with its integers; none if it has floats.
+  std::optional<NativeForm> Native() const;
+  ReadRows Rows() const;
+  std::string Place() const;  // "file: tensor 'x'"
 
  private:
   void ReadCodes(uint64_t row, uint64_t n_rows, int8_t* codes, float* scales) const;
   void ReadRowsF32(uint64_t row, uint64_t n_rows, float* out) const;
-  std::string Place() const;
 
   const Checkpoint* checkpoint_;
   const SourceTensor* tensor_;
   const SourceTensor* scale_ = nullptr;
   uint64_t cols_;
-  std::optional<DType> native_;
+  DType stored_;
 };
 
 // Whether two tensors of a checkpoint hold the same bytes. Reads no further than the first difference.

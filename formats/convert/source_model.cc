@@ -1,0 +1,277 @@
+#include "formats/convert/source_model.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "formats/convert/source_matrix.h"
+#include "formats/import/checkpoint.h"
+#include "formats/import/input_file.h"
+#include "formats/import/sentencepiece.h"
+#include "formats/json.h"
+#include "lib/error.h"
+#include "lib/ops/ops.h"
+#include "lib/version.h"
+
+namespace glint {
+namespace {
+
+using Json = nlohmann::json;
+using Role = ImportTensor::Role;
+using Warn = std::function<void(const std::string&)>;
+
+constexpr uint64_t kMaxConfigBytes = 64 << 20;
+
+template <class T>
+SourceWeight Vector(const std::string& name, DType dtype, const T* data, size_t n) {
+  SourceWeight weight{name, {n}};
+  weight.stored = dtype;
+  weight.bytes.resize(n * sizeof(T));
+  std::memcpy(weight.bytes.data(), data, weight.bytes.size());
+  return weight;
+}
+
+SourceWeight VectorOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
+  if (tensor.source.empty()) {
+    return Vector(tensor.name, DType::kF32, tensor.values.data(), tensor.values.size());
+  }
+  const SourceTensor* source = checkpoint.Find(tensor.source);
+  if (!source) {
+    throw Error(checkpoint.path() + ": tensor " + Quoted(tensor.source) + " is missing");
+  }
+  if (source->shape != tensor.shape) {
+    throw Error(checkpoint.FileName(*source) + ": tensor " + Quoted(source->name) +
+                ": expected a vector of " + std::to_string(tensor.shape[0]) + ", found " +
+                std::to_string(source->elements) + " elements of rank " +
+                std::to_string(source->shape.size()));
+  }
+  std::vector<float> values(tensor.shape[0]);
+  checkpoint.ReadF32(*source, 0, values.size(), values.data());
+  return Vector(tensor.name, DType::kF32, values.data(), values.size());
+}
+
+SourceWeight MatrixOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
+  const SourceMatrix source(checkpoint, tensor.source, tensor.shape[0], tensor.shape[1]);
+  SourceWeight weight{tensor.name, tensor.shape, tensor.role};
+  weight.stored = source.stored();
+  weight.read = source.Rows();
+  weight.place = source.Place();
+  weight.native = source.Native();
+  return weight;
+}
+
+// Whether the checkpoint gives this tensor no contents of its own.
+bool IsTied(const Checkpoint& checkpoint, const ImportTensor& tensor,
+            const std::vector<ImportTensor>& all) {
+  if (tensor.tied_to.empty()) return false;
+  const SourceTensor* mine = checkpoint.Find(tensor.source);
+  if (!mine) return true;
+  const auto other = std::find_if(all.begin(), all.end(), [&](const ImportTensor& candidate) {
+    return candidate.name == tensor.tied_to;
+  });
+  const SourceTensor* theirs = checkpoint.Find(other->source);
+  if (!theirs || !SameContents(checkpoint, *mine, *theirs)) return false;
+  // THUDM's integers mean the same only with the same scales.
+  const SourceTensor* my_scale = checkpoint.Find(tensor.source + "_scale");
+  const SourceTensor* their_scale = checkpoint.Find(other->source + "_scale");
+  if (!my_scale || !their_scale) return my_scale == their_scale;
+  return SameContents(checkpoint, *my_scale, *their_scale);
+}
+
+// A tensor that nobody asked for means that the checkpoint is not what we take it for.
+void RefuseUnknownTensors(const Checkpoint& checkpoint, const ImportPlan& plan) {
+  std::set<std::string> known;
+  for (const ImportTensor& tensor : plan.tensors) {
+    known.insert(tensor.source);
+    known.insert(tensor.source + "_scale");
+  }
+  for (const SourceTensor& tensor : checkpoint.tensors()) {
+    const auto ignored = [&](const std::string& ending) { return tensor.name.ends_with(ending); };
+    if (known.count(tensor.name) != 0) continue;
+    if (std::any_of(plan.ignored.begin(), plan.ignored.end(), ignored)) continue;
+    throw Error(checkpoint.FileName(tensor) + ": tensor " + Quoted(tensor.name) +
+                " is not part of this architecture");
+  }
+}
+
+void AddCheckpointWeights(const Checkpoint& checkpoint, const ImportPlan& plan,
+                          SourceModel* model) {
+  for (const ImportTensor& tensor : plan.tensors) {
+    if (IsTied(checkpoint, tensor, plan.tensors)) {
+      model->weights.push_back({tensor.name, tensor.shape, tensor.role, tensor.tied_to});
+      model->tied_vocabulary = true;
+    } else if (tensor.role == Role::kVector) {
+      model->weights.push_back(VectorOf(checkpoint, tensor));
+    } else {
+      model->weights.push_back(MatrixOf(checkpoint, tensor));
+    }
+  }
+}
+
+// The tokenizer's tables, and its section of the header; none, with a warning, without a file.
+void AddTokenizer(const Checkpoint& checkpoint, const ImportPlan& plan, const Warn& warn,
+                  SourceModel* model) {
+  std::string path;
+  for (const std::string& name : plan.tokenizer_files) {
+    if (path.empty()) path = checkpoint.FindFile(name);
+  }
+  if (path.empty()) {
+    if (warn) {
+      warn(checkpoint.path() + ": there is no " + plan.tokenizer_files[0] +
+           "; the model will have no tokenizer: logits, greedy and bench work, chat does not");
+    }
+    return;
+  }
+  const SentencePieceModel pieces = ReadSentencePiece(path, plan.tokenizer_rules);
+  const auto add = [&](const char* name, DType dtype, const auto& values) {
+    if (values.empty()) return;
+    model->weights.push_back(
+        Vector(std::string("tokenizer.") + name, dtype, values.data(), values.size()));
+  };
+  add("piece_bytes", DType::kU8, pieces.piece_bytes);
+  add("piece_ends", DType::kI32, pieces.piece_ends);
+  add("scores", DType::kF32, pieces.scores);
+  add("types", DType::kU8, pieces.types);
+  add("charsmap", DType::kU8, pieces.charsmap);
+  add("index", DType::kI32, pieces.index);
+  model->header.tokenizer = std::make_unique<Json>(pieces.options);
+  model->header.tokenizer->update(plan.tokenizer);
+}
+
+// A text of config.json, or what stands for it.
+std::string TextOr(const Json& config, const char* key, const std::string& fallback) {
+  const auto found = config.find(key);
+  if (found == config.end() || !found->is_string() || *found == "") return fallback;
+  return found->get<std::string>();
+}
+
+std::string BaseName(const std::string& path) {
+  const std::filesystem::path normal = std::filesystem::absolute(path).lexically_normal();
+  return (normal.has_filename() ? normal.filename() : normal.parent_path().filename()).string();
+}
+
+SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
+  const std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::Open(path);
+  const Json& config = checkpoint->config();
+  const Architecture& architecture = FindArchitecture(config, path);
+  Json tokenizer_config;
+  const std::string tokenizer_path = checkpoint->FindFile("tokenizer_config.json");
+  if (!tokenizer_path.empty()) {
+    const std::vector<uint8_t> text = ReadWholeFile(InputFile(tokenizer_path), kMaxConfigBytes);
+    tokenizer_config = ParseJson({reinterpret_cast<const char*>(text.data()), text.size()},
+                                 tokenizer_path);
+  }
+  const ImportPlan plan = architecture.plan(config, tokenizer_config, path + ": config.json");
+  RefuseUnknownTensors(*checkpoint, plan);
+
+  SourceModel model;
+  model.path = path;
+  const std::string name = BaseName(path);
+  *model.header.metadata = {{"name", TextOr(config, "_name_or_path", name)},
+                            {"source", name},
+                            {"licence", TextOr(config, "license", "unknown")},
+                            {"numerics", kNumerics}};
+  *model.header.config = plan.config;
+  *model.header.prompt = plan.prompt;
+  AddCheckpointWeights(*checkpoint, plan, &model);
+  AddTokenizer(*checkpoint, plan, warn, &model);
+  model.build = [path, build = plan.build](const std::vector<Tensor>& tensors) {
+    std::vector<Graph> graphs;
+    graphs.push_back(build(tensors, path));
+    return graphs;
+  };
+  model.owner = checkpoint;
+  return model;
+}
+
+// The matrices of a graph that hold the vocabulary: what it gathers from, and what makes its output.
+std::set<std::string> VocabularyNames(const Graph& graph) {
+  std::set<std::string> names;
+  for (const Node& node : graph.nodes) {
+    const bool head = node.op == "linear" && node.outputs == graph.outputs;
+    if (node.op == "embedding" || head) names.insert(node.inputs[1]);
+  }
+  return names;
+}
+
+// The bytes of a matrix as they are.
+FillTiles CopyOf(const MatrixView& view) {
+  return [view](const MatrixLayout& layout, uint64_t row, uint64_t n_rows, TilePlanes planes) {
+    const uint64_t tile = row / kTileRows, n = (n_rows + kTileRows - 1) / kTileRows;
+    const auto copy = [n](void* to, const void* from, uint64_t tile_bytes) {
+      if (tile_bytes != 0) std::memcpy(to, from, n * tile_bytes);
+    };
+    copy(planes.row_scales, view.RowScales(tile), layout.row_scales_tile);
+    copy(planes.block_scales, view.BlockScales(tile), layout.block_scales_tile);
+    copy(planes.block_offsets, view.BlockOffsets(tile), layout.block_offsets_tile);
+    copy(planes.codes, view.Codes(tile), layout.codes_tile);
+  };
+}
+
+SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) {
+  const MatrixView view = ViewOf(tensor);
+  SourceWeight weight{tensor.name, tensor.shape, role};
+  weight.stored = tensor.dtype;
+  weight.place = path + ": tensor " + Quoted(tensor.name);
+  weight.read = [view](uint64_t row, uint64_t n, float* out) {
+    for (uint64_t i = 0; i < n; ++i) DecodeRow(view, row + i, out + i * view.layout.cols);
+  };
+  weight.native = {tensor.offset, kDefaultInt4Table, CopyOf(view)};
+  if (Info(tensor.dtype).has_table) {
+    std::memcpy(weight.native->table.data(), view.Table(), weight.native->table.size());
+  }
+  return weight;
+}
+
+SourceModel OpenGlint(const std::string& path) {
+  const std::shared_ptr<GlintFile> file = GlintFile::Open(path);
+  std::vector<Graph> graphs = file->header().graphs;
+  std::set<std::string> vocabulary;
+  const FindTensor find = [&](const std::string& name) { return file->Find(name); };
+  for (const Graph& graph : graphs) {
+    CheckGraph(path + ": graph " + Quoted(graph.name), graph, find);
+  }
+  for (const Graph& graph : graphs) vocabulary.merge(VocabularyNames(graph));
+
+  SourceModel model;
+  model.path = path;
+  model.header = file->header();
+  model.header.graphs.clear();
+  std::map<const uint8_t*, std::string> stored;  // by address: a tied name comes second
+  for (const Tensor& tensor : file->tensors()) {
+    const auto [first, is_new] = stored.emplace(tensor.data, tensor.name);
+    if (!is_new) {
+      model.weights.push_back({tensor.name, tensor.shape, Role::kVector, first->second});
+      model.tied_vocabulary = true;
+    } else if (tensor.IsMatrix()) {
+      const bool is_vocabulary = vocabulary.count(tensor.name) != 0;
+      model.weights.push_back(
+          MatrixOf(tensor, is_vocabulary ? Role::kVocabulary : Role::kMatrix, path));
+    } else {
+      SourceWeight vector = Vector(tensor.name, tensor.dtype, tensor.data, tensor.bytes);
+      vector.shape = tensor.shape;
+      model.weights.push_back(std::move(vector));
+    }
+  }
+  model.build = [graphs = std::move(graphs)](const std::vector<Tensor>&) { return graphs; };
+  model.owner = file;
+  return model;
+}
+
+}  // namespace
+
+SourceModel OpenSource(const std::string& path, const Warn& warn) {
+  return path.ends_with(".glint") ? OpenGlint(path) : OpenCheckpoint(path, warn);
+}
+
+std::vector<Tensor> TensorMetas(const std::vector<TensorJob>& jobs) {
+  std::vector<Tensor> tensors;
+  for (const TensorJob& job : jobs) {
+    tensors.push_back({job.plan.name, job.plan.dtype, job.plan.offset, job.plan.shape});
+  }
+  return tensors;
+}
+
+}  // namespace glint

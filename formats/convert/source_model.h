@@ -1,0 +1,56 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "formats/architectures/architecture.h"
+#include "formats/convert/model_writer.h"
+#include "formats/glint_file.h"
+#include "lib/graph.h"
+
+namespace glint {
+
+// The very numbers of a matrix that is quantized already, in the type of ours that holds them exactly.
+struct NativeForm {
+  BlockOffset offset = BlockOffset::kNone;
+  Int4Table table = kDefaultInt4Table;
+  FillTiles fill;
+};
+
+// A tensor of a model that is to be converted. Vectors are held; of a matrix, any rows can be had.
+struct SourceWeight {
+  std::string name;             // ours
+  std::vector<uint64_t> shape;  // outermost first
+  ImportTensor::Role role = ImportTensor::Role::kVector;
+  std::string tied_to{};        // not empty: the same contents as this earlier one; nothing below counts
+  // The type that holds it exactly: vectors as `bytes`, matrices by encoding or `native`.
+  DType stored = DType::kF32;
+  std::vector<uint8_t> bytes{};          // vectors
+  ReadRows read{};                       // matrices: rows in f32; thread-safe
+  std::string place{};                   // matrices: "file: tensor 'x'", begins messages
+  std::optional<NativeForm> native{};    // set: stays in the stored type unless another is asked for
+};
+
+// A model as it comes: everything but the choice of types. Not copied, for it owns what `read` reads.
+struct SourceModel {
+  std::string path;
+  ModelHeader header;  // without graphs
+  std::vector<SourceWeight> weights;  // in the file's order; the tokenizer's tables are among them
+  bool tied_vocabulary = false;
+  // The graphs over the tensors, whose types are then decided. Throws Error.
+  std::function<std::vector<Graph>(const std::vector<Tensor>& tensors)> build;
+  std::shared_ptr<const void> owner;  // of the open file
+};
+
+// Opens a Hugging Face folder, a .safetensors or .bin file, or a .glint file, and checks that each
+// tensor of the architecture is there with its shape, and none that is not part of it. `warn` (may be
+// empty) gets remarks. Throws Error.
+SourceModel OpenSource(const std::string& path,
+                       const std::function<void(const std::string&)>& warn = {});
+
+// Names, types and shapes of a file's tensors, without data.
+std::vector<Tensor> TensorMetas(const std::vector<TensorJob>& jobs);
+
+}  // namespace glint
