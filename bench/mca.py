@@ -17,7 +17,7 @@ MCA = "llvm-mca-19"
 OBJDUMP = "aarch64-linux-gnu-objdump"
 COMPILER = "aarch64-linux-gnu-g++"
 MODELS = ["neoverse-n1", "neoverse-v1", "cortex-a78", "apple-m1"]
-TYPES = ["int4", "int8", "int4x", "int4a"]
+TYPES = ["int4", "int8", "int4x", "int4a", "int3", "int6"]
 # Of each target: the instruction counted as the dot, and how many of it multiply one vector of rows
 # with one token's 64 columns; what one dot consists of, to find its rate ({d}: its register).
 TARGETS = {

@@ -10,6 +10,8 @@
   X(matmul_int4, MatmulInt4)                               \
   X(matmul_int4x, MatmulInt4x)                             \
   X(matmul_int4a, MatmulInt4a)                             \
+  X(matmul_int3, MatmulInt3)                               \
+  X(matmul_int6, MatmulInt6)                               \
   X(matmul_f32, MatmulF32)                                 \
   X(matmul_f16, MatmulF16)                                 \
   X(matmul_bf16, MatmulBF16)                               \

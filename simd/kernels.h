@@ -104,7 +104,7 @@ struct KernelTable {
   // be null. x is biased where BiasedCodes() says so.
   // Per block of 64 columns of x, in order, with d = exact integer dots of the weights' blocks:
   //   int4   D = sum of d[b] * scale[b], an exact int32 (two blocks of 32 columns)
-  //   int4x  the same (four blocks of 16 columns)
+  //   int4x, int3, int6  the same (four blocks of 16 columns)
   //          acc = fma(f32(D), x_scale, acc);                     y = fma(acc, row_scale, bias)
   //   int8   s = fma(f32(d[b]), f32(scale[b]), s) from 0, b in order (two blocks of 32 columns)
   //          acc = fma(s, x_scale, acc);                          y = acc + bias
@@ -120,6 +120,10 @@ struct KernelTable {
                        size_t y_stride, size_t tile_begin, size_t tile_end);
   void (*matmul_int4a)(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                        size_t y_stride, size_t tile_begin, size_t tile_end);
+  void (*matmul_int3)(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
+                      size_t y_stride, size_t tile_begin, size_t tile_end);
+  void (*matmul_int6)(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
+                      size_t y_stride, size_t tile_begin, size_t tile_end);
 
   // The same for f32, f16, bf16 weights and f32 activations: acc = fma(w, x, acc) column by column
   // from 0, then y = acc + bias.

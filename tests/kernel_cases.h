@@ -160,6 +160,8 @@ inline constexpr WeightKind kQuantizedKinds[] = {
     {DType::kInt4a, BlockOffset::kNone, "int4a"},
     {DType::kInt4a, BlockOffset::kZero, "int4a-zero"},
     {DType::kInt4a, BlockOffset::kMin, "int4a-min"},
+    {DType::kInt3, BlockOffset::kNone, "int3"},
+    {DType::kInt6, BlockOffset::kNone, "int6"},
 };
 inline constexpr WeightKind kFloatKinds[] = {
     {DType::kF32, BlockOffset::kNone, "f32"},
@@ -175,6 +177,8 @@ inline QuantizedMatmul QuantizedMatmulOf(const KernelTable& k, DType dtype) {
   return dtype == DType::kInt8    ? k.matmul_int8
          : dtype == DType::kInt4  ? k.matmul_int4
          : dtype == DType::kInt4x ? k.matmul_int4x
+         : dtype == DType::kInt3  ? k.matmul_int3
+         : dtype == DType::kInt6  ? k.matmul_int6
                                   : k.matmul_int4a;
 }
 inline FloatMatmul FloatMatmulOf(const KernelTable& k, DType dtype) {
@@ -206,7 +210,7 @@ struct TestMatrix {
     if (kind.dtype == DType::kInt4a) {
       FillFloats(fill, rng, reinterpret_cast<float*>(bytes.data() + layout.block_scales), scales);
     }
-    if (kind.dtype == DType::kInt4 || kind.dtype == DType::kInt4x) {
+    if (Info(kind.dtype).block_scale_bytes == 1) {
       FillBytes(fill, rng, layout.block_scales, scales);
     }
     if (kind.offset == BlockOffset::kZero) FillBytes(fill, rng, layout.block_offsets, scales);
@@ -248,13 +252,14 @@ struct TestMatrix {
       FillBytes(fill, rng, layout.codes, n);
     }
   }
-  // int4 and int4x hold at most +-64, int4a any signed byte; each has its extremes.
+  // int4a holds any signed byte, the others at most +-64; each has its extremes. (int3 has only 8
+  // entries; the bytes after them do not count.)
   void FillTable(Fill fill, std::mt19937& rng) {
     const int limit = layout.dtype == DType::kInt4a ? 128 : 64;
     for (int i = 0; i < 16; ++i) {
       int entry = static_cast<int>(rng() % static_cast<unsigned>(2 * limit)) - limit;
       if (fill == Fill::kMax || i == 3) entry = limit - 1;
-      if (fill == Fill::kMin || i == 9) entry = -limit;
+      if (fill == Fill::kMin || i == 9 || i == 6) entry = -limit;
       bytes[layout.table + static_cast<size_t>(i)] = static_cast<uint8_t>(entry);
     }
   }

@@ -34,8 +34,8 @@ constexpr MatmulRow kMatmuls[kDTypeCount] = {
     {DType::kInt4, &KernelTable::matmul_int4, nullptr},
     {DType::kInt4x, &KernelTable::matmul_int4x, nullptr},
     {DType::kInt4a, &KernelTable::matmul_int4a, nullptr},
-    {DType::kInt3, nullptr, nullptr},
-    {DType::kInt6, nullptr, nullptr},
+    {DType::kInt3, &KernelTable::matmul_int3, nullptr},
+    {DType::kInt6, &KernelTable::matmul_int6, nullptr},
 };
 
 const MatmulRow& MatmulOf(const MatrixView& matrix) {

@@ -43,6 +43,19 @@ HWY_INLINE Bytes LowNibbles(Bytes v) {
 HWY_INLINE Bytes HighNibbles(Bytes v) {
   return LowNibbles(_mm512_srli_epi16(v, 4));
 }
+// The bits of a where those of mask are 1, else of b.
+HWY_INLINE Bytes SelectBits(Bytes mask, Bytes a, Bytes b) {
+  return _mm512_ternarylogic_epi32(mask, a, b, 0xca);
+}
+HWY_INLINE Bytes LowSixBits(Bytes v) {
+  return _mm512_and_si512(v, _mm512_set1_epi8(63));
+}
+// The upper two bits of a, b and c as bits 5..4, 3..2, 1..0.
+HWY_INLINE Bytes HighTwoBits(Bytes a, Bytes b, Bytes c) {
+  const Bytes high = _mm512_srli_epi16(a, 2), middle = _mm512_srli_epi16(b, 4);
+  const Bytes low = SelectBits(_mm512_set1_epi8(12), middle, _mm512_srli_epi16(c, 6));
+  return LowSixBits(SelectBits(_mm512_set1_epi8(15), low, high));
+}
 HWY_INLINE Bytes LoadTable16(const int8_t* p) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -82,15 +95,19 @@ HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
 }
 // The low int16 of each lane of `v` twice.
 HWY_INLINE Ints BothHalves(Ints v) {
-  return _mm512_or_si512(_mm512_slli_epi32(v, 16), _mm512_and_si512(v, SetInts(0xffff)));
+  return _mm512_shuffle_epi8(v, _mm512_set4_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100));
 }
 // The low int16 of each lane from `low`, the high one from `high`.
 HWY_INLINE Ints MixHalves(Ints low, Ints high) {
   return _mm512_mask_blend_epi16(0xaaaaaaaau, low, high);
 }
-// Each int16 times -64.
-HWY_INLINE Ints TimesMinus64(Ints v) {
-  return _mm512_sub_epi16(_mm512_setzero_si512(), _mm512_slli_epi16(v, 6));
+// Each int16 times 64 or 32.
+template <int kFactor>
+HWY_INLINE Ints Times(Ints v) {
+  return _mm512_slli_epi16(v, kFactor == 64 ? 6 : 5);
+}
+HWY_INLINE Ints SubInts(Ints a, Ints b) {
+  return _mm512_sub_epi32(a, b);
 }
 HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
   const __m512i negated =
@@ -111,6 +128,18 @@ HWY_INLINE Bytes LowNibbles(Bytes v) {
 }
 HWY_INLINE Bytes HighNibbles(Bytes v) {
   return LowNibbles(_mm256_srli_epi16(v, 4));
+}
+HWY_INLINE Bytes SelectBits(Bytes mask, Bytes a, Bytes b) {
+  return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b));
+}
+HWY_INLINE Bytes LowSixBits(Bytes v) {
+  return _mm256_and_si256(v, _mm256_set1_epi8(63));
+}
+HWY_INLINE Bytes HighTwoBits(Bytes a, Bytes b, Bytes c) {
+  const Bytes high = _mm256_and_si256(_mm256_srli_epi16(a, 2), _mm256_set1_epi8(48));
+  const Bytes middle = _mm256_and_si256(_mm256_srli_epi16(b, 4), _mm256_set1_epi8(12));
+  const Bytes low = _mm256_and_si256(_mm256_srli_epi16(c, 6), _mm256_set1_epi8(3));
+  return _mm256_or_si256(_mm256_or_si256(high, middle), low);
 }
 HWY_INLINE Bytes LoadTable16(const int8_t* p) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -153,13 +182,18 @@ HWY_INLINE Ints DotUnsigned(Ints sum, Bytes w, Bytes x) {
   return DotUnsignedScaled(sum, w, x, _mm256_set1_epi16(1));
 }
 HWY_INLINE Ints BothHalves(Ints v) {
-  return _mm256_or_si256(_mm256_slli_epi32(v, 16), _mm256_and_si256(v, SetInts(0xffff)));
+  return _mm256_shuffle_epi8(v, _mm256_set_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100,
+                                                 0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100));
 }
 HWY_INLINE Ints MixHalves(Ints low, Ints high) {
   return _mm256_blend_epi16(low, high, 0xaa);
 }
-HWY_INLINE Ints TimesMinus64(Ints v) {
-  return _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(v, 6));
+template <int kFactor>
+HWY_INLINE Ints Times(Ints v) {
+  return _mm256_slli_epi16(v, kFactor == 64 ? 6 : 5);
+}
+HWY_INLINE Ints SubInts(Ints a, Ints b) {
+  return _mm256_sub_epi32(a, b);
 }
 HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
   return DotUnsigned(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
@@ -178,6 +212,17 @@ HWY_INLINE Bytes LowNibbles(Bytes v) {
 }
 HWY_INLINE Bytes HighNibbles(Bytes v) {
   return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(v), 4));
+}
+HWY_INLINE Bytes SelectBits(Bytes mask, Bytes a, Bytes b) {
+  return vbslq_s8(vreinterpretq_u8_s8(mask), a, b);
+}
+HWY_INLINE Bytes LowSixBits(Bytes v) {
+  return vandq_s8(v, vdupq_n_s8(63));
+}
+HWY_INLINE Bytes HighTwoBits(Bytes a, Bytes b, Bytes c) {
+  const uint8x16_t high = vshrq_n_u8(vreinterpretq_u8_s8(a), 2);
+  const uint8x16_t middle = vsriq_n_u8(high, vreinterpretq_u8_s8(b), 4);
+  return vreinterpretq_s8_u8(vsriq_n_u8(middle, vreinterpretq_u8_s8(c), 6));
 }
 HWY_INLINE Bytes LoadTable16(const int8_t* p) {
   return vld1q_s8(p);
@@ -262,16 +307,16 @@ HWY_INLINE Bytes BroadcastQuad(const int8_t* x) {
 #endif
 }
 
-// Where a dot with a token's codes starts. `sums` are the sums of two times 16 of its codes, of which
-// the dot takes the first (kFirst), the second (kSecond) or both.
-template <bool kSmall, bool kFirst, bool kSecond>
+// Where a dot with a token's codes starts if the weights have this offset. `sums` are the sums of
+// two times 16 of its codes: the dot takes the first (kFirst), the second (kSecond) or both.
+template <int kOffset, bool kFirst, bool kSecond>
 HWY_INLINE Ints StartOfDot(const int16_t* sums) {
 #if HWY_TARGET == HWY_NEON
   (void)sums;
   return SetInts(0);
 #else
-  if constexpr (kWeightOffset<kSmall> == 0) return SetInts(0);
-  constexpr uint32_t kMinusOffset = static_cast<uint16_t>(-kWeightOffset<kSmall>);
+  if constexpr (kOffset == 0) return SetInts(0);
+  constexpr uint32_t kMinusOffset = static_cast<uint16_t>(-kOffset);
   constexpr uint32_t kPair = (kFirst ? kMinusOffset : 0) | (kSecond ? kMinusOffset << 16 : 0);
   return DotPairs(BroadcastInt(sums), SetInts(static_cast<int32_t>(kPair)));
 #endif

@@ -6,9 +6,9 @@ namespace {
 
 // A table here may hold any signed bytes.
 template <BlockOffset kBlockOffset>
-struct Int4aWeights : TableUnpack {
-  static constexpr size_t kHalves = 1, kScaleBytes = 4;
-  static constexpr bool kSmall = false, kIntegerScales = false;
+struct Int4aWeights : TableUnpack<1, false> {
+  static constexpr size_t kScaleBytes = 4;
+  static constexpr bool kIntegerScales = false;
   static constexpr BlockOffset kOffset = kBlockOffset;
 
   static HWY_INLINE Floats LoadScale(const uint8_t* p) {

@@ -4,9 +4,9 @@ HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
 namespace {
 
-struct Int4xWeights : TableUnpack {
-  static constexpr size_t kHalves = 2, kScaleBytes = 1;
-  static constexpr bool kSmall = true, kIntegerScales = true;
+struct Int4xWeights : TableUnpack<2, true> {
+  static constexpr size_t kScaleBytes = 1;
+  static constexpr bool kIntegerScales = true;
   static constexpr BlockOffset kOffset = BlockOffset::kNone;
 
   static HWY_INLINE IntVec LoadScale(const uint8_t* p) { return LoadInt8AsInts(p); }

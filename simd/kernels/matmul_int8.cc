@@ -5,14 +5,17 @@ namespace glint::ISA {
 namespace {
 
 struct Int8Weights {
-  static constexpr size_t kHalves = 1, kParts = 1, kScaleBytes = 2;
+  static constexpr size_t kHalves = 1, kParts = 1, kLines = 8, kScaleBytes = 2;
   static constexpr bool kSmall = false, kIntegerScales = false;
   static constexpr BlockOffset kOffset = BlockOffset::kNone;
+  static constexpr int kDirectOffset = kWeightOffset<kSmall>;
 
-  Bytes offset;
-
-  HWY_INLINE void Set(const MatrixView&, int value) { offset = SetBytes(value); }
-  HWY_INLINE Bytes Unpack(Bytes codes, size_t) const { return AddBytes(codes, offset); }
+  HWY_INLINE void Set(const MatrixView&, int) {}
+  template <int kOffset>
+  HWY_INLINE Bytes Quad(const uint8_t* codes, size_t, size_t quad) const {
+    const Bytes code = LoadCodes(codes + quad * 64);
+    return kOffset == 0 ? code : AddBytes(code, SetBytes(kOffset));
+  }
   static HWY_INLINE Floats LoadScale(const uint8_t* p) { return LoadF16AsFloats(p); }
 };
 

@@ -3,10 +3,12 @@
 // steps, then one step in floats per block of 64 activations. One loop for all types; a type says
 // how its codes become bytes ("unpack") and what its scale step is:
 //   kHalves         scale blocks per 32 columns (2 where 16 columns share a scale)
-//   kParts          quads in one vector of codes: 2 nibbles, or 1 byte
+//   kLines          vectors of codes (of 64 bytes, for a tile) per 32 columns
+//   kParts          quads that one vector of codes gives: 2 nibbles, or 1. (The order of steps.)
 //   kSmall          weights are at most +-64
-//   Set(w, offset)  makes weights come out with this offset
-//   Unpack(v, part) weights of one part of a code vector
+//   kDirectOffset   what packed weights have added to them when they meet few tokens
+//   Set(w, offset)  makes weights come out with this offset (0 or kDirectOffset)
+//   Quad<offset>(codes, half, quad)  weights of a quad of scale block `half` of 32 columns
 //   kIntegerScales  block scales are integers (then a row has a float scale too)
 //   kScaleBytes     bytes of a row's scale for one block
 //   LoadScale(p)    the scales of kLanes rows as Ints or Floats
@@ -39,11 +41,10 @@ HWY_INLINE Floats LoadF16AsFloats(const uint8_t* p) {
 template <class W>
 struct StepsOf {
   static constexpr size_t kQuads = 8 / W::kHalves;
-  static constexpr size_t kVectors = kQuads / W::kParts;  // of codes
   static constexpr size_t kSteps = kQuads / kQuadsPerStep;
-  static constexpr size_t Vector(size_t step) { return step / W::kParts * kQuadsPerStep; }
-  static constexpr size_t Part(size_t step) { return step % W::kParts; }
-  static constexpr size_t Quad(size_t step) { return Part(step) * kVectors + Vector(step); }
+  static constexpr size_t Quad(size_t step) {
+    return step % W::kParts * (kQuads / W::kParts) + step / W::kParts * kQuadsPerStep;
+  }
 };
 
 template <bool kFirst, class First, class Second>
@@ -59,10 +60,14 @@ using ScaleOf = typename Choice<W::kIntegerScales, IntVec, Floats>::Type;
 template <class W>
 using OffsetOf = typename Choice<W::kOffset == BlockOffset::kMin, Floats, IntVec>::Type;
 
-// How far ahead of its reading the direct form asks for weights, in bytes of one group's codes: where
-// several tokens make it wait for arithmetic and memory in turn. (With one token, or bytes, memory is
-// all it waits for, and asking ahead costs up to a quarter.)
+// How far ahead of its reading the direct form asks for weights, in bytes of one group's codes,
+// where it waits for arithmetic and memory in turn, as with several tokens. With one token memory
+// is all it waits for, and asking costs up to a quarter; not so where the arithmetic is slow for so
+// few bytes (no fused dot, and few bits or narrow vectors). Bytes never gain.
 constexpr size_t kAhead = 1024;
+template <class W, size_t T>
+constexpr bool kAsksAhead =
+    W::kLines < 8 && (T > 1 || (GLINT_PAIR_SCALES && W::kLines < (kLanes == 8 ? 6 : 4)));
 
 // Weights as they lie in the file: one group's parts of the matrix, at block 0.
 template <class W>
@@ -80,15 +85,14 @@ struct PackedGroup {
   }
   // Asks for the codes that lie kAhead bytes after those of a block.
   HWY_INLINE void Prefetch(size_t block) const {
-    constexpr size_t kLines = 8 / W::kParts;
     GLINT_UNROLL
-    for (size_t v = 0; v < kLines; ++v) {
-      __builtin_prefetch(codes + (block * kLines + v) * 64 + kAhead, 0, 3);
+    for (size_t v = 0; v < W::kLines; ++v) {
+      __builtin_prefetch(codes + (block * W::kLines + v) * 64 + kAhead, 0, 3);
     }
   }
 };
 
-template <class W, size_t G>
+template <class W, size_t G, int kOffset>
 struct PackedWeights {
   static constexpr bool kBiasedForm = false;
   PackedGroup<W> groups[G];
@@ -96,17 +100,18 @@ struct PackedWeights {
 
   HWY_INLINE StepWeights Step(size_t g, size_t block, size_t half, size_t step) const {
     using S = StepsOf<W>;
-    const size_t v = (block * W::kHalves + half) * S::kVectors + S::Vector(step);
+    const uint8_t* codes = groups[g].codes + block * W::kLines * 64;
     Bytes quads[kQuadsPerStep];
     GLINT_UNROLL
     for (size_t i = 0; i < kQuadsPerStep; ++i) {
-      quads[i] = type.Unpack(LoadCodes(groups[g].codes + (v + i) * 64), S::Part(step));
+      quads[i] = type.template Quad<kOffset>(codes, half, S::Quad(step) + i);
     }
     return PrepareWeights<W::kSmall>(quads);
   }
   HWY_INLINE void Prefetch(size_t block) const {
+    // Groups of one tile share their cache lines.
     GLINT_UNROLL
-    for (size_t g = 0; g < G; ++g) groups[g].Prefetch(block);
+    for (size_t g = 0; g < G; g += kVectorsPerTile) groups[g].Prefetch(block);
   }
   // As the dot wants it: with pair scales, an integer scale twice in 16 bits.
   HWY_INLINE ScaleOf<W> Scale(size_t g, size_t block, size_t half) const {
@@ -118,11 +123,11 @@ struct PackedWeights {
     return scale;
   }
 #if GLINT_PAIR_SCALES
-  // Pair scales: what the sums of a token's codes are multiplied by to take the offset 64 out.
-  HWY_INLINE Ints Start(size_t g, size_t block) const {
-    const Ints first = TimesMinus64(Scale(g, block, 0).raw);
-    if constexpr (W::kHalves == 1) return first;
-    return MixHalves(first, TimesMinus64(Scale(g, block, W::kHalves - 1).raw));
+  // Pair scales: what the sums of a token's codes are multiplied by to give what the offset adds.
+  HWY_INLINE Ints OffsetScales(size_t g, size_t block) const {
+    const Ints first = Scale(g, block, 0).raw;
+    if constexpr (W::kHalves == 1) return Times<kOffset>(first);
+    return Times<kOffset>(MixHalves(first, Scale(g, block, W::kHalves - 1).raw));
   }
 #endif
   HWY_INLINE OffsetOf<W> Offset(size_t g, size_t block) const {
@@ -176,9 +181,9 @@ HWY_INLINE void StartDots(const Weights& weights, size_t block, size_t half, con
       }
     } else {
       const int16_t* sums = x_sums + t * kBlockSums;
-      const Ints start = W::kHalves == 1 ? StartOfDot<W::kSmall, true, true>(sums)
-                         : half == 0     ? StartOfDot<W::kSmall, true, false>(sums)
-                                         : StartOfDot<W::kSmall, false, true>(sums);
+      const Ints start = W::kHalves == 1 ? StartOfDot<W::kDirectOffset, true, true>(sums)
+                         : half == 0     ? StartOfDot<W::kDirectOffset, true, false>(sums)
+                                         : StartOfDot<W::kDirectOffset, false, true>(sums);
       GLINT_UNROLL
       for (size_t g = 0; g < G; ++g) dots[g].Start(t, start);
     }
@@ -224,37 +229,55 @@ struct IntegerTotals {
   template <class Weights>
   HWY_INLINE void AddWithPairScales(const Weights& weights, size_t block, const int8_t* x,
                                     const int16_t* x_sums) {
-    using S = StepsOf<W>;
-    if constexpr (!Weights::kBiasedForm) {
+    // With one token, group by group: then nothing but the sums has to stay in registers.
+    constexpr size_t kTogether = T == 1 && kLanes == 8 ? 1 : G;
+    GLINT_UNROLL
+    for (size_t g = 0; g < G; g += kTogether) {
+      if constexpr (!Weights::kBiasedForm) TakeOffsets<kTogether>(weights, block, g, x_sums);
       GLINT_UNROLL
-      for (size_t g = 0; g < G; ++g) {
-        const Ints start = weights.Start(g, block);
-        GLINT_UNROLL
-        for (size_t t = 0; t < T; ++t) {
-          const Ints pair = BroadcastInt(x_sums + t * kBlockSums);
-          sums[g].v[t] = AddInts(sums[g].v[t], DotPairs(start, pair));
-        }
+      for (size_t half = 0; half < W::kHalves; ++half) {
+        AddPairs<kTogether>(weights, block, g, half, x);
       }
     }
+  }
+
+  // Of groups [begin, begin + N).
+  template <size_t N, class Weights>
+  HWY_INLINE void TakeOffsets(const Weights& weights, size_t block, size_t begin,
+                              const int16_t* x_sums) {
     GLINT_UNROLL
-    for (size_t half = 0; half < W::kHalves; ++half) {
-      Ints scales[G];
+    for (size_t g = begin; g < begin + N; ++g) {
+      const Ints scales = weights.OffsetScales(g, block);
       GLINT_UNROLL
-      for (size_t g = 0; g < G; ++g) scales[g] = weights.Scale(g, block, half).raw;
+      for (size_t t = 0; t < T; ++t) {
+        const Ints pair = BroadcastInt(x_sums + t * kBlockSums);
+        sums[g].v[t] = SubInts(sums[g].v[t], DotPairs(scales, pair));
+      }
+    }
+  }
+
+  template <size_t N, class Weights>
+  HWY_INLINE void AddPairs(const Weights& weights, size_t block, size_t begin, size_t half,
+                           const int8_t* x) {
+    using S = StepsOf<W>;
+    Ints scales[N];
+    GLINT_UNROLL
+    for (size_t i = 0; i < N; ++i) scales[i] = weights.Scale(begin + i, block, half).raw;
+    GLINT_UNROLL
+    for (size_t step = 0; step < S::kSteps; ++step) {
+      Bytes w[N];
       GLINT_UNROLL
-      for (size_t step = 0; step < S::kSteps; ++step) {
-        Bytes w[G];
+      for (size_t i = 0; i < N; ++i) w[i] = weights.Step(begin + i, block, half, step).quad;
+      const int8_t* at = x + 4 * (half * S::kQuads + S::Quad(step));
+      GLINT_UNROLL
+      for (size_t t = 0; t < T; ++t) {
+        const Bytes quad = BroadcastQuad(at + t * kActivationBlock);
         GLINT_UNROLL
-        for (size_t g = 0; g < G; ++g) w[g] = weights.Step(g, block, half, step).quad;
-        const int8_t* at = x + 4 * (half * S::kQuads + S::Quad(step));
-        GLINT_UNROLL
-        for (size_t t = 0; t < T; ++t) {
-          const Bytes quad = BroadcastQuad(at + t * kActivationBlock);
-          GLINT_UNROLL
-          for (size_t g = 0; g < G; ++g) {
-            const Bytes u = Weights::kBiasedForm ? quad : w[g], v = Weights::kBiasedForm ? w[g] : quad;
-            sums[g].v[t] = DotUnsignedScaled(sums[g].v[t], u, v, scales[g]);
-          }
+        for (size_t i = 0; i < N; ++i) {
+          const Bytes u = Weights::kBiasedForm ? quad : w[i];
+          const Bytes v = Weights::kBiasedForm ? w[i] : quad;
+          Ints& sum = sums[begin + i].v[t];
+          sum = DotUnsignedScaled(sum, u, v, scales[i]);
         }
       }
     }
@@ -320,7 +343,7 @@ HWY_INLINE void AddBlocks(const Weights& weights, size_t blocks, const PanelToke
         typename Choice<W::kIntegerScales, IntegerTotals<W, G, T>, FloatTotals<W, G, T>>::Type;
     Totals totals(weights, begin);
     for (size_t b = 0; b < n; ++b) {
-      if constexpr (T > 1 && W::kParts == 2) weights.Prefetch(begin + b);
+      if constexpr (kAsksAhead<W, T>) weights.Prefetch(begin + b);
       totals.Add(weights, begin + b, x.codes + b * kWeightBlock,
                  x.sums + b * (kWeightBlock / kSumColumns));
     }
@@ -353,8 +376,8 @@ struct QuantizedMatmul {
   // From the packed weights.
   template <size_t G, size_t T>
   HWY_NOINLINE void Run(size_t group, size_t panel, size_t panel_tokens, size_t token) const {
-    PackedWeights<W, G> weights;
-    weights.type.Set(w, kWeightOffset<W::kSmall>);
+    PackedWeights<W, G, W::kDirectOffset> weights;
+    weights.type.Set(w, W::kDirectOffset);
     Floats acc[G][T];
     GLINT_UNROLL
     for (size_t g = 0; g < G; ++g) {
@@ -383,15 +406,22 @@ struct QuantizedMatmul {
 };
 
 // Codes that are nibbles, each the index of a table entry.
+template <size_t kScaleBlocks, bool kIsSmall>
 struct TableUnpack {
-  static constexpr size_t kParts = 2;
+  static constexpr size_t kHalves = kScaleBlocks, kParts = 2, kLines = 4;
+  static constexpr bool kSmall = kIsSmall;
+  static constexpr int kDirectOffset = kWeightOffset<kSmall>;
   Bytes table;
 
   HWY_INLINE void Set(const MatrixView& w, int offset) {
     table = AddBytes(LoadTable16(w.Table()), SetBytes(offset));
   }
-  HWY_INLINE Bytes Unpack(Bytes codes, size_t part) const {
-    return Lookup(table, part ? HighNibbles(codes) : LowNibbles(codes));
+  // A scale block's first half of quads lies in low nibbles, the other in the high ones there.
+  template <int kOffset>
+  HWY_INLINE Bytes Quad(const uint8_t* codes, size_t half, size_t quad) const {
+    constexpr size_t kVectors = kLines / kHalves;
+    const Bytes v = LoadCodes(codes + (half * kVectors + quad % kVectors) * 64);
+    return Lookup(table, quad < kVectors ? LowNibbles(v) : HighNibbles(v));
   }
 };
 

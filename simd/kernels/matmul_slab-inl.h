@@ -23,8 +23,9 @@ struct Slab {
   static constexpr bool kBiasedForm = kBiased<W::kSmall>;
   // Bytes that are weights as they lie in the file are read there: a slab of them is contiguous.
   static constexpr bool kInPlace =
-      W::kParts == 1 && kQuadsPerStep == 1 && (kBiasedForm || kWeightOffset<W::kSmall> == 0);
-  using Packed = PackedWeights<W, kGroups>;
+      W::kLines == 8 && kQuadsPerStep == 1 && (kBiasedForm || kWeightOffset<W::kSmall> == 0);
+  static constexpr int kOffset = kBiasedForm ? 0 : kWeightOffset<W::kSmall>;
+  using Packed = PackedWeights<W, kGroups, kOffset>;
 
   const uint8_t* codes[kGroups];  // of the first block, if in place
   StepWeights steps[kInPlace ? 1 : kBlocks][W::kHalves][kSteps][kGroups];
@@ -56,7 +57,7 @@ struct Slab {
 
   // Unpacks blocks [begin, begin + n).
   HWY_NOINLINE void Fill(const Packed& packed, size_t begin, size_t n) {
-    for (size_t g = 0; g < kGroups; ++g) codes[g] = packed.groups[g].codes + begin * kSteps * 64;
+    for (size_t g = 0; g < kGroups; ++g) codes[g] = packed.groups[g].codes + begin * W::kLines * 64;
     for (size_t b = 0; b < n; ++b) {
       GLINT_UNROLL
       for (size_t g = 0; g < kGroups; ++g) {
@@ -291,13 +292,12 @@ HWY_NOINLINE void RunSlabs(const QuantizedMatmul<W>& matmul, size_t group, size_
                            size_t m) {
   HWY_ALIGN Slab<W> slab;
   HWY_ALIGN float sums[kSlabMaxTokens * kGroups * kLanes];
-  PackedWeights<W, kGroups> packed;
-  packed.type.Set(matmul.w, Slab<W>::kBiasedForm ? 0 : kWeightOffset<W::kSmall>);
+  typename Slab<W>::Packed packed;
+  packed.type.Set(matmul.w, Slab<W>::kOffset);
   for (size_t g = 0; g < kGroups; ++g) {
     packed.groups[g].Set(matmul.w, group + HWY_MIN(g, n_groups - 1));
   }
   const size_t blocks = matmul.blocks();
-  constexpr size_t kBlockLines = 8 / W::kParts;
   const size_t last_group = (matmul.w.layout.rows - 1) / kLanes;
   for (size_t chunk = 0; chunk < m; chunk += kSlabMaxTokens) {
     for (size_t begin = 0; begin < blocks; begin += Slab<W>::kBlocks) {
@@ -307,12 +307,12 @@ HWY_NOINLINE void RunSlabs(const QuantizedMatmul<W>& matmul, size_t group, size_
       const bool is_last = begin + n == blocks;  // of these groups
       const bool next_groups = is_last && more && chunk + kSlabMaxTokens >= m;
       NextSlab next;
-      next.lines = HWY_MIN(is_last ? blocks : blocks - begin - n, Slab<W>::kBlocks) * kBlockLines;
+      next.lines = HWY_MIN(is_last ? blocks : blocks - begin - n, Slab<W>::kBlocks) * W::kLines;
       next.per_panel = next.lines / ((tokens + kPanelTokens - 1) / kPanelTokens) + 1;
       for (size_t g = 0; g < kGroups; ++g) {
         PackedGroup<W> after = packed.groups[g];
         if (next_groups) after.Set(matmul.w, HWY_MIN(group + kGroups + g, last_group));
-        next.codes[g] = after.codes + (is_last ? 0 : (begin + n) * kBlockLines * 64);
+        next.codes[g] = after.codes + (is_last ? 0 : (begin + n) * W::kLines * 64);
       }
       const SlabPass<W> pass{matmul, slab, next, sums, group, n_groups, begin, n, chunk, begin == 0,
                              is_last};

@@ -27,7 +27,7 @@ constexpr uint32_t kRequires = kCpuNeon;
 // In the order of DType.
 constexpr bool kBiasedCodes[kDTypeCount] = {false, false, false, false, false,
                                             kBiased<false>, kBiased<true>, kBiased<true>,
-                                            kBiased<false>};
+                                            kBiased<false>, kBiased<true>, kBiased<true>};
 
 }  // namespace
 

@@ -51,15 +51,47 @@ int32_t TableDot(const Output& o, size_t b, size_t width) {
   return sum;
 }
 
-// int4 and int4x: blocks of `width` columns with integer scales.
-template <size_t width>
+// int3 and int6: the same for block b of 16 columns, whose codes are 3 vectors (quant/layout.h).
+int32_t Int3Dot(const Output& o, size_t b, size_t) {
+  const int8_t* x = o.X(16 * b);
+  int32_t sum = 0;
+  for (size_t c = 0; c < 4; ++c) {
+    size_t fourth = 0;
+    for (size_t j = 0; j < 3; ++j) {
+      const size_t nibble = o.Byte(b / 2 * 3 + j, c) >> (b % 2 * 4) & 15u;
+      const size_t below = (size_t{8} >> j) - 1;  // the bits under the fourth code's
+      sum += o.w.Table()[(nibble & below) | (nibble >> 1 & ~below)] * x[4 * j + c];
+      fourth = 2 * fourth + (nibble >> (3 - j) & 1);
+    }
+    sum += o.w.Table()[fourth] * x[12 + c];
+  }
+  return sum;
+}
+
+int32_t Int6Dot(const Output& o, size_t b, size_t) {
+  const int8_t* x = o.X(16 * b);
+  int32_t sum = 0;
+  for (size_t c = 0; c < 4; ++c) {
+    int32_t fourth = 0;
+    for (size_t j = 0; j < 3; ++j) {
+      const uint8_t byte = o.Byte(3 * b + j, c);
+      sum += ((byte & 63) - 32) * x[4 * j + c];
+      fourth = 4 * fourth + (byte >> 6);
+    }
+    sum += (fourth - 32) * x[12 + c];
+  }
+  return sum;
+}
+
+// Blocks of `width` columns with integer scales; dot(o, b, width) is the dot of block b.
+template <size_t width, int32_t (*dot)(const Output&, size_t, size_t)>
 float IntegerScales(const Output& o, float bias) {
   const size_t cols = o.w.layout.padded_cols;
   float acc = 0;
   for (size_t begin = 0; begin < cols; begin += kActivationBlock) {
     int32_t sum = 0;
     for (size_t c = begin; c < cols && c < begin + kActivationBlock; c += width) {
-      sum += TableDot(o, c / width, width) * o.BlockScale<int8_t>(c / width);
+      sum += dot(o, c / width, width) * o.BlockScale<int8_t>(c / width);
     }
     acc = std::fma(static_cast<float>(sum), o.XScale(begin), acc);
   }
@@ -134,11 +166,19 @@ void MatmulInt8(const MatrixView& w, QuantizedRows x, size_t m, const float* bia
 }
 void MatmulInt4(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                 size_t y_stride, size_t tile_begin, size_t tile_end) {
-  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, IntegerScales<32>);
+  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, IntegerScales<32, TableDot>);
 }
 void MatmulInt4x(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                  size_t y_stride, size_t tile_begin, size_t tile_end) {
-  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, IntegerScales<16>);
+  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, IntegerScales<16, TableDot>);
+}
+void MatmulInt3(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
+                size_t y_stride, size_t tile_begin, size_t tile_end) {
+  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, IntegerScales<16, Int3Dot>);
+}
+void MatmulInt6(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
+                size_t y_stride, size_t tile_begin, size_t tile_end) {
+  Matmul(w, x, m, bias, y, y_stride, tile_begin, tile_end, IntegerScales<16, Int6Dot>);
 }
 void MatmulInt4a(const MatrixView& w, QuantizedRows x, size_t m, const float* bias, float* y,
                  size_t y_stride, size_t tile_begin, size_t tile_end) {
