@@ -115,7 +115,7 @@ def measure(glint, source, work, calibration, quick, more):
         model = work / "model.glint"
         convert(glint, source, model, dtype, recipe, calibration)
         report = json.loads(run([glint, "quantize-report", model, "--base", source, "--json"]))
-        row = {"type": dtype, "recipe": recipe, "bytes": model.stat().st_size, "totals": report["totals"]}
+        row = {"type": dtype, "recipe": recipe, "bytes": model.stat().st_size, "total": report["total"]}
         row.update(more(model))
         rows.append(row)
         print(json.dumps(row), file=sys.stderr)
@@ -131,7 +131,7 @@ def stories_table(rows):
         loss, of = r["perplexity"] - base, fast[r["type"]] - base
         share = "" if r["recipe"] == "fast" else "%.0f%%" % (100 * loss / of)
         print("| %s | %s | %.2f | %.4f | %.4f | %.2f%% | %s | %.5f | %.1f%% |" % (
-            r["type"], r["recipe"], r["totals"]["bits"], r["totals"]["relative_rmse"], r["perplexity"],
+            r["type"], r["recipe"], r["total"]["bits"], r["total"]["relative_rmse"], r["perplexity"],
             100 * loss / base, share, r["kl_mean"], 100 * r["same_top"]))
 
 
@@ -140,7 +140,7 @@ def questions_table(rows):
     print("|---|---|---|---|---|---|")
     for r in rows:
         print("| %s | %s | %.2f | %.4f | %d of %d | %.1f%% |" % (
-            r["type"], r["recipe"], r["totals"]["bits"], r["totals"]["relative_rmse"], r["right"], r["questions"],
+            r["type"], r["recipe"], r["total"]["bits"], r["total"]["relative_rmse"], r["right"], r["questions"],
             100 * r["accuracy"]))
 
 

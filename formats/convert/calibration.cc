@@ -155,6 +155,7 @@ double SampleError(const SourceWeight& weight, DType type, const std::vector<flo
   OwnedTensor encoded = AllocateTensor(weight.name, type, BlockOffset::kNone, {sample.n, cols});
   const MatrixView view = ViewOf(encoded.tensor);
   EncodeOptions options;
+  options.table = DefaultTable(type);
   options.importance = importance.data();
   if (Info(type).has_table) WriteTable(options.table, encoded.memory.get());
   const uint64_t bad = EncodeTiles(view.layout, options, sample.rows.data(), sample.n,

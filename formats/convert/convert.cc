@@ -5,13 +5,14 @@
 #include <filesystem>
 #include <map>
 
+#include "formats/convert/blas.h"
 #include "formats/convert/calibration.h"
-#include "formats/convert/gptq.h"
 #include "formats/convert/gptq_run.h"
 #include "formats/convert/sensitivity.h"
 #include "formats/convert/source_model.h"
 #include "formats/json.h"
 #include "lib/version.h"
+#include "quant/fit_table.h"
 
 namespace glint {
 namespace {
@@ -107,9 +108,9 @@ class Conversion {
         *staged_, source_, moments_, type_of, windows, Progress(measured, kMeasured));
     types_.Improve(SpendBits(source_, moments_, sensitivities, type_of, options_.extra_bits,
                              staged_->pool()));
-    gptq_ = std::make_unique<GptqRun>(source_, *staged_, [this](const SourceWeight& weight) {
-      return GptqRun::Target{types_.For(weight), OptionsFor(weight, types_.For(weight))};
-    });
+    gptq_ = std::make_unique<GptqRun>(
+        source_, *staged_, type_of,
+        [this](const SourceWeight& weight) { return OptionsFor(weight, types_.For(weight)); });
     return kMeasured;
   }
 

@@ -20,7 +20,7 @@ constexpr double kMostSpread = 1e4;
 struct Group {
   SourceWeight* norm;               // its weight
   SourceWeight* bias = nullptr;     // its bias, if it has one
-  std::vector<SourceWeight*> matrices;
+  std::vector<SourceWeight*> matrices{};
 };
 
 std::map<std::string, SourceWeight*> ByName(SourceModel* source) {

@@ -9,27 +9,29 @@
 
 namespace glint {
 
-GptqRun::GptqRun(const SourceModel& source, StagedModel& model, TargetOf target_of)
-    : source_(source), model_(model), target_of_(std::move(target_of)) {
-  if (!GptqAvailable()) {
-    throw Error("recipe 'best' needs OpenBLAS, which this build of glint does not have");
-  }
+void RequireGptq() {
+  if (GptqAvailable()) return;
+  throw Error("recipe 'best' needs OpenBLAS, which this build of glint does not have");
+}
+
+GptqRun::GptqRun(const SourceModel& source, StagedModel& model, TypeOf type_of,
+                 OptionsOf options_of)
+    : source_(source),
+      model_(model),
+      type_of_(std::move(type_of)),
+      options_of_(std::move(options_of)) {
+  RequireGptq();
   for (const SourceWeight& weight : source_.weights) weights_[weight.name] = &weight;
   for (size_t s = 0; s < model_.stages().size(); ++s) {
     for (const StagedModel::Input& input : model_.stages()[s].inputs) {
       for (const std::string& name : input.weights) {
         const SourceWeight& weight = *weights_.at(name);
-        if (!weight.tied_to.empty() || !IsGptqType(target_of_(weight).type)) continue;
+        if (!weight.tied_to.empty() || !HasGptq(type_of_(weight))) continue;
         stage_of_[name] = s;
       }
     }
   }
   rows_ = model_.Embed(SIZE_MAX);
-}
-
-bool GptqRun::IsGptqType(DType type) {
-  return type == DType::kInt3 || type == DType::kInt4 || type == DType::kInt4x ||
-         type == DType::kInt6;
 }
 
 bool GptqRun::Handles(const SourceWeight& weight) const {
@@ -65,9 +67,8 @@ void GptqRun::RunStage() {
     for (const std::string& name : inputs[i].weights) {
       if (stage_of_.count(name) == 0) continue;
       const SourceWeight& weight = *weights_.at(name);
-      const Target target = target_of_(weight);
-      OwnedTensor tensor = AllocateTensor(name, target.type, BlockOffset::kNone, weight.shape);
-      GptqEncode(ViewOf(tensor.tensor).layout, target.options, weight.read, factor, weight.place,
+      OwnedTensor tensor = AllocateTensor(name, type_of_(weight), BlockOffset::kNone, weight.shape);
+      GptqEncode(ViewOf(tensor.tensor).layout, options_of_(weight), {}, weight.read, factor, weight.place,
                  model_.pool(), tensor.memory.get());
       replaced.push_back(&(done_[name] = std::move(tensor)).tensor);
     }

@@ -7,24 +7,21 @@
 
 namespace glint {
 
+// Throws Error if this build cannot do GPTQ.
+void RequireGptq();
+
 // GPTQ through a whole model, a stage at a time: each stage's inputs are those that the stages before
 // it, already quantized, give; so later ones make up for what earlier ones lost. In memory are the
 // activations of all windows, one stage's weights, its Hessians and its result.
 // To be used by one thread at a time.
 class GptqRun {
  public:
-  // How a matrix is to be stored; options.importance is not used.
-  struct Target {
-    DType type;
-    EncodeOptions options;
-  };
-  using TargetOf = std::function<Target(const SourceWeight& weight)>;
+  // How a matrix of the type that it gets is to be encoded; the importance is not used.
+  using OptionsOf = std::function<EncodeOptions(const SourceWeight& weight)>;
 
-  // Matrices of a type that GPTQ knows (IsGptqType) are encoded by it. All references must outlive
+  // Matrices of a type that GPTQ knows (HasGptq) are encoded by it. All references must outlive
   // this. Throws Error, also if this build has no OpenBLAS.
-  GptqRun(const SourceModel& source, StagedModel& model, TargetOf target_of);
-
-  static bool IsGptqType(DType type);
+  GptqRun(const SourceModel& source, StagedModel& model, TypeOf type_of, OptionsOf options_of);
 
   // Whether a matrix is encoded here: it is one that a linear of the main graph multiplies by, has a
   // type for it, and is not tied.
@@ -39,7 +36,8 @@ class GptqRun {
 
   const SourceModel& source_;
   StagedModel& model_;
-  TargetOf target_of_;
+  TypeOf type_of_;
+  OptionsOf options_of_;
   std::map<std::string, size_t> stage_of_;  // of each matrix handled
   std::map<std::string, const SourceWeight*> weights_;
   size_t next_stage_ = 0;

@@ -29,6 +29,7 @@ OwnedTensor Distorted(const SourceWeight& weight, DType type, const std::vector<
   OwnedTensor result = AllocateTensor(weight.name, DType::kF32, BlockOffset::kNone, weight.shape);
   const MatrixLayout out = ViewOf(result.tensor).layout;
   EncodeOptions options;
+  options.table = DefaultTable(type);
   options.importance = importance.data();
   const FillTiles fill = FillFromRows(weight.read, options, weight.place);
   RunThrowing(pool, (rows + kBandRows - 1) / kBandRows, [&](size_t task, size_t) {

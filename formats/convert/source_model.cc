@@ -24,7 +24,7 @@ using Role = ImportTensor::Role;
 using Warn = std::function<void(const std::string&)>;
 
 constexpr uint64_t kMaxConfigBytes = 64 << 20;
-constexpr uint64_t kSampleTiles = 8;
+constexpr uint64_t kSampleTiles = 16;
 
 template <class T>
 SourceWeight Vector(const std::string& name, DType dtype, const T* data, size_t n) {
