@@ -1,6 +1,7 @@
 // glint perplexity: how well a model foretells text, and how far it is from another one.
 #include "lib/perplexity.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <iterator>
@@ -56,8 +57,9 @@ WindowSet TextWindows(const Options& options, const Model& model, const Model* b
           ? options.compute.context
           : static_cast<size_t>(std::min<uint64_t>(model.max_context(), kDefaultWindow));
   const size_t stride = options.stride != 0 ? options.stride : std::max<size_t>(1, length / 2);
-  WindowSet set = StridedWindows(options.text == "-" ? "standard input" : options.text,
-                                 TextPrefix(model), model.tokenizer()->Encode(text), length, stride);
+  WindowSet set =
+      StridedWindows(options.text == "-" ? "standard input" : options.text, TextPrefix(model),
+                     model.tokenizer()->Encode(text), length, stride);
   if (base) CheckBase(*base, set, text);
   return set;
 }
@@ -115,10 +117,9 @@ void PrintReport(const Json& report) {
                             " windows of up to " + report["window"].dump()}};
   if (report.contains("kl_mean")) {
     rows.push_back({"base's perplexity", Format("%.5f", number("base_perplexity"))});
-    rows.push_back({"ratio to the base's",
-                    Format("%.5f   (nll ", number("perplexity_ratio")) +
-                        Format("%+.5f +/- %.5f)", number("nll_difference"),
-                               number("nll_difference_stderr"))});
+    rows.push_back({"ratio to the base's", Format("%.5f   (nll ", number("perplexity_ratio")) +
+                                               Format("%+.5f +/- %.5f)", number("nll_difference"),
+                                                      number("nll_difference_stderr"))});
     rows.push_back({"KL from the base", with_error("kl_mean", "kl_stderr")});
     rows.push_back({"  99% are below", Format("%.5f", number("kl_p99"))});
     rows.push_back({"  greatest", Format("%.5f", number("kl_max"))});
@@ -177,13 +178,17 @@ RunCommand SetUpPerplexity(CLI::App& app) {
   app.get_option("--context")
       ->description("tokens of a window (default: the model's context, at most 512)");
   app.footer(
-      "A text is read in windows that overlap, each from an empty cache: every token but the first\n"
-      "counts once, in the first window that has it. Of the ids in IDS.npy all but the first of each\n"
-      "window count. Errors (+/-) are standard errors, as if tokens were independent. With --base:\n"
+      "A text is read in windows that overlap, each from an empty cache: every token but the "
+      "first\n"
+      "counts once, in the first window that has it. Of the ids in IDS.npy all but the first of "
+      "each\n"
+      "window count. Errors (+/-) are standard errors, as if tokens were independent. With "
+      "--base:\n"
       "the Kullback-Leibler divergence of the base's predictions from the model's, in nats.\n\n"
       "Examples:\n"
       "  glint perplexity model-int4.glint -f wikitext-2-test.txt\n"
-      "  glint perplexity model-int4.glint -f text.txt -c 1024 --stride 512 --base model-f16.glint\n"
+      "  glint perplexity model-int4.glint -f text.txt -c 1024 --stride 512 --base "
+      "model-f16.glint\n"
       "  glint perplexity model.glint --windows windows.npy --json");
   return [options] { Run(*options); };
 }
