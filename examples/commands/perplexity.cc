@@ -164,14 +164,14 @@ RunCommand SetUpPerplexity(CLI::App& app) {
   app.add_option("-f,--file", options->text, "the text to read; - reads standard input")
       ->option_text("TEXT");
   app.add_option("--windows", options->windows,
-                 "instead of a text: token ids, an i4 or i8 NumPy array (windows, length)")
+                 "instead of a text: token ids, a NumPy array of i4 or i8\n(windows, length)")
       ->option_text("IDS.npy");
   app.add_option("--stride", options->stride,
-                 "tokens from one window of the text to the next (default: half the window)")
+                 "tokens from one window of the text to the next\n(default: half the window)")
       ->check(WholeNumber(1, kMaxContext))
       ->option_text("N");
   app.add_option("--base", options->base,
-                 "another model of the same vocabulary: how far is MODEL from it?")
+                 "another model of the same vocabulary: how far MODEL is\nfrom it")
       ->option_text("OTHER");
   app.add_flag("--json", options->json, "one JSON object");
   AddComputeOptions(app, &options->compute);
