@@ -75,8 +75,9 @@ WindowSet FileWindows(const Options& options, const Model& model) {
   return RowWindows(options.windows, std::move(matrix.ids), matrix.rows, matrix.cols);
 }
 
-std::unique_ptr<Session> SessionFor(const Model& model, const Options& options, size_t context) {
-  SessionOptions session = SessionOptionsFor(model, options.compute);
+std::unique_ptr<Session> SessionFor(const Model& model, const ComputeOptions& options,
+                                    size_t context) {
+  SessionOptions session = SessionOptionsFor(model, options);
   session.context = context;
   session.max_outputs = kRowsTogether;
   return std::make_unique<Session>(model, session);
@@ -141,9 +142,13 @@ void Run(const Options& options) {
   if (!options.base.empty()) base = OpenModel(options.base, options.compute.load);
   const WindowSet set = options.windows.empty() ? TextWindows(options, *model, base.get())
                                                 : FileWindows(options, *model);
-  const std::unique_ptr<Session> session = SessionFor(*model, options, set.longest);
+  const std::unique_ptr<Session> session = SessionFor(*model, options.compute, set.longest);
   std::unique_ptr<Session> base_session;
-  if (base) base_session = SessionFor(*base, options, set.longest);
+  if (base) {
+    ComputeOptions compute = options.compute;
+    compute.kv.clear();  // the yardstick keeps its own
+    base_session = SessionFor(*base, compute, set.longest);
+  }
   Json report;
   {
     ProgressBar bar("reading " + std::to_string(set.windows.size()) + " windows");
@@ -184,7 +189,8 @@ RunCommand SetUpPerplexity(CLI::App& app) {
       "each\n"
       "window count. Errors (+/-) are standard errors, as if tokens were independent. With "
       "--base:\n"
-      "the Kullback-Leibler divergence of the base's predictions from the model's, in nats.\n\n"
+      "the Kullback-Leibler divergence of the base's predictions from the model's, in nats; --kv is\n"
+      "then MODEL's alone, so a cache can be measured against its better self.\n\n"
       "Examples:\n"
       "  glint perplexity model-int4.glint -f wikitext-2-test.txt\n"
       "  glint perplexity model-int4.glint -f text.txt -c 1024 --stride 512 --base "
