@@ -139,6 +139,10 @@ TEST_CASE("perplexity against a base") {
   CHECK(itself["kl_max"] == 0);
   CHECK(itself["same_top"] == 1);
   CHECK(itself["perplexity_ratio"] == 1);
+  // --kv is the model's alone: its cache against its better self.
+  const json cache = JsonOutput({"perplexity", TinyModel("f32"), "--windows", WindowsFile(),
+                                 "--base", TinyModel("f32"), "--kv", "int8", "--json"});
+  CHECK(cache["kl_mean"] > 0);
   const std::string table = Output(
       {"perplexity", TinyModel("int4"), "--windows", WindowsFile(), "--base", TinyModel("f32")});
   CHECK(table.find("same likeliest token") != std::string::npos);
