@@ -71,12 +71,16 @@ double Quantile(std::vector<double> values, double q) {
   return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
-// Some text, [gMASK] and <sop>, as many tokens as asked for and at least these two.
+// Some text, and for GLM [gMASK] and <sop>, as many tokens as asked for and at least these two.
 std::vector<int32_t> PromptOf(const glint::Model& model, size_t n) {
   std::vector<int32_t> ids;
   const size_t range = std::max<uint64_t>(1, model.vocab_size() / 2);
   for (size_t i = 0; i + 2 < n; ++i) ids.push_back(static_cast<int32_t>(i * 37 % range));
   const glint::PromptIds& special = model.prompt_ids();
+  if (special.sop < 0) {  // no GLM: any ids will do
+    ids.resize(std::max<size_t>(n, 2), 7);
+    return ids;
+  }
   ids.push_back(special.gmask >= 0 ? special.gmask : special.mask);
   ids.push_back(special.sop);
   return ids;

@@ -107,6 +107,11 @@ class Bench {
     Add(k, "gelu_tanh", "4096", 0, row_bytes, results, [&] { k.gelu_tanh(x.data(), y.data(), n); });
     Add(k, "add_scaled", "4096", 0, row_bytes * 1.5, results,
         [&] { k.add_scaled(x.data(), weight.data(), 7.5f, y.data(), n); });
+    Add(k, "rms_norm", "4096", 0, row_bytes, results,
+        [&] { k.rms_norm(x.data(), weight.data(), y.data(), n, 1e-5f); });
+    Add(k, "silu", "4096", 0, row_bytes, results, [&] { k.silu(x.data(), y.data(), n); });
+    Add(k, "multiply", "4096", 0, row_bytes * 1.5, results,
+        [&] { k.multiply(x.data(), weight.data(), y.data(), n); });
     std::vector<int8_t> codes(n * m);
     std::vector<float> scales(n * m / kActivationBlock);
     std::vector<int16_t> sums(n * m / kSumColumns);

@@ -70,11 +70,21 @@ GraphBuilder::Value GraphBuilder::LayerNorm(Value x, const std::string& weight,
   return AppendOne("layer_norm", "norm", {x.name, weight, bias}, {{"eps", eps}});
 }
 
+GraphBuilder::Value GraphBuilder::RmsNorm(Value x, const std::string& weight, double eps) {
+  return AppendOne("rms_norm", "norm", {x.name, weight}, {{"eps", eps}});
+}
+
 GraphBuilder::Heads GraphBuilder::SplitHeads(Value qkv, int64_t heads,
                                              const std::string& layout) {
   const std::vector<Value> out =
       Append("split_heads", {qkv.name}, {"q", "k", "v"},
              {{"heads", heads}, {"layout", layout}});
+  return {out[0], out[1], out[2]};
+}
+
+GraphBuilder::Heads GraphBuilder::SplitQkv(Value qkv, int64_t heads, int64_t kv_heads) {
+  const std::vector<Value> out = Append("split_qkv", {qkv.name}, {"q", "k", "v"},
+                                        {{"heads", heads}, {"kv_heads", kv_heads}});
   return {out[0], out[1], out[2]};
 }
 
@@ -96,8 +106,14 @@ GraphBuilder::Value GraphBuilder::Gelu(Value x, const std::string& approximation
   return AppendOne("gelu", "gelu", {x.name}, {{"approximation", approximation}});
 }
 
+GraphBuilder::Value GraphBuilder::Silu(Value x) { return AppendOne("silu", "silu", {x.name}); }
+
 GraphBuilder::Value GraphBuilder::AddScaled(Value a, double alpha, Value b) {
   return AppendOne("add", "add", {a.name, b.name}, {{"alpha", alpha}});
+}
+
+GraphBuilder::Value GraphBuilder::Mul(Value a, Value b) {
+  return AppendOne("mul", "mul", {a.name, b.name});
 }
 
 Graph GraphBuilder::Finish(Value output, const std::string& name) {

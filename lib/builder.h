@@ -30,16 +30,21 @@ class GraphBuilder {
   // y(t, n) = x(t, k) . weight(n, k)^T + bias(n); bias may be empty. `word` names the output.
   Value Linear(Value x, const std::string& weight, const std::string& bias, const char* word);
   Value LayerNorm(Value x, const std::string& weight, const std::string& bias, double eps);
+  Value RmsNorm(Value x, const std::string& weight, double eps);
   struct Heads {
     Value q, k, v;  // each (n_tokens, heads, head_dim)
   };
   // layout "per_head": rows of the projection grouped as [q, k, v] of head 0, of head 1, ...
   Heads SplitHeads(Value qkv, int64_t heads, const std::string& layout);
+  // Rows of the projection: all heads of q, then the kv_heads of k, then those of v.
+  Heads SplitQkv(Value qkv, int64_t heads, int64_t kv_heads);
   // Rotates one section of head_dim per position, NeoX style.
   Value Rope(Value x, const std::string& inv_freq, std::vector<Value> positions);
   Value Attention(const Heads& heads, int64_t layer, const std::string& mask);
   Value Gelu(Value x, const std::string& approximation);
+  Value Silu(Value x);
   Value AddScaled(Value a, double alpha, Value b);  // alpha * a + b
+  Value Mul(Value a, Value b);
 
   // Gives the last node's output this name and returns the finished graph.
   Graph Finish(Value output, const std::string& name);

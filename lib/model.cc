@@ -100,9 +100,9 @@ void Model::CheckMainGraph() {
 void Model::ReadPrompt() {
   const std::string where = file_->path() + ": prompt";
   const nlohmann::json& prompt = *file_->header().prompt;
-  static const std::set<std::string> kKnown = {"format", "position_scheme", "mask_id", "gmask_id",
-                                               "sop_id", "eop_id",          "pad_id",  "stop_ids",
-                                               "max_history"};
+  static const std::set<std::string> kKnown = {
+      "format", "position_scheme", "bos_id", "mask_id",  "gmask_id",
+      "sop_id", "eop_id",          "pad_id", "stop_ids", "max_history"};
   for (const auto& [key, value] : prompt.items()) {
     if (kKnown.count(key) == 0) throw Error(where + ": unknown option " + Quoted(key));
   }
@@ -112,6 +112,7 @@ void Model::ReadPrompt() {
     throw Error(where + ": unknown position scheme " + Quoted(scheme) + "; known: " +
                 PositionSchemeNames());
   }
+  CheckPositionInputs();
   if (prompt.contains("format")) {
     chat_ = &FindChatFormat(GetString(prompt, "format", where), where);
   }
@@ -120,6 +121,7 @@ void Model::ReadPrompt() {
       *out = static_cast<int32_t>(GetUint(prompt, key, 0, vocab_size_ - 1, where));
     }
   };
+  id("bos_id", &prompt_ids_.bos);
   id("mask_id", &prompt_ids_.mask);
   id("gmask_id", &prompt_ids_.gmask);
   id("sop_id", &prompt_ids_.sop);
@@ -138,6 +140,19 @@ void Model::ReadPrompt() {
   }
   max_context_ =
       GetUint(*file_->header().config, "max_seq_len", 1, kMaxContext, file_->path() + ": config");
+}
+
+// An input that the scheme does not fill would be read from nowhere.
+void Model::CheckPositionInputs() const {
+  size_t n = 0;
+  for (const std::string& input : graph_->inputs) {
+    if (!input.starts_with("position.")) continue;
+    n = std::max<size_t>(n, input == "position.0" ? 1 : 2);
+  }
+  if (n <= positions_->n_positions) return;
+  throw Error(file_->path() + ": graph 'main': input 'position." + std::to_string(n - 1) +
+              "': position scheme " + Quoted(positions_->name) + " has only " +
+              std::to_string(positions_->n_positions));
 }
 
 void Model::ReadTokenizer() {

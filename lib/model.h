@@ -18,7 +18,7 @@ struct PositionScheme;  // lib/positions.h
 
 // The ids that a prompt is made of and a reply ends with; -1 where the model has none.
 struct PromptIds {
-  int32_t mask = -1, gmask = -1, sop = -1, eop = -1, pad = -1;
+  int32_t bos = -1, mask = -1, gmask = -1, sop = -1, eop = -1, pad = -1;
   std::vector<int32_t> stop;  // any of these ends a reply
 };
 
@@ -56,6 +56,7 @@ class Model {
   explicit Model(std::unique_ptr<GlintFile> file);
   void CheckMainGraph();
   void ReadPrompt();
+  void CheckPositionInputs() const;
   void ReadTokenizer();
 
   std::unique_ptr<GlintFile> file_;

@@ -40,7 +40,25 @@ void AtGlm2d(const SequencePositions& sequence, size_t i, int32_t* positions) {
   positions[1] = context ? 0 : static_cast<int32_t>(i - sequence.prefix_len + 1);
 }
 
-constexpr PositionScheme kSchemes[] = {{"glm-2d", 2, CheckGlm2d, StartGlm2d, AtGlm2d}};
+// The cache index itself; every token sees those before it. Any prompt will do but an empty one,
+// which has no last token.
+bool CheckSequential(const PromptIds&, std::string*) { return true; }
+
+bool StartSequential(std::span<const int32_t> prompt, const PromptIds&, SequencePositions* sequence,
+                     std::string* why) {
+  *sequence = {};
+  if (prompt.empty()) *why = "the prompt is empty";
+  return !prompt.empty();
+}
+
+void AtSequential(const SequencePositions&, size_t i, int32_t* positions) {
+  positions[0] = static_cast<int32_t>(i);
+}
+
+constexpr PositionScheme kSchemes[] = {
+    {"glm-2d", 2, CheckGlm2d, StartGlm2d, AtGlm2d},
+    {"sequential", 1, CheckSequential, StartSequential, AtSequential},
+};
 
 }  // namespace
 

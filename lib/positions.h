@@ -30,6 +30,6 @@ struct PositionScheme {
 };
 
 const PositionScheme* FindPositionScheme(const std::string& name);  // null if there is none
-std::string PositionSchemeNames();                                  // "glm-2d", for messages
+std::string PositionSchemeNames();  // "glm-2d, sequential", for messages
 
 }  // namespace glint

@@ -14,8 +14,11 @@
   X(matmul_f16, MatmulF16)                                 \
   X(matmul_bf16, MatmulBF16)                               \
   X(layer_norm, LayerNorm)                                 \
+  X(rms_norm, RmsNorm)                                     \
   X(add_scaled, AddScaled)                                 \
+  X(multiply, Multiply)                                    \
   X(gelu_tanh, GeluTanh)                                   \
+  X(silu, Silu)                                            \
   X(rope_neox, RopeNeox)                                   \
   Y(kv_store, KvStoreF32, KvStoreF16, KvStoreInt8)         \
   Y(attention_block, AttentionBlockF32, AttentionBlockF16, \

@@ -141,12 +141,24 @@ struct KernelTable {
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float* y, size_t n,
                      float eps);
 
+  // y[i] = x[i] / sqrt(mean of squares + eps) * weight[i], i < n (Zhang and Sennrich 2019, eq. 4).
+  // The sum of fma(x, x, .) has 16 partial sums as in layer_norm; r = 1 / sqrt(sum / n + eps);
+  // y = (x * r) * weight. x and y may be the same array.
+  void (*rms_norm)(const float* x, const float* weight, float* y, size_t n, float eps);
+
   // y[i] = fma(alpha, a[i], b[i]). y may be a or b.
   void (*add_scaled)(const float* a, const float* b, float alpha, float* y, size_t n);
+
+  // y[i] = a[i] * b[i]. y may be a or b.
+  void (*multiply)(const float* a, const float* b, float* y, size_t n);
 
   // y = x / (1 + exp(-2u)), u = sqrt(2/pi) * (x + 0.044715 x^3): the tanh form of GELU (Hendrycks
   // and Gimpel 2016). x and y may be the same array.
   void (*gelu_tanh)(const float* x, float* y, size_t n);
+
+  // y = x / (1 + exp(-x)): SiLU, or Swish of beta 1 (Ramachandran et al. 2017). x and y may be the
+  // same array.
+  void (*silu)(const float* x, float* y, size_t n);
 
   // NeoX-style rotation of one section of `heads` heads, in place: for head h, x = base + h *
   // stride, i < half: (x[i], x[i + half]) = (x[i] c[i] - x[i + half] s[i], x[i + half] c[i] + x[i]

@@ -1,7 +1,8 @@
 // Invariant 3: the same file and ids give the same bits on every target. Each target of this build that
 // the CPU can run is compared with tests/data/tiny_bits.txt, which holds a hash of the encoded file and
 // one of the logits for every type; so builds for different processors are compared with each other.
-// When the tiny model itself changes, the lines that this test prints become the new record.
+// Lines that begin with "llama" are of a LLaMA-type model with made-up weights, the others of the tiny
+// ChatGLM. When a model itself changes, the lines that this test prints become the new record.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -16,7 +17,8 @@
 #include "lib/session.h"
 #include "lib/text/chat.h"
 #include "simd/cpu.h"
-#include "tests/test_util.h"
+#include "tests/convert_samples.h"
+#include "tests/llama_samples.h"
 
 using namespace glint;
 
@@ -29,16 +31,14 @@ std::string DataHash(const std::string& path) {
   return ChecksumText(ChecksumOf(bytes.data() + file->data_offset(), bytes.size() - file->data_offset()));
 }
 
-// Of the logits of a prompt of some past turns and of 12 greedy tokens after it.
-std::string LogitsHash(const Model& model, size_t threads, size_t chunk, size_t n_turns = 1,
-                       KvType kv = KvType::kF16) {
+// Of the logits of a prompt and of 12 greedy tokens after it.
+std::string LogitsHash(const Model& model, std::span<const int32_t> ids, size_t threads,
+                       size_t chunk, KvType kv) {
   SessionOptions options;
   options.threads = threads;
   options.chunk = chunk;
   options.kv = kv;
   Session session(model, options);
-  const std::vector<ChatTurn> turns(n_turns, {"hello", "\u4f60\u597d"});
-  const std::string prompt = model.chat()->build_prompt(turns, "what is 7 plus 5?");
   std::vector<float> all;
   const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
     for (size_t i = 0; i < n; ++i) {
@@ -46,14 +46,22 @@ std::string LogitsHash(const Model& model, size_t threads, size_t chunk, size_t 
     }
   };
   const OutputSink sink(collect);
-  const std::vector<int32_t> ids = model.tokenizer()->EncodeWithSpecial(prompt);
-  REQUIRE((n_turns == 1 || ids.size() > kKeyBlock));
   REQUIRE(session.Start(ids, &sink) == Status::kOk);
   for (int i = 0; i < 12; ++i) {
     REQUIRE(session.Append(Sampler::Greedy(session.logits())) == Status::kOk);
     all.insert(all.end(), session.logits().begin(), session.logits().end());
   }
   return ChecksumText(ChecksumOf(all.data(), all.size() * sizeof(float)));
+}
+
+// The same for a prompt of some past turns.
+std::string LogitsHash(const Model& model, size_t threads, size_t chunk, size_t n_turns = 1,
+                       KvType kv = KvType::kF16) {
+  const std::vector<ChatTurn> turns(n_turns, {"hello", "\u4f60\u597d"});
+  const std::string prompt = model.chat()->build_prompt(turns, "what is 7 plus 5?");
+  const std::vector<int32_t> ids = model.tokenizer()->EncodeWithSpecial(prompt);
+  REQUIRE((n_turns == 1 || ids.size() > kKeyBlock));
+  return LogitsHash(model, ids, threads, chunk, kv);
 }
 
 struct Expected {
@@ -138,5 +146,44 @@ TEST_CASE("prompts of more than one block of keys give the bits on record, with 
     const std::string hash = LogitsHash(*model, 3, 7, kTurns, kv);
     CHECK(hash == want);
     std::printf("%s - %s\n", name.c_str(), hash.c_str());
+  }
+}
+
+TEST_CASE("a LLaMA-type model gives the bits on record: RMSNorm, SiLU, shared heads, causal order") {
+  const std::map<std::string, Expected> expected = ReadExpected();
+  test::LlamaShape shape;
+  shape.n_layers = 3;
+  shape.vocab_size = 384;
+  const std::string folder = test::LlamaFolder(shape);
+  std::vector<int32_t> ids = {1};
+  while (ids.size() < kKeyBlock + 34) {
+    ids.push_back(static_cast<int32_t>(ids.size() * ids.size() * 7 % shape.vocab_size));
+  }
+  struct Row {
+    DType type;
+    KvType kv;
+  };
+  for (const Row row : {Row{DType::kF32, KvType::kF32}, Row{DType::kInt8, KvType::kF16},
+                        Row{DType::kInt4, KvType::kF16}, Row{DType::kInt4, KvType::kInt8},
+                        Row{DType::kInt4x, KvType::kF16}}) {
+    const std::string name =
+        std::string("llama-") + Info(row.type).name + "-" + glint::Name(row.kv);
+    CAPTURE(name);
+    const auto found = expected.find(name);
+    const Expected want = found == expected.end() ? Expected{} : found->second;
+    const std::unique_ptr<Model> model = test::ConvertAndOpen(folder, row.type);
+    const std::string file_hash = DataHash(model->file().path());
+    CHECK(file_hash == want.file);
+    for (const KernelTable* const* table = kKernelTables; *table; ++table) {
+      const std::string isa = (*table)->isa;
+      if (((*table)->requires_ & ~CpuFeatures()) != 0) continue;
+      CAPTURE(isa);
+      setenv("GLINT_ISA", isa.c_str(), 1);
+      CHECK(LogitsHash(*model, ids, 2, 512, row.kv) == want.logits);
+    }
+    unsetenv("GLINT_ISA");
+    const std::string hash = LogitsHash(*model, ids, 3, 7, row.kv);
+    CHECK(hash == want.logits);
+    std::printf("%s %s %s\n", name.c_str(), file_hash.c_str(), hash.c_str());
   }
 }

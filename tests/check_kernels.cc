@@ -160,15 +160,18 @@ TEST_CASE("matmul of float weights") {
   }
 }
 
-TEST_CASE("layer_norm, add_scaled, gelu_tanh: also in place") {
+TEST_CASE("norms and elementwise kernels: also in place") {
   for (const Fill fill : kFills) {
     for (const size_t n : kSizes) {
       const auto x = Floats(fill, 8, n), weight = Floats(Fill::kRandom, 9, n);
       const auto bias = Floats(Fill::kRandom, 10, n);
-      Guarded<float> norm(n), sum(n), gelu(n);
+      Guarded<float> norm(n), rms(n), sum(n), product(n), gelu(n), silu(n);
       Reference().layer_norm(x.data(), weight.data(), bias.data(), norm.data(), n, 1e-5f);
+      Reference().rms_norm(x.data(), weight.data(), rms.data(), n, 1e-5f);
       Reference().add_scaled(x.data(), bias.data(), 7.4833f, sum.data(), n);
+      Reference().multiply(x.data(), bias.data(), product.data(), n);
       Reference().gelu_tanh(x.data(), gelu.data(), n);
+      Reference().silu(x.data(), silu.data(), n);
       ForEachTable([&](const KernelTable& k) {
         CAPTURE(n);
         CAPTURE(static_cast<int>(fill));
@@ -176,23 +179,42 @@ TEST_CASE("layer_norm, add_scaled, gelu_tanh: also in place") {
         k.layer_norm(y.data(), weight.data(), bias.data(), y.data(), n, 1e-5f);
         CHECK_SAME(norm, y);
         y = Copy(x);
+        k.rms_norm(y.data(), weight.data(), y.data(), n, 1e-5f);
+        CHECK_SAME(rms, y);
+        y = Copy(x);
         k.add_scaled(y.data(), bias.data(), 7.4833f, y.data(), n);
         CHECK_SAME(sum, y);
+        y = Copy(x);
+        k.multiply(y.data(), bias.data(), y.data(), n);
+        CHECK_SAME(product, y);
         Guarded<float> z(n);
+        k.multiply(x.data(), bias.data(), z.data(), n);
+        CHECK_SAME(product, z);
         k.gelu_tanh(x.data(), z.data(), n);
         CHECK_SAME(gelu, z);
+        k.silu(x.data(), z.data(), n);
+        CHECK_SAME(silu, z);
+        y = Copy(x);
+        k.silu(y.data(), y.data(), n);
+        CHECK_SAME(silu, y);
       });
     }
   }
 }
 
-TEST_CASE("gelu_tanh over the whole range of exp") {
+TEST_CASE("gelu_tanh and silu over the whole range of exp") {
   constexpr size_t kCount = 20001;
   Guarded<float> x(kCount), want(kCount), got(kCount);
   for (size_t i = 0; i < kCount; ++i) x[i] = (static_cast<float>(i) - 10000.0f) * 0.0015f;
   Reference().gelu_tanh(x.data(), want.data(), kCount);
   ForEachTable([&](const KernelTable& k) {
     k.gelu_tanh(x.data(), got.data(), kCount);
+    CHECK_SAME(want, got);
+  });
+  for (float& v : x) v *= 8;
+  Reference().silu(x.data(), want.data(), kCount);
+  ForEachTable([&](const KernelTable& k) {
+    k.silu(x.data(), got.data(), kCount);
     CHECK_SAME(want, got);
   });
 }

@@ -9,7 +9,7 @@
 
 #include "formats/prefix.h"
 #include "tests/cli.h"
-#include "tests/import_files.h"
+#include "tests/llama_samples.h"
 
 using namespace glint;
 using namespace glint::test;
@@ -158,6 +158,11 @@ TEST_CASE("headers that say what this version cannot do") {
   CheckFails(1, {"info", shape}, {shape});
   const std::string format = ChangedHeader("\"chatglm-6b\"", "\"chatglm-7b\"");
   CheckFails(1, {"chat", format}, {format, "'chatglm-7b'"});
+  const std::string no_chat = ChangedHeader("\"format\":\"chatglm-6b\",", "");
+  CheckFails(1, {"chat", no_chat}, {no_chat, "no chat format"}, "hi\n");
+  CHECK(Glint({"generate", no_chat, "-p", "x", "-n", "1"}).status == 0);
+  const std::string positions = ChangedHeader("\"glm-2d\"", "\"sequential\"");
+  CheckFails(1, {"greedy", positions, "--ids", "1", "-n", "1"}, {"'position.1'", "'sequential'"});
   const std::string escape = ChangedHeader("\"glm-2d\"", "\"\\u001b[2J\"");
   CheckFails(1, {"chat", escape}, {escape, "\\x1b[2J"});
   // Text of the metadata is shown without what a terminal would act on.
@@ -229,6 +234,32 @@ TEST_CASE("a checkpoint without a tokenizer") {
   CheckFails(1, {"tokenize", out}, {out, "no tokenizer"});
   CHECK(Output({"greedy", out, "--ids", "5,2537,2540", "-n", "3"}) ==
         Output({"greedy", TinyModel(), "--ids", "5,2537,2540", "-n", "3"}));
+}
+
+TEST_CASE("a LLaMA: no tokenizer and no chat format yet, all else works") {
+  if (!IsProgramThere()) return;
+  const std::string folder = LlamaFolder({}), out = TempDir() + "/out.glint";
+  const Result result = Glint({"convert", folder, "-o", out});
+  CHECK(result.status == 0);
+  CHECK(result.err.find("tokenizers of 'llama' models are not supported yet") != std::string::npos);
+  CheckFails(1, {"chat", out}, {out, "no tokenizer"}, "hi\n");
+  CheckFails(1, {"generate", out, "-p", "x"}, {out, "no tokenizer"});
+  CheckFails(1, {"tokenize", out}, {out, "no tokenizer"});
+  CheckFails(1, {"tokenize", folder}, {folder, "tokenizers of 'llama'"});
+  CheckFails(1, {"greedy", out, "--ids", "96", "-n", "1"}, {"id 96", "vocabulary of 96"});
+  CheckFails(1, {"convert", LlamaFolder({}, ", \"rope_scaling\": {\"rope_type\": \"yarn\"}"), "-o",
+                 TempDir() + "/x.glint"}, {"config.json", "'rope_scaling'", "yarn"});
+  const std::string ids = Output({"greedy", out, "--ids", "1,9", "-n", "4"});
+  CHECK(std::count(ids.begin(), ids.end(), ',') == 3);
+  const std::string npy = TempDir() + "/out.npy";
+  Output({"logits", out, "--ids", "1", "-o", npy});
+  CHECK(std::filesystem::file_size(npy) == 128 + 96 * 4);
+  const std::string graph = Output({"info", out, "--graph", "--planned"});
+  for (const char* step : {"rms_norm+quantize(", "linear+silu(", "linear+mul(", "linear+add("}) {
+    CAPTURE(std::string(step));
+    CHECK(graph.find(step) != std::string::npos);
+  }
+  CHECK(Output({"info", out}).find("sequential") != std::string::npos);
 }
 
 TEST_CASE("ids and prompts that do not fit") {

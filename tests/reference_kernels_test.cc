@@ -114,7 +114,7 @@ TEST_CASE("matmul of every type equals the decoded matrix times the decoded acti
   }
 }
 
-TEST_CASE("layer_norm, add_scaled, gelu_tanh") {
+TEST_CASE("norms and elementwise kernels") {
   for (const size_t n : kSizes) {
     const auto x = Floats(Fill::kRandom, 6, n), weight = Floats(Fill::kRandom, 7, n);
     const auto bias = Floats(Fill::kRandom, 8, n);
@@ -127,8 +127,20 @@ TEST_CASE("layer_norm, add_scaled, gelu_tanh") {
       const double want = (x[i] - mean) / std::sqrt(variance + 1e-5) * weight[i] + bias[i];
       CHECK(y[i] == doctest::Approx(want).epsilon(1e-5));
     }
+    Reference().rms_norm(x.data(), weight.data(), y.data(), n, 1e-5f);
+    double squares = 0;
+    for (const float v : x) squares += static_cast<double>(v) * v / static_cast<double>(n);
+    for (size_t i = 0; i < n; ++i) {
+      CHECK(y[i] == doctest::Approx(x[i] / std::sqrt(squares + 1e-5) * weight[i]).epsilon(1e-5));
+    }
     Reference().add_scaled(x.data(), bias.data(), 1.75f, y.data(), n);
     for (size_t i = 0; i < n; ++i) CHECK(y[i] == doctest::Approx(1.75 * x[i] + bias[i]));
+    Reference().multiply(x.data(), bias.data(), y.data(), n);
+    for (size_t i = 0; i < n; ++i) CHECK(y[i] == x[i] * bias[i]);
+    Reference().silu(x.data(), y.data(), n);
+    for (size_t i = 0; i < n; ++i) {
+      CHECK(y[i] == doctest::Approx(x[i] / (1 + std::exp(-double{x[i]}))).epsilon(1e-5));
+    }
     Reference().gelu_tanh(x.data(), y.data(), n);
     for (size_t i = 0; i < n; ++i) {
       const double v = x[i], u = std::sqrt(2 / 3.14159265358979) * (v + 0.044715 * v * v * v);
@@ -137,7 +149,7 @@ TEST_CASE("layer_norm, add_scaled, gelu_tanh") {
   }
 }
 
-TEST_CASE("gelu_tanh of large numbers") {
+TEST_CASE("gelu_tanh and silu of large numbers") {
   const float x[] = {-1e30f, -100.0f, -11.0f, 11.0f, 100.0f, 1e30f};
   float y[6];
   Reference().gelu_tanh(x, y, 6);
@@ -145,6 +157,12 @@ TEST_CASE("gelu_tanh of large numbers") {
   CHECK(y[1] == 0);
   CHECK(std::fabs(y[2]) < 1e-25);
   for (int i = 3; i < 6; ++i) CHECK(y[i] == x[i]);
+  Reference().silu(x, y, 6);
+  CHECK(y[0] == 0);
+  CHECK(std::fabs(y[1]) < 1e-40);
+  CHECK(y[2] == doctest::Approx(-11 / (1 + std::exp(11.0))));
+  CHECK(y[3] == doctest::Approx(11 / (1 + std::exp(-11.0))));
+  for (int i = 4; i < 6; ++i) CHECK(y[i] == x[i]);
 }
 
 TEST_CASE("rope_neox turns pairs by an angle") {

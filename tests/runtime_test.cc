@@ -11,10 +11,7 @@
 
 #include "lib/builder.h"
 #include "lib/error.h"
-#include "lib/executor.h"
 #include "lib/fp_mode.h"
-#include "lib/kv_cache.h"
-#include "lib/plan.h"
 #include "lib/positions.h"
 #include "lib/sampler.h"
 #include "lib/thread_pool.h"
@@ -156,6 +153,27 @@ TEST_CASE("GLM's two-dimensional positions") {
   CHECK(why.find("[gMASK]") != std::string::npos);
 }
 
+TEST_CASE("sequential positions") {
+  const PositionScheme* scheme = FindPositionScheme("sequential");
+  REQUIRE(scheme);
+  CHECK(scheme->n_positions == 1);
+  SequencePositions sequence;
+  sequence.prefix_len = 7;
+  std::string why;
+  CHECK(scheme->check({}, &why));
+  const std::vector<int32_t> prompt = {5, 100, 6};
+  REQUIRE(scheme->start(prompt, {}, &sequence, &why));
+  CHECK(sequence.prefix_len == 0);
+  for (const int32_t i : {0, 1, 5000}) {
+    int32_t at[2] = {-1, -1};
+    scheme->at(sequence, static_cast<size_t>(i), at);
+    CHECK(at[0] == i);
+    CHECK(at[1] == -1);
+  }
+  CHECK_FALSE(scheme->start({}, {}, &sequence, &why));
+  CHECK(why == "the prompt is empty");
+}
+
 namespace {
 
 std::vector<Tensor> SomeTensors() {
@@ -211,6 +229,60 @@ TEST_CASE("the builder infers shapes and refuses what does not fit, by name") {
   CHECK(graph.nodes.back().outputs == graph.outputs);
 }
 
+TEST_CASE("ops of LLaMA-type models refuse what does not fit, by name") {
+  const std::vector<Tensor> tensors = SomeTensors();
+  GraphBuilder g("main", {"ids", "position.0", "cache_index"}, tensors, "test");
+  const auto x = g.Embedding(g.Input("ids"), "table");
+  const auto y = g.Linear(x, "w", "b", "qkv");  // 48 columns
+  const auto fails = [](const auto& fn, const char* word) {
+    const std::string message = MessageOf(fn);
+    CAPTURE(message);
+    CHECK(message.find(word) != std::string::npos);
+  };
+  fails([&] { g.RmsNorm(x, "b", 1e-5); }, "expected tensor f32 (32)");
+  fails([&] { g.RmsNorm(x, "table", 1e-5); }, "expected tensor f32 (32)");
+  fails([&] { g.RmsNorm(x, "nothing", 1e-5); }, "'nothing' does not exist");
+  fails([&] { g.RmsNorm(x, "norm", 1.5); }, "'eps'");
+  fails([&] { g.RmsNorm(x, "norm", -1e-5); }, "'eps'");
+  fails([&] { g.Mul(x, y); }, "inputs differ: (n_tokens, 32) and (n_tokens, 48)");
+  fails([&] { g.Mul(x, {"norm"}); }, "expected an f32 activation");
+  fails([&] { g.Silu({"ids"}); }, "expected an f32 activation");
+  fails([&] { g.Silu({"norm"}); }, "expected an f32 activation");
+  fails([&] { g.SplitQkv(y, 4, 3); }, "4 heads cannot share 3 kv heads evenly");
+  fails([&] { g.SplitQkv(y, 2, 4); }, "2 heads cannot share 4 kv heads evenly");
+  fails([&] { g.SplitQkv(y, 3, 1); }, "width 48 is not 5 heads * head_dim");
+  fails([&] { g.SplitQkv(y, 48, 48); }, "width 48 is not 144 heads * head_dim");
+  fails([&] { g.SplitQkv(y, 4, 0); }, "'kv_heads'");
+  fails([&] { g.SplitQkv(y, int64_t{1} << 62, 1); }, "'heads'");
+  fails([&] { g.SplitQkv({"table"}, 4, 2); }, "expected an f32 activation");
+  GraphBuilder::Heads heads = g.SplitQkv(y, 4, 1);
+  fails([&] { g.Silu(heads.q); }, "rank 2");
+  fails([&] { g.Mul(heads.k, heads.k); }, "rank 2");
+  fails([&] { g.RmsNorm(heads.q, "norm", 1e-5); }, "rank 2");
+  fails([&] { g.SplitQkv(heads.q, 4, 2); }, "rank 2");
+  fails([&] { g.Rope(heads.q, "norm", {g.Input("position.0")}); }, "f32 (4)");
+  const Graph graph = g.Finish(g.Attention(heads, 0, "causal"), "out");
+  const FindTensor find = [&](const std::string& name) -> const Tensor* {
+    for (const Tensor& tensor : tensors) {
+      if (tensor.name == name) return &tensor;
+    }
+    return nullptr;
+  };
+  const auto values = CheckGraph("test", graph, find);
+  CHECK(values.at("q").shape == Shape{kTokens, 4, 8});
+  CHECK(values.at("v").shape == Shape{kTokens, 1, 8});
+  CHECK(values.at("out").shape == Shape{kTokens, 32});
+  Graph changed = graph;
+  Node& split = changed.nodes[2];
+  split.attributes.erase("kv_heads");
+  fails([&] { CheckGraph("file", changed, find); }, "'kv_heads' is missing");
+  split.attributes["kv_heads"] = 1.0;
+  fails([&] { CheckGraph("file", changed, find); }, "expected an integer");
+  split.attributes["kv_heads"] = int64_t{1};
+  split.outputs.pop_back();
+  fails([&] { CheckGraph("file", changed, find); }, "3 outputs");
+}
+
 TEST_CASE("a tensor cannot stand in for a graph input that is not declared") {
   std::vector<Tensor> tensors = SomeTensors();
   tensors.push_back(tensors[4]);
@@ -253,233 +325,4 @@ TEST_CASE("a graph with an unknown op, attribute or input is refused by name") {
   changed.nodes.push_back(graph.nodes[0]);
   CHECK(MessageOf([&] { CheckGraph("file", changed, find); }).find("exists already") !=
         std::string::npos);
-}
-
-namespace {
-
-// A graph of one attention whose heads of q come from one projection, and whose keys and values
-// from another with as many heads as `source` has. Numbers are waves, so that heads can be repeated.
-struct AttentionModel {
-  static constexpr size_t kVocab = 64, kWidth = 32, kHeadDim = 20;
-  std::vector<Tensor> tensors;
-  std::vector<std::vector<float>> data;
-  Graph graph;
-
-  // kv head h holds what `source[h]` says.
-  AttentionModel(int64_t heads, const std::vector<size_t>& source) {
-    data.reserve(3);
-    const auto wave = [](size_t r, size_t c) {
-      return std::sin(static_cast<float>(r * 37 + c * 11 + r * c));
-    };
-    Add("table", kVocab, wave);
-    Add("q", 3 * static_cast<size_t>(heads) * kHeadDim, wave);
-    Add("kv", 3 * source.size() * kHeadDim, [&](size_t r, size_t c) {
-      return wave(source[r / (3 * kHeadDim)] * 1000 + r % (3 * kHeadDim), c);
-    });
-    GraphBuilder g("main", {"ids", "cache_index", "prefix_len"}, tensors, "test");
-    const auto x = g.Embedding(g.Input("ids"), "table");
-    GraphBuilder::Heads split = g.SplitHeads(g.Linear(x, "q", "", "q_rows"), heads, "per_head");
-    g.SetPrefix("kv");
-    const auto kv = g.SplitHeads(g.Linear(x, "kv", "", "kv_rows"),
-                                 static_cast<int64_t>(source.size()), "per_head");
-    split.k = kv.k;
-    split.v = kv.v;
-    graph = g.Finish(g.Attention(split, 0, "prefix"), "out");
-  }
-  template <class Number>
-  void Add(const char* name, size_t rows, const Number& number) {
-    // Whole tiles of 16 rows, from a 64-byte line on.
-    std::vector<float>& memory = data.emplace_back((rows + 15) / 16 * 16 * kWidth + 16);
-    float* to = memory.data();
-    while (reinterpret_cast<uintptr_t>(to) % 64 != 0) ++to;
-    for (size_t r = 0; r < rows; ++r) {
-      for (size_t c = 0; c < kWidth; ++c) to[(r / 16 * kWidth + c) * 16 + r % 16] = number(r, c);
-    }
-    Tensor tensor;
-    tensor.name = name;
-    tensor.shape = {rows, kWidth};
-    tensor.data = reinterpret_cast<const uint8_t*>(to);
-    tensor.bytes = (rows + 15) / 16 * 16 * kWidth * sizeof(float);
-    tensors.push_back(tensor);
-  }
-};
-
-struct AttentionSplit {
-  KvType kv;
-  size_t threads, chunk, max_rows;  // max_rows: tokens per run
-};
-
-// Outputs of n tokens, of which the first `prefix` see each other.
-std::vector<float> Attend(const AttentionModel& model, const AttentionSplit& split, size_t n,
-                          size_t prefix) {
-  PlanOptions options;
-  options.max_rows = std::max(split.max_rows, prefix);
-  options.chunk = std::min(split.chunk, options.max_rows);
-  options.max_outputs = options.chunk;
-  options.context = n;
-  options.n_threads = split.threads;
-  const FindTensor find = [&](const std::string& name) -> const Tensor* {
-    for (const Tensor& tensor : model.tensors) {
-      if (tensor.name == name) return &tensor;
-    }
-    return nullptr;
-  };
-  RopeTables tables;
-  const Plan plan(model.graph, find, options, &tables);
-  ThreadPool pool(split.threads);
-  const KvCache cache(1, plan.kv_heads(), plan.head_dim(), n, split.kv);
-  std::vector<int32_t> ids(n);
-  for (size_t i = 0; i < n; ++i) ids[i] = static_cast<int32_t>(i * i % AttentionModel::kVocab);
-  std::vector<float> all;
-  const auto collect = [&](size_t, size_t rows, const float* out, size_t stride) {
-    const size_t width = plan.output().width;
-    for (size_t i = 0; i < rows; ++i) {
-      all.insert(all.end(), out + i * stride, out + i * stride + width);
-    }
-  };
-  for (size_t begin = 0; begin < n;) {
-    RunInputs inputs;
-    inputs.n = begin == 0 ? std::max(prefix, split.max_rows) : split.max_rows;
-    inputs.n = std::min(inputs.n, n - begin);
-    inputs.ids = ids.data() + begin;
-    inputs.cache_begin = begin;
-    inputs.prefix_len = prefix;
-    const OutputSink sink(collect);
-    CHECK(Execute(plan, inputs, inputs.n, ChooseKernels(), pool, cache, nullptr, sink) ==
-          Status::kOk);
-    begin += inputs.n;
-  }
-  return all;
-}
-
-}  // namespace
-
-TEST_CASE("attention: threads, chunks, runs and shared kv heads do not change a bit") {
-  const size_t n = 600;  // three blocks of keys
-  const AttentionModel shared(6, {0, 1}), repeated(6, {0, 0, 0, 1, 1, 1});
-  for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
-    CAPTURE(std::string(Name(kv)));
-    for (const size_t prefix : {size_t{0}, size_t{70}}) {
-      const std::vector<float> want = Attend(shared, {kv, 1, 512, n}, n, prefix);
-      REQUIRE(want.size() == n * 6 * AttentionModel::kHeadDim);
-      CHECK(std::all_of(want.begin(), want.end(), [](float v) { return std::isfinite(v); }));
-      CHECK(Attend(repeated, {kv, 2, 64, n}, n, prefix) == want);
-      CHECK(Attend(shared, {kv, 3, 7, n}, n, prefix) == want);
-      CHECK(Attend(shared, {kv, 16, 512, 1}, n, prefix) == want);  // keys split, too
-      CHECK(Attend(shared, {kv, 2, 4, 4}, n, prefix) == want);
-    }
-  }
-}
-
-namespace {
-
-// A graph's outputs for n tokens in chunks.
-std::vector<float> RunGraph(const Graph& graph, const FindTensor& find, size_t n, size_t chunk,
-                            size_t max_outputs, std::string* labels = nullptr) {
-  CheckGraph("test", graph, find);
-  PlanOptions options;
-  options.max_rows = options.context = n;
-  options.chunk = chunk;
-  options.max_outputs = max_outputs;
-  options.n_threads = 2;
-  RopeTables tables;
-  const Plan plan(graph, find, options, &tables);
-  if (labels) {
-    for (const Step& step : plan.steps()) *labels += step.label + " ";
-  }
-  ThreadPool pool(2);
-  const KvCache cache(std::max<size_t>(1, plan.n_layers()), std::max<size_t>(1, plan.kv_heads()),
-                      std::max<size_t>(1, plan.head_dim()), n, KvType::kF32);
-  std::vector<int32_t> ids(n);
-  for (size_t i = 0; i < n; ++i) ids[i] = static_cast<int32_t>(i * 7 % AttentionModel::kVocab);
-  RunInputs inputs;
-  inputs.n = n;
-  inputs.ids = ids.data();
-  std::vector<float> all;
-  const auto collect = [&](size_t, size_t rows, const float* out, size_t stride) {
-    for (size_t i = 0; i < rows; ++i) {
-      all.insert(all.end(), out + i * stride, out + i * stride + plan.output().width);
-    }
-  };
-  const OutputSink sink(collect);
-  CHECK(Execute(plan, inputs, n, ChooseKernels(), pool, cache, nullptr, sink) == Status::kOk);
-  return all;
-}
-
-Node GraphNode(const char* op, std::vector<std::string> in, const char* out) {
-  Node node;
-  node.op = op;
-  node.inputs = std::move(in);
-  node.outputs = {out};
-  if (node.op == "gelu") node.attributes["approximation"] = std::string("tanh");
-  if (node.op == "add") node.attributes["alpha"] = 0.75;
-  return node;
-}
-
-struct FusionCase {
-  std::vector<Node> nodes;  // after an embedding "x"; "w" is a matrix
-  const char* output;
-  const char* labels;  // of the steps
-};
-
-std::vector<FusionCase> FusionCases() {
-  const auto& node = GraphNode;
-  return {
-      {{node("linear", {"x", "w"}, "y"), node("gelu", {"y"}, "z")}, "z", "linear+gelu "},
-      {{node("linear", {"x", "w"}, "y"), node("gelu", {"y"}, "z")}, "y", "linear gelu "},
-      {{node("linear", {"x", "w"}, "y"), node("add", {"x", "y"}, "z")}, "z", "linear+add "},
-      {{node("linear", {"x", "w"}, "y"), node("add", {"y", "x"}, "z")}, "z", "linear add "},
-      {{node("linear", {"x", "w"}, "y"), node("add", {"y", "y"}, "z")}, "z", "linear add "},
-      {{node("linear", {"x", "w"}, "y"), node("gelu", {"y"}, "g"), node("add", {"y", "g"}, "z")},
-       "z", "linear gelu add "},
-      {{node("linear", {"x", "w"}, "y"), node("gelu", {"y"}, "g"), node("gelu", {"g"}, "h"),
-        node("add", {"h", "x"}, "z")}, "z", "linear+gelu gelu add "},
-      {{node("linear", {"x", "w"}, "a"), node("linear", {"x", "w"}, "b"),
-        node("add", {"a", "b"}, "z")}, "z", "linear linear+add "},
-      {{node("linear", {"x", "w"}, "a"), node("linear", {"a", "w"}, "b"),
-        node("add", {"a", "b"}, "z"), node("add", {"z", "a"}, "o")}, "o",
-       "linear linear+add add "},
-      {{node("linear", {"x", "w"}, "a"), node("linear", {"x", "w"}, "b"),
-        node("add", {"b", "a"}, "z")}, "z", "linear linear add "},
-  };
-}
-
-}  // namespace
-
-TEST_CASE("fused steps give what the ops alone give, and only what nobody else reads is fused") {
-  const AttentionModel model(2, {0});
-  std::vector<Tensor> tensors = model.tensors;
-  Tensor square = tensors[0];  // the first rows of the table
-  square.name = "w";
-  square.shape = {AttentionModel::kWidth, AttentionModel::kWidth};
-  square.bytes /= 2;
-  tensors.push_back(square);
-  const FindTensor find = [&](const std::string& name) -> const Tensor* {
-    for (const Tensor& tensor : tensors) {
-      if (tensor.name == name) return &tensor;
-    }
-    return nullptr;
-  };
-  for (const FusionCase& c : FusionCases()) {
-    Graph graph;
-    graph.inputs = {"ids"};
-    graph.nodes = {GraphNode("embedding", {"ids", "table"}, "x")};
-    graph.nodes.insert(graph.nodes.end(), c.nodes.begin(), c.nodes.end());
-    graph.outputs = {c.output};
-    std::string labels;
-    const std::vector<float> fused = RunGraph(graph, find, 21, 5, 21, &labels);
-    CHECK(labels == std::string("embedding ") + c.labels);
-    // One more reader of every linear: nothing is fused.
-    Graph plain = graph;
-    int extra = 0;
-    for (const Node& n : c.nodes) {
-      if (n.op != "linear") continue;
-      const std::string name = "extra" + std::to_string(extra++);
-      plain.nodes.push_back(GraphNode("gelu", {n.outputs[0]}, name.c_str()));
-    }
-    std::string plain_labels;
-    const std::vector<float> want = RunGraph(plain, find, 21, 21, 3, &plain_labels);
-    CHECK(plain_labels.find('+') == std::string::npos);
-    CHECK(fused == want);
-  }
 }

@@ -130,8 +130,8 @@ RunCommand SetUpBench(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("MODEL", options->compute.model, "a .glint file, or 'builtin'")->option_text(" ");
   app.add_option("--shape", options->shape,
-                 "instead of MODEL: random weights in a published shape (chatglm-6b),\n"
-                 "in a temporary file")
+                 "instead of MODEL: random weights in a published shape (chatglm-6b,\n"
+                 "llama-7b), in a temporary file")
       ->option_text("SHAPE");
   AddListOption(app, "-p,--prompt", "tokens of the prompt [512]", &options->prompts, 3, 1 << 20);
   AddListOption(app, "-d,--depth", "decode after so many tokens of context [as -p]",

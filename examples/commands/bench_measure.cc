@@ -56,6 +56,7 @@ int32_t RandomIds::Next() {
 std::vector<int32_t> RandomIds::Prompt(size_t n) {
   std::vector<int32_t> prompt(n);
   for (int32_t& id : prompt) id = Next();
+  if (model_.prompt_ids().bos >= 0) prompt[0] = model_.prompt_ids().bos;
   if (model_.prompt_ids().gmask >= 0 && model_.prompt_ids().sop >= 0) {
     prompt[n - 2] = model_.prompt_ids().gmask;
     prompt[n - 1] = model_.prompt_ids().sop;

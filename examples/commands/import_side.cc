@@ -53,6 +53,10 @@ std::shared_ptr<const Tokenizer> LoadFromFolder(const std::string& folder) {
   const Architecture& architecture = FindArchitecture(config, folder);
   const ImportPlan plan = architecture.plan(config, ReadConfig(folder + "/tokenizer_config.json"),
                                             folder + "/config.json");
+  if (plan.tokenizer_files.empty()) {
+    throw Error(folder + ": tokenizers of " + Quoted(architecture.name) +
+                " models are not supported yet");
+  }
   for (const std::string& name : plan.tokenizer_files) {
     const std::string file = folder + "/" + name;
     if (FileExists(file)) return Load(file, plan.tokenizer_rules, plan.tokenizer);

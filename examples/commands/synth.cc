@@ -9,7 +9,7 @@ namespace glint {
 
 RunCommand SetUpSynth(CLI::App& app) {
   const auto request = std::make_shared<SynthRequest>();
-  app.add_option("SHAPE", request->shape, "a published shape: chatglm-6b")
+  app.add_option("SHAPE", request->shape, "a published shape: chatglm-6b, llama-7b")
       ->required()
       ->option_text(" ");
   app.add_option("-o,--output", request->output, "the file to write")

@@ -11,6 +11,12 @@
 
 namespace glint {
 
+// A tensor of the checkpoint that gives some rows of one of ours.
+struct ImportSource {
+  std::string name;
+  uint64_t rows;  // elements of a vector
+};
+
 // A tensor that an architecture wants: where it comes from and what shape it must have.
 struct ImportTensor {
   enum class Role : uint8_t {
@@ -19,11 +25,13 @@ struct ImportTensor {
     kVocabulary,  // embedding or head: as kMatrix, but kept at higher precision where that is cheap
   };
   std::string name;              // ours
-  std::string source;            // the checkpoint's; empty: made of `values`
-  std::vector<uint64_t> shape;   // as the checkpoint must have it
+  // The checkpoint's, whose rows follow each other; none: made of `values`.
+  std::vector<ImportSource> sources;
+  std::vector<uint64_t> shape;   // of all sources together; each must have its part of it
   Role role = Role::kMatrix;
   std::vector<float> values{};
-  std::string tied_to{};         // ours: the same matrix if the checkpoint lacks this or has it twice
+  // Ours: the same matrix if the checkpoint lacks this or has it twice. Both have one source.
+  std::string tied_to{};
 };
 
 // How a checkpoint becomes a model: its tensors, header sections and graph.
@@ -31,7 +39,8 @@ struct ImportPlan {
   nlohmann::json config, prompt;
   nlohmann::json tokenizer;  // options besides what the tokenizer's own file says: special ids
   SentencePieceRules tokenizer_rules;
-  std::vector<std::string> tokenizer_files;  // names to look for in the folder
+  // Names to look for in the folder. None: tokenizers of this architecture are not supported yet.
+  std::vector<std::string> tokenizer_files;
   std::vector<ImportTensor> tensors;
   std::vector<std::string> ignored;    // endings of the names of buffers that are no weights
   // Builds the main graph over the tensors (types decided, no data). Throws Error.

@@ -7,13 +7,14 @@
 namespace glint {
 namespace {
 
-const Architecture* const kArchitectures[] = {&kChatGlm};
+const Architecture* const kArchitectures[] = {&kChatGlm, &kLlama};
 
 struct PublishedShape {
   const char* name;
   const char* const& config;  // config.json, the part that decides the shape
 };
-const PublishedShape kPublished[] = {{"chatglm-6b", kChatGlm6bConfig}};
+const PublishedShape kPublished[] = {{"chatglm-6b", kChatGlm6bConfig},
+                                     {"llama-7b", kLlama7bConfig}};
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "formats/architectures/hf_options.h"
 #include "formats/architectures/rows.h"
 #include "formats/json.h"
 #include "lib/builder.h"
@@ -33,23 +34,8 @@ bool Accepts(const Json& c) {
          !c.contains("padded_vocab_size") && !c.contains("multi_query_attention");
 }
 
-// An option that must have one value, or be absent.
-void Require(const Json& c, const char* key, const Json& value, const std::string& where) {
-  const auto found = c.find(key);
-  if (found == c.end() || found->is_null() || *found == value) return;
-  throw Error(where + ": " + Quoted(key) + ": expected " + value.dump() + ", found " +
-              Quoted(found->dump()));
-}
-
-uint64_t UintOr(const Json& c, const char* key, uint64_t fallback, uint64_t high,
-                const std::string& where, uint64_t low = 0) {
-  const auto found = c.find(key);
-  if (found == c.end() || found->is_null()) return fallback;
-  return GetUint(c, key, low, high, where);
-}
-
 Hyper ReadHyper(const Json& c, const std::string& where) {
-  Require(c, "position_encoding_2d", true, where);
+  RequireOption(c, "position_encoding_2d", true, where);
   if (UintOr(c, "pre_seq_len", 0, UINT32_MAX, where) != 0) {
     throw Error(where + ": 'pre_seq_len': P-Tuning prefixes are not supported");
   }
@@ -74,17 +60,17 @@ std::vector<ImportTensor> Tensors(const Hyper& h) {
   using Role = ImportTensor::Role;
   std::vector<ImportTensor> tensors;
   const auto vector = [&](const std::string& name, const std::string& source, uint64_t n) {
-    tensors.push_back({name, source, {n}, Role::kVector});
+    tensors.push_back({name, {{source, n}}, {n}, Role::kVector});
   };
   const auto matrix = [&](const std::string& name, const std::string& source, uint64_t n, uint64_t k) {
-    tensors.push_back({name, source, {n, k}, Role::kMatrix});
+    tensors.push_back({name, {{source, n}}, {n, k}, Role::kMatrix});
   };
-  tensors.push_back({"embedding", "transformer.word_embeddings.weight", {h.vocab_size, h.dim},
-                     Role::kVocabulary});
+  tensors.push_back({"embedding", {{"transformer.word_embeddings.weight", h.vocab_size}},
+                     {h.vocab_size, h.dim}, Role::kVocabulary});
   // The published code rounds the frequencies to f16 and ignores the checkpoint's copies of them.
   std::vector<float> inv_freq = RotaryFrequencies(kRotaryBase, h.dim / h.n_heads / 2);
   for (float& f : inv_freq) f = F16ToF32(F32ToF16(f));
-  tensors.push_back({"rope.inv_freq", "", {inv_freq.size()}, Role::kVector, inv_freq});
+  tensors.push_back({"rope.inv_freq", {}, {inv_freq.size()}, Role::kVector, inv_freq});
   for (uint64_t i = 0; i < h.n_layers; ++i) {
     const std::string to = LayerName(i) + ".", from = "transformer.layers." + std::to_string(i) + ".";
     vector(to + "attn_norm.weight", from + "input_layernorm.weight", h.dim);
@@ -102,7 +88,8 @@ std::vector<ImportTensor> Tensors(const Hyper& h) {
   }
   vector("final_norm.weight", "transformer.final_layernorm.weight", h.dim);
   vector("final_norm.bias", "transformer.final_layernorm.bias", h.dim);
-  ImportTensor head{"lm_head", "lm_head.weight", {h.vocab_size, h.dim}, Role::kVocabulary};
+  ImportTensor head{"lm_head", {{"lm_head.weight", h.vocab_size}}, {h.vocab_size, h.dim},
+                    Role::kVocabulary};
   head.tied_to = "embedding";
   tensors.push_back(head);
   return tensors;

@@ -28,7 +28,7 @@ void Convert(const ConvertOptions& options);
 
 // Makes a .glint file of a published model's shape with random weights. Throws Error.
 struct SynthOptions {
-  std::string shape;  // "chatglm-6b"
+  std::string shape;  // "chatglm-6b", "llama-7b"
   WriteOptions write;
   DType type = DType::kInt4;
   uint64_t seed = 1;

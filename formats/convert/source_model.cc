@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "formats/convert/join_rows.h"
 #include "formats/convert/source_matrix.h"
 #include "formats/import/checkpoint.h"
 #include "formats/import/input_file.h"
@@ -33,28 +34,32 @@ SourceWeight Vector(const std::string& name, DType dtype, const T* data, size_t 
   return weight;
 }
 
-SourceWeight VectorOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
-  if (tensor.source.empty()) {
-    return Vector(tensor.name, DType::kF32, tensor.values.data(), tensor.values.size());
-  }
-  const SourceTensor* source = checkpoint.Find(tensor.source);
-  if (!source) {
-    throw Error(checkpoint.path() + ": tensor " + Quoted(tensor.source) + " is missing");
-  }
-  if (source->shape != tensor.shape) {
+void AppendVector(const Checkpoint& checkpoint, const ImportSource& part,
+                  std::vector<float>* values) {
+  const SourceTensor* source = checkpoint.Find(part.name);
+  if (!source) throw Error(checkpoint.path() + ": tensor " + Quoted(part.name) + " is missing");
+  if (source->shape != std::vector<uint64_t>{part.rows}) {
     throw Error(checkpoint.FileName(*source) + ": tensor " + Quoted(source->name) +
-                ": expected a vector of " + std::to_string(tensor.shape[0]) + ", found " +
+                ": expected a vector of " + std::to_string(part.rows) + ", found " +
                 std::to_string(source->elements) + " elements of rank " +
                 std::to_string(source->shape.size()));
   }
-  std::vector<float> values(tensor.shape[0]);
-  checkpoint.ReadF32(*source, 0, values.size(), values.data());
+  const size_t begin = values->size();
+  values->resize(begin + part.rows);
+  checkpoint.ReadF32(*source, 0, part.rows, values->data() + begin);
+}
+
+SourceWeight VectorOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
+  std::vector<float> values = tensor.values;
+  for (const ImportSource& part : tensor.sources) AppendVector(checkpoint, part, &values);
   return Vector(tensor.name, DType::kF32, values.data(), values.size());
 }
 
-SourceWeight MatrixOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
-  const SourceMatrix source(checkpoint, tensor.source, tensor.shape[0], tensor.shape[1]);
-  SourceWeight weight{tensor.name, tensor.shape, tensor.role};
+// The rows of one of the tensor's sources.
+SourceWeight PartOf(const Checkpoint& checkpoint, const ImportTensor& tensor,
+                    const ImportSource& part) {
+  const SourceMatrix source(checkpoint, part.name, part.rows, tensor.shape[1]);
+  SourceWeight weight{tensor.name, {part.rows, tensor.shape[1]}, tensor.role};
   weight.stored = source.stored();
   weight.read = source.Rows();
   weight.place = source.Place();
@@ -62,20 +67,36 @@ SourceWeight MatrixOf(const Checkpoint& checkpoint, const ImportTensor& tensor) 
   return weight;
 }
 
+SourceWeight MatrixOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
+  if (tensor.sources.size() == 1) return PartOf(checkpoint, tensor, tensor.sources[0]);
+  std::vector<SourceWeight> parts;
+  std::string place = checkpoint.path() + ": tensors";
+  uint64_t row = 0;
+  for (const ImportSource& part : tensor.sources) {
+    parts.push_back(PartOf(checkpoint, tensor, part));
+    place += std::string(row == 0 ? " " : ", ") + Quoted(part.name) + " (rows " +
+             std::to_string(row) + " to " + std::to_string(row + part.rows - 1) + ")";
+    row += part.rows;
+  }
+  return JoinRows(std::move(parts), std::move(place));
+}
+
 // Whether the checkpoint gives this tensor no contents of its own.
 bool IsTied(const Checkpoint& checkpoint, const ImportTensor& tensor,
             const std::vector<ImportTensor>& all) {
   if (tensor.tied_to.empty()) return false;
-  const SourceTensor* mine = checkpoint.Find(tensor.source);
+  const std::string& source = tensor.sources[0].name;
+  const SourceTensor* mine = checkpoint.Find(source);
   if (!mine) return true;
   const auto other = std::find_if(all.begin(), all.end(), [&](const ImportTensor& candidate) {
     return candidate.name == tensor.tied_to;
   });
-  const SourceTensor* theirs = checkpoint.Find(other->source);
+  const std::string& other_source = other->sources[0].name;
+  const SourceTensor* theirs = checkpoint.Find(other_source);
   if (!theirs || !SameContents(checkpoint, *mine, *theirs)) return false;
   // THUDM's integers mean the same only with the same scales.
-  const SourceTensor* my_scale = checkpoint.Find(tensor.source + "_scale");
-  const SourceTensor* their_scale = checkpoint.Find(other->source + "_scale");
+  const SourceTensor* my_scale = checkpoint.Find(source + "_scale");
+  const SourceTensor* their_scale = checkpoint.Find(other_source + "_scale");
   if (!my_scale || !their_scale) return my_scale == their_scale;
   return SameContents(checkpoint, *my_scale, *their_scale);
 }
@@ -84,8 +105,10 @@ bool IsTied(const Checkpoint& checkpoint, const ImportTensor& tensor,
 void RefuseUnknownTensors(const Checkpoint& checkpoint, const ImportPlan& plan) {
   std::set<std::string> known;
   for (const ImportTensor& tensor : plan.tensors) {
-    known.insert(tensor.source);
-    known.insert(tensor.source + "_scale");
+    for (const ImportSource& source : tensor.sources) {
+      known.insert(source.name);
+      known.insert(source.name + "_scale");
+    }
   }
   for (const SourceTensor& tensor : checkpoint.tensors()) {
     const auto ignored = [&](const std::string& ending) { return tensor.name.ends_with(ending); };
@@ -119,7 +142,12 @@ void AddTokenizer(const Checkpoint& checkpoint, const ImportPlan& plan, const Wa
   }
   if (path.empty()) {
     if (warn) {
-      warn(checkpoint.path() + ": there is no " + plan.tokenizer_files[0] +
+      const std::string why =
+          plan.tokenizer_files.empty()
+              ? "tokenizers of " + Quoted(plan.config.at("architecture").get<std::string>()) +
+                    " models are not supported yet"
+              : "there is no " + plan.tokenizer_files[0];
+      warn(checkpoint.path() + ": " + why +
            "; the model will have no tokenizer: logits, greedy and bench work, chat does not");
     }
     return;

@@ -2,6 +2,10 @@
 //   qkv      (n_tokens, 3 * heads * head_dim); q, k, v (n_tokens, heads, head_dim), views of it
 //   layout   "per_head": [q, k, v] of head 0, then of head 1, ...
 //
+// split_qkv(qkv; heads, kv_heads) -> q, k, v
+//   qkv      (n_tokens, (heads + 2 * kv_heads) * head_dim): all heads of q, then of k, then of v
+//   q        (n_tokens, heads, head_dim); k, v (n_tokens, kv_heads, head_dim), views of it
+//
 // attention(q, k, v, cache_index [, prefix_len]; layer, mask) -> out
 //   q        (n_tokens, heads, head_dim)
 //   k, v     (n_tokens, kv_heads, head_dim); head h of q uses head h / (heads / kv_heads)
@@ -56,6 +60,37 @@ void PlanSplit(PlanBuilder& builder, const Node& node) {
   }
 }
 
+void InferSplitQkv(NodeCheck& check) {
+  const int64_t width = check.ExpectActivation(0, 2);
+  const int64_t heads = check.Int("heads"), kv_heads = check.Int("kv_heads");
+  if (heads % kv_heads != 0) {
+    check.Fail(std::to_string(heads) + " heads cannot share " + std::to_string(kv_heads) +
+               " kv heads evenly");
+  }
+  const int64_t all = heads + 2 * kv_heads;
+  if (width % all != 0) {
+    check.Fail("width " + std::to_string(width) + " is not " + std::to_string(all) +
+               " heads * head_dim");
+  }
+  for (const int64_t n : {heads, kv_heads, kv_heads}) check.Output({kTokens, n, width / all});
+}
+
+void PlanSplitQkv(PlanBuilder& builder, const Node& node) {
+  const ActivationRef whole = builder.Place(node.inputs[0]);
+  const auto count = [&](const char* name) {
+    return static_cast<uint64_t>(std::get<int64_t>(node.attributes.at(name)));
+  };
+  const uint64_t heads[] = {count("heads"), count("kv_heads"), count("kv_heads")};
+  ActivationRef view = whole;
+  view.head_stride = whole.width / (heads[0] + heads[1] + heads[2]);
+  for (size_t part = 0; part < 3; ++part) {
+    view.heads = heads[part];
+    view.width = view.heads * view.head_stride;
+    builder.SetView(node.outputs[part], view);
+    view.offset += view.width;
+  }
+}
+
 void InferAttention(NodeCheck& check) {
   const int64_t head_dim = check.ExpectActivation(0, 3);
   const Shape& q = check.Input(0).shape;
@@ -95,10 +130,14 @@ void Store(const StepContext& c, const Step& step) {
   });
 }
 
-// Cache indices that the row at cache index i sees: [0, result).
-size_t VisibleEnd(const RunInputs& inputs, size_t i) {
-  return i < inputs.prefix_len ? inputs.prefix_len : i + 1;
+// How much of the cache sees itself in both directions: nothing if the mask is causal, whatever the
+// sequence is.
+size_t PrefixOf(const RunInputs& inputs, const Step& step) {
+  return step.inputs.back() == InputId::kPrefixLen ? inputs.prefix_len : 0;
 }
+
+// Cache indices that the row at cache index i sees: [0, result).
+size_t VisibleEnd(size_t prefix_len, size_t i) { return i < prefix_len ? prefix_len : i + 1; }
 
 size_t BlocksOf(size_t keys) { return (keys + kKeyBlock - 1) / kKeyBlock; }
 
@@ -138,6 +177,7 @@ class AttentionRun {
         step_(step),
         sharers_(step.heads / step.kv_heads),
         n_queries_(context.n * sharers_),
+        prefix_len_(PrefixOf(context.inputs, step)),
         attend_(context.kernels.attention_block[static_cast<size_t>(context.cache.type())]) {
     const size_t wanted = kTasksPerThread * context.pool.size();
     const size_t share = (n_queries_ * step.kv_heads + wanted - 1) / wanted;
@@ -146,7 +186,7 @@ class AttentionRun {
     group_ = RoundUp((n_queries_ + groups_ - 1) / groups_, kQueryQuantum);
     const size_t first_row = context.inputs.cache_begin + context.begin;
     const size_t last = first_row + context.n - 1;
-    blocks_ = BlocksOf(std::max(VisibleEnd(context.inputs, first_row), last + 1));
+    blocks_ = BlocksOf(std::max(VisibleEnd(prefix_len_, first_row), last + 1));
     split_ = context.n <= kSplitRows && blocks_ > 1 && groups_ * step.kv_heads < wanted;
   }
 
@@ -193,7 +233,7 @@ class AttentionRun {
     AttentionQuery queries[kMaxQueries];
     for (size_t i = 0; i < n; ++i) {
       const size_t row = (begin + i) / sharers_, sharer = (begin + i) % sharers_;
-      const size_t end = VisibleEnd(c_.inputs, c_.inputs.cache_begin + c_.begin + row);
+      const size_t end = VisibleEnd(prefix_len_, c_.inputs.cache_begin + c_.begin + row);
       queries[i] = {c_.Rows(q) + row * c_.Stride(q) + (head * sharers_ + sharer) * q.head_stride, 0,
                     static_cast<int32_t>(end)};
     }
@@ -232,6 +272,7 @@ class AttentionRun {
   const Step& step_;
   size_t sharers_;    // heads of q that use one kv head
   size_t n_queries_;  // of a kv head
+  size_t prefix_len_;
   size_t group_, groups_, blocks_;
   bool split_;
   void (*attend_)(const AttentionBlock&);
@@ -278,6 +319,17 @@ Op SplitHeadsOp() {
            {"layout", AttributeSpec::Type::kText, 0, 0, {"per_head"}}},
           InferSplit,
           PlanSplit};
+}
+
+Op SplitQkvOp() {
+  return {"split_qkv",
+          1,
+          1,
+          3,
+          {{"heads", AttributeSpec::Type::kInt, 1, kMaxHeads},
+           {"kv_heads", AttributeSpec::Type::kInt, 1, kMaxHeads}},
+          InferSplitQkv,
+          PlanSplitQkv};
 }
 
 Op AttentionOp() {

@@ -8,10 +8,14 @@ namespace glint {
 Op EmbeddingOp();   // embedding.cc
 Op LinearOp();      // linear.cc
 Op LayerNormOp();   // norm.cc
+Op RmsNormOp();     // norm.cc
 Op SplitHeadsOp();  // attention.cc
+Op SplitQkvOp();    // attention.cc
 Op RopeOp();        // rope.cc
 Op AttentionOp();   // attention.cc
 Op GeluOp();        // elementwise.cc
+Op SiluOp();        // elementwise.cc
 Op AddOp();         // elementwise.cc
+Op MulOp();         // elementwise.cc
 
 }  // namespace glint

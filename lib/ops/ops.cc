@@ -8,8 +8,8 @@
 namespace glint {
 
 const std::vector<Op> kOps = {
-    EmbeddingOp(), LinearOp(),    LayerNormOp(), SplitHeadsOp(),
-    RopeOp(),      AttentionOp(), GeluOp(),      AddOp(),
+    EmbeddingOp(), LinearOp(),    LayerNormOp(), RmsNormOp(), SplitHeadsOp(), SplitQkvOp(),
+    RopeOp(),      AttentionOp(), GeluOp(),      SiluOp(),    AddOp(),        MulOp(),
 };
 
 const Op* FindOp(const std::string& name) {

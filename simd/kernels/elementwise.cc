@@ -10,6 +10,12 @@ void AddScaled(const float* a, const float* b, float alpha, float* y, size_t n) 
   }
 }
 
+void Multiply(const float* a, const float* b, float* y, size_t n) {
+  for (size_t i = 0; i < n; i += kLanes) {
+    StoreUpTo(hn::Mul(LoadUpTo(a + i, n - i), LoadUpTo(b + i, n - i)), y + i, n - i);
+  }
+}
+
 void GeluTanh(const float* x, float* y, size_t n) {
   const F32 d;
   const auto cubic = hn::Set(d, kGeluCubic), linear = hn::Set(d, kGeluLinear);
@@ -17,6 +23,14 @@ void GeluTanh(const float* x, float* y, size_t n) {
     const auto v = LoadUpTo(x + i, n - i);
     const auto exponent = hn::Mul(v, hn::MulAdd(hn::Mul(v, v), cubic, linear));
     StoreUpTo(hn::Div(v, hn::Add(hn::Set(d, 1.0f), Exp(exponent))), y + i, n - i);
+  }
+}
+
+void Silu(const float* x, float* y, size_t n) {
+  const auto one = hn::Set(F32(), 1.0f);
+  for (size_t i = 0; i < n; i += kLanes) {
+    const auto v = LoadUpTo(x + i, n - i);
+    StoreUpTo(hn::Div(v, hn::Add(one, Exp(hn::Neg(v)))), y + i, n - i);
   }
 }
 

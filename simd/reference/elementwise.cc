@@ -21,8 +21,19 @@ void LayerNorm(const float* x, const float* weight, const float* bias, float* y,
   for (size_t i = 0; i < n; ++i) y[i] = std::fma((x[i] - mean) * r, weight[i], bias[i]);
 }
 
+void RmsNorm(const float* x, const float* weight, float* y, size_t n, float eps) {
+  float squares[16] = {};
+  for (size_t i = 0; i < n; ++i) squares[i % 16] = std::fma(x[i], x[i], squares[i % 16]);
+  const float r = 1.0f / std::sqrt(Fold(squares) / static_cast<float>(n) + eps);
+  for (size_t i = 0; i < n; ++i) y[i] = x[i] * r * weight[i];
+}
+
 void AddScaled(const float* a, const float* b, float alpha, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = std::fma(alpha, a[i], b[i]);
+}
+
+void Multiply(const float* a, const float* b, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = a[i] * b[i];
 }
 
 void GeluTanh(const float* x, float* y, size_t n) {
@@ -30,6 +41,10 @@ void GeluTanh(const float* x, float* y, size_t n) {
     const float exponent = x[i] * std::fma(x[i] * x[i], kGeluCubic, kGeluLinear);
     y[i] = x[i] / (1.0f + Exp(exponent));
   }
+}
+
+void Silu(const float* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = x[i] / (1.0f + Exp(-x[i]));
 }
 
 void RopeNeox(float* base, size_t stride, size_t heads, size_t half, const float* cosines,

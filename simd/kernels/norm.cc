@@ -41,5 +41,19 @@ void LayerNorm(const float* x, const float* weight, const float* bias, float* y,
   }
 }
 
+void RmsNorm(const float* x, const float* weight, float* y, size_t n, float eps) {
+  const F32 d;
+  PartialSums squares;
+  ForEachVector(x, n, squares, [](Floats v, Floats sum, size_t) HWY_ATTR {
+    return hn::MulAdd(v, v, sum);
+  });
+  const float mean = squares.Fold() / static_cast<float>(n);
+  const auto r = hn::Div(hn::Set(d, 1.0f), hn::Sqrt(hn::Set(d, mean + eps)));
+  for (size_t i = 0; i < n; i += kLanes) {
+    const auto scaled = hn::Mul(LoadUpTo(x + i, n - i), r);
+    StoreUpTo(hn::Mul(scaled, LoadUpTo(weight + i, n - i)), y + i, n - i);
+  }
+}
+
 }  // namespace glint::ISA
 HWY_AFTER_NAMESPACE();

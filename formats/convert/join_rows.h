@@ -1,0 +1,15 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "formats/convert/source_model.h"
+
+namespace glint {
+
+// One matrix of the rows of all parts (at least two), in their order. Name, role and number of
+// columns are the first part's; `place` begins messages, whose rows are those of the whole. If all
+// parts are quantized to the same form and begin at whole tiles of 16 rows, so is the matrix; else
+// it is one of floats.
+SourceWeight JoinRows(std::vector<SourceWeight> parts, std::string place);
+
+}  // namespace glint

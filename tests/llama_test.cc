@@ -1,0 +1,309 @@
+// LLaMA-type models against the published implementation (reference_dir/goldens/llama-tiny-*,
+// trained/stories260K), and, with made-up weights, what must hold of any causal model.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "formats/json.h"
+#include "lib/error.h"
+#include "lib/generate.h"
+#include "lib/sampler.h"
+#include "lib/session.h"
+#include "tests/convert_samples.h"
+#include "tests/llama_samples.h"
+#include "tests/npy.h"
+
+using namespace glint;
+using namespace glint::test;
+
+namespace {
+
+constexpr float kTolerance = 2e-4f;
+
+SessionOptions ExactSession() {
+  SessionOptions options;
+  options.kv = KvType::kF32;
+  options.threads = 2;
+  return options;
+}
+
+std::vector<int32_t> SomeIds(const Model& model, size_t n) {
+  std::vector<int32_t> ids = {model.prompt_ids().bos};
+  while (ids.size() < n) {
+    const size_t i = ids.size();
+    ids.push_back(static_cast<int32_t>((i * i * 7 + i * 3) % model.vocab_size()));
+  }
+  return ids;
+}
+
+// The logits of every token of a prompt, row by row.
+std::vector<float> AllLogits(Session& session, std::span<const int32_t> ids) {
+  std::vector<float> all;
+  const size_t width = session.model().n_outputs();
+  const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
+    for (size_t i = 0; i < n; ++i)
+      all.insert(all.end(), rows + i * stride, rows + i * stride + width);
+  };
+  const OutputSink sink(collect);
+  REQUIRE(session.Start(ids, &sink) == Status::kOk);
+  REQUIRE(all.size() == ids.size() * width);
+  return all;
+}
+
+float MaxDifference(const float* a, const float* b, size_t n) {
+  float difference = 0;
+  for (size_t i = 0; i < n; ++i) difference = std::max(difference, std::fabs(a[i] - b[i]));
+  return difference;
+}
+
+std::vector<int32_t> Ids(const NpyArray& array) {
+  return {array.integers.begin(), array.integers.end()};
+}
+
+// A prompt's logits, and the greedy continuation with its logits where they are there.
+void CheckCase(const Model& model, const std::string& folder) {
+  CAPTURE(folder);
+  const NpyArray logits = ReadNpy(folder + "/logits.npy");
+  const NpyArray greedy_ids = ReadNpy(folder + "/greedy_ids.npy");
+  const std::string greedy_path = folder + "/greedy_logits.npy";
+  const NpyArray greedy_logits =
+      std::filesystem::exists(greedy_path) ? ReadNpy(greedy_path) : NpyArray{};
+  Session session(model, ExactSession());
+  const std::vector<int32_t> ids = Ids(ReadNpy(folder + "/input_ids.npy"));
+  const std::vector<float> all = AllLogits(session, ids);
+  REQUIRE(all.size() == logits.floats.size());
+  CHECK(MaxDifference(all.data(), logits.floats.data(), all.size()) <= kTolerance);
+  const size_t vocab = model.n_outputs();
+  for (size_t step = 0; step < greedy_ids.Dim(1); ++step) {
+    CAPTURE(step);
+    if (!greedy_logits.floats.empty()) {
+      const float* want = greedy_logits.floats.data() + step * vocab;
+      CHECK(MaxDifference(session.logits().data(), want, vocab) <= kTolerance);
+    }
+    const int32_t id = Sampler::Greedy(session.logits());
+    REQUIRE(id == greedy_ids.integers[step]);
+    REQUIRE(session.Append(id) == Status::kOk);
+  }
+}
+
+// Rows that are padded on the left, each alone without its padding.
+void CheckPaddedBatch(const Model& model, const std::string& folder) {
+  CAPTURE(folder);
+  const NpyArray input_ids = ReadNpy(folder + "/input_ids.npy");
+  const NpyArray mask = ReadNpy(folder + "/attention_mask.npy");
+  const NpyArray logits = ReadNpy(folder + "/logits_where_mask1.npy");
+  const size_t n = input_ids.Dim(1), vocab = model.n_outputs();
+  Session session(model, ExactSession());
+  for (size_t row = 0; row < input_ids.Dim(0); ++row) {
+    std::vector<int32_t> ids;
+    for (size_t i = row * n; i < (row + 1) * n; ++i) {
+      if (mask.integers[i] == 1) ids.push_back(static_cast<int32_t>(input_ids.integers[i]));
+    }
+    const std::vector<float> all = AllLogits(session, ids);
+    const float* want = logits.floats.data() + ((row + 1) * n - ids.size()) * vocab;
+    CHECK(MaxDifference(all.data(), want, all.size()) <= kTolerance);
+  }
+}
+
+// What the graph's value `name` is for a prompt.
+std::vector<float> ValueOf(const Model& model, const std::string& name,
+                           const std::vector<int32_t>& ids) {
+  Graph graph;
+  graph.inputs = model.graph().inputs;
+  graph.outputs = {name};
+  for (const Node& node : model.graph().nodes) {
+    graph.nodes.push_back(node);
+    if (node.outputs[0] == name) break;
+  }
+  PlanOptions options;
+  options.max_rows = options.chunk = options.max_outputs = options.context = ids.size();
+  const FindTensor find = [&](const std::string& tensor) { return model.file().Find(tensor); };
+  RopeTables tables;
+  const Plan plan(graph, find, options, &tables);
+  ThreadPool pool(1);
+  const KvCache cache(std::max<size_t>(1, plan.n_layers()), std::max<size_t>(1, plan.kv_heads()),
+                      std::max<size_t>(1, plan.head_dim()), ids.size(), KvType::kF32);
+  std::vector<int32_t> positions(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) positions[i] = static_cast<int32_t>(i);
+  RunInputs inputs;
+  inputs.n = ids.size();
+  inputs.ids = ids.data();
+  inputs.positions[0] = positions.data();
+  std::vector<float> all;
+  const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
+    for (size_t i = 0; i < n; ++i) {
+      all.insert(all.end(), rows + i * stride, rows + i * stride + plan.output().width);
+    }
+  };
+  const OutputSink sink(collect);
+  REQUIRE(Execute(plan, inputs, ids.size(), ChooseKernels(), pool, cache, nullptr, sink) ==
+          Status::kOk);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("every golden case from each of the five checkpoint files") {
+  if (SkipWithoutReference("llama-tiny goldens")) return;
+  const char* const kFiles[] = {"model.safetensors", "model-f16.safetensors",
+                                "model-bf16.safetensors", "pytorch_model.bin",
+                                "pytorch_model-f16.bin"};
+  for (const char* name : {"llama-tiny-mha", "llama-tiny-gqa"}) {
+    const std::string folder = ReferenceDir() + "/goldens/" + name + "/";
+    for (const char* file : kFiles) {
+      CAPTURE(std::string(file));
+      const std::unique_ptr<Model> model = ConvertAndOpen(folder + file, DType::kF32);
+      for (const char* test : {"p1", "p12", "p33", "p150"}) {
+        CheckCase(*model, folder + "cases/" + test);
+      }
+      CheckPaddedBatch(*model, folder + "cases/batch2");
+    }
+  }
+}
+
+TEST_CASE("the residual after each layer is the golden's") {
+  if (SkipWithoutReference("llama-tiny goldens")) return;
+  for (const char* name : {"llama-tiny-mha", "llama-tiny-gqa"}) {
+    const std::string folder = ReferenceDir() + "/goldens/" + name + "/";
+    const std::unique_ptr<Model> model = ConvertAndOpen(folder + "model.safetensors", DType::kF32);
+    const std::string test = folder + "cases/p33/";
+    const std::vector<int32_t> ids = Ids(ReadNpy(test + "input_ids.npy"));
+    const char* const kValues[] = {"embedded", "layer.0.add2", "layer.1.add2", "norm"};
+    for (size_t i = 0; i < 4; ++i) {
+      CAPTURE(i);
+      const NpyArray want = ReadNpy(test + "hidden/" + std::to_string(i) + ".npy");
+      const std::vector<float> got = ValueOf(*model, kValues[i], ids);
+      REQUIRE(got.size() == want.floats.size());
+      CHECK(MaxDifference(got.data(), want.floats.data(), got.size()) <= 1e-4f);
+    }
+  }
+}
+
+TEST_CASE("the trained stories260K: its story, and the published perplexity") {
+  if (SkipWithoutReference("stories260K")) return;
+  const std::string folder = ReferenceDir() + "/trained/stories260K/";
+  CheckCase(*ConvertAndOpen(folder + "pytorch_model.bin", DType::kF32), folder + "cases/once");
+  const std::unique_ptr<Model> model = ConvertAndOpen(folder + "model.safetensors", DType::kF32);
+  CheckCase(*model, folder + "cases/once");
+  const NpyArray windows = ReadNpy(folder + "ppl/windows.npy");
+  const NpyArray nll = ReadNpy(folder + "ppl/token_nll_f32model.npy");
+  const size_t n = windows.Dim(1), vocab = model->n_outputs();
+  const std::vector<int32_t> all_ids = Ids(windows);
+  SessionOptions options = ExactSession();
+  options.max_outputs = n;
+  Session session(*model, options);
+  double total = 0, worst = 0;
+  for (size_t window = 0; window < windows.Dim(0); ++window) {
+    const std::span<const int32_t> ids = std::span(all_ids).subspan(window * n, n);
+    const std::vector<float> all = AllLogits(session, ids);
+    for (size_t i = 0; i + 1 < n; ++i) {
+      const float* row = all.data() + i * vocab;
+      double sum = 0;
+      for (size_t v = 0; v < vocab; ++v) sum += std::exp(double{row[v]});
+      const double token = std::log(sum) - double{row[ids[i + 1]]};
+      worst = std::max(worst, std::fabs(token - double{nll.floats[window * (n - 1) + i]}));
+      total += token;
+    }
+  }
+  CHECK(worst < 1e-4);
+  const double perplexity = std::exp(total / static_cast<double>(nll.floats.size()));
+  CHECK(std::fabs(perplexity - 6.40356) < 1e-4);
+}
+
+TEST_CASE("logits do not depend on threads, chunks, rows together, or what follows") {
+  const std::string folder = LlamaFolder({});
+  for (const DType type : {DType::kF32, DType::kF16, DType::kInt8, DType::kInt4, DType::kInt4x}) {
+    CAPTURE(std::string(Info(type).name));
+    const std::unique_ptr<Model> model = ConvertAndOpen(folder, type);
+    const std::vector<int32_t> ids = SomeIds(*model, 290);  // two blocks of keys
+    const size_t vocab = model->n_outputs();
+    for (size_t kv = 0; kv < kKvTypeCount; ++kv) {
+      CAPTURE(kv);
+      const auto options = [&](size_t threads, size_t chunk, size_t outputs) {
+        SessionOptions o;
+        o.kv = static_cast<KvType>(kv);
+        o.threads = threads;
+        o.chunk = chunk;
+        o.max_outputs = outputs;
+        o.max_batch = 7;
+        return o;
+      };
+      Session whole(*model, options(1, 512, 512));
+      const std::vector<float> want = AllLogits(whole, ids);
+      CHECK(std::all_of(want.begin(), want.end(), [](float v) { return std::isfinite(v); }));
+      Session split(*model, options(3, 7, 5));
+      CHECK(AllLogits(split, ids) == want);
+      // A token sees nothing of what follows: a shorter prompt, then batches, give the same rows.
+      const size_t begin = 250;
+      const std::vector<float> head = AllLogits(split, std::span(ids).first(begin));
+      CHECK(std::memcmp(head.data(), want.data(), head.size() * sizeof(float)) == 0);
+      for (size_t at = begin; at < ids.size(); at += 4) {
+        REQUIRE(split.AppendBatch(std::span(ids).subspan(at, 4)) == Status::kOk);
+        for (size_t i = 0; i < 4; ++i) {
+          const float* row = want.data() + (at + i) * vocab;
+          CHECK(std::memcmp(split.BatchLogits(i).data(), row, vocab * sizeof(float)) == 0);
+        }
+      }
+      // Taken back, and appended again.
+      split.Truncate(begin + 3);
+      REQUIRE(split.Append(ids[begin + 3]) == Status::kOk);
+      const float* row = want.data() + (begin + 3) * vocab;
+      CHECK(std::memcmp(split.logits().data(), row, vocab * sizeof(float)) == 0);
+    }
+  }
+}
+
+TEST_CASE("a model without tokenizer and chat format") {
+  ConvertOptions options;
+  LlamaShape shape;
+  shape.tied = true;
+  options.source = LlamaFolder(shape);
+  options.write.output = TempDir() + "/model.glint";
+  std::string warning;
+  options.warn = [&](const std::string& text) { warning = text; };
+  Convert(options);
+  CHECK(warning.find("tokenizers of 'llama' models are not supported yet") != std::string::npos);
+  const std::unique_ptr<Model> model = Model::Open(options.write.output);
+  CHECK(model->tokenizer() == nullptr);
+  CHECK(model->chat() == nullptr);
+  CHECK(model->prompt_ids().bos == 1);
+  CHECK(model->prompt_ids().stop == std::vector<int32_t>{2});
+  CHECK(model->file().Find("lm_head")->data == model->file().Find("embedding")->data);
+  SessionOptions session_options;
+  session_options.context = 8;
+  Session session(*model, session_options);
+  CHECK_THROWS_WITH(Chat{session}, doctest::Contains("no tokenizer"));
+  CHECK_THROWS_WITH(Generate(session, SomeIds(*model, 3), {}, {}),
+                    doctest::Contains("no tokenizer"));
+  CHECK_THROWS_WITH(session.Start({}), doctest::Contains("the prompt is empty"));
+  CHECK_THROWS_AS(session.Append(1), Error);
+  REQUIRE(session.Start(SomeIds(*model, 7)) == Status::kOk);
+  REQUIRE(session.Append(3) == Status::kOk);
+  CHECK(session.Append(3) == Status::kContextFull);
+  CHECK(session.Start(SomeIds(*model, 9)) == Status::kContextFull);
+}
+
+TEST_CASE("a graph that asks for more positions than its scheme has is refused") {
+  const std::string folder = TempDir();
+  ConvertOptions options;
+  options.source = SourceDir() + "/examples/tiny/model";
+  options.write.output = folder + "/glm.glint";
+  Convert(options);
+  const std::unique_ptr<GlintFile> file = GlintFile::Open(options.write.output);
+  ModelHeader header = file->header();
+  (*header.prompt)["position_scheme"] = "sequential";
+  std::vector<TensorPlan> plans;
+  for (const Tensor& tensor : file->tensors()) {
+    plans.push_back({tensor.name, tensor.dtype, tensor.offset, tensor.shape, ""});
+  }
+  GlintWriter writer(folder + "/bad.glint", header, plans, false);
+  for (size_t i = 0; i < plans.size(); ++i) {
+    writer.Write(i, 0, file->tensors()[i].data, file->tensors()[i].bytes);
+  }
+  writer.Finish();
+  CHECK_THROWS_WITH(Model::Open(folder + "/bad.glint"),
+                    doctest::Contains("'position.1': position scheme 'sequential' has only 1"));
+}
