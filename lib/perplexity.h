@@ -26,7 +26,7 @@ struct WindowSet {
 };
 
 // The ids with which a model begins a text that it is to foretell: [gMASK] <sop> (or [MASK] <sop>)
-// if it fills a mask, else nothing.
+// if it fills a mask, else its bos id if it has one, else nothing.
 std::vector<int32_t> TextPrefix(const Model& model);
 
 // Windows over the ids of one text. A window has `length` tokens with the prefix (the last one may

@@ -173,6 +173,35 @@ TEST_CASE("nll of a golden's tokens") {
   }
 }
 
+TEST_CASE("a trained model: perplexity of stories260K") {
+  if (SkipWithoutReference("perplexity of stories260K")) return;
+  const std::string folder = ReferenceDir() + "/trained/stories260K";
+  const NpyArray windows = ReadNpy(folder + "/ppl/windows.npy");
+  const NpyArray want = ReadNpy(folder + "/ppl/token_nll_f32model.npy");
+  const std::unique_ptr<Model> model = ConvertAndOpen(folder, DType::kF32);
+  CHECK(TextPrefix(*model) == std::vector<int32_t>{1});  // its bos
+  const WindowSet set = RowWindows("windows", Integers(windows), windows.Dim(0), windows.Dim(1));
+  const TokenScores scores = ScoreWindows(*SessionOf(*model, 2, 64), nullptr, set);
+  REQUIRE(scores.nll.size() == want.floats.size());
+  double worst = 0;
+  for (size_t i = 0; i < scores.nll.size(); ++i) {
+    worst = std::max(worst, std::fabs(scores.nll[i] - want.floats[i]));
+  }
+  CHECK(worst < 2e-4);
+  const double perplexity = std::exp(MeanOf(scores.nll).mean);
+  CHECK(std::fabs(perplexity - 6.40356) < 1e-3);
+  // Quantized, against the f32 model.
+  const std::unique_ptr<Model> int8 = ConvertAndOpen(folder, DType::kInt8);
+  const TokenScores rounded =
+      ScoreWindows(*SessionOf(*int8, 2, 64), SessionOf(*model, 2, 64).get(), set);
+  CHECK(rounded.base_nll == scores.nll);
+  // Of 15300 tokens the ratio is known to 0.05%; the divergence, of all logits, far better.
+  CHECK(std::fabs(std::exp(MeanDifference(rounded.nll, scores.nll).mean) - 1) < 3e-3);
+  CHECK(MeanOf(rounded.kl).mean < 2e-3);
+  std::printf("stories260K: perplexity f32 %.5f, int8 %.5f\n", perplexity,
+              std::exp(MeanOf(rounded.nll).mean));
+}
+
 TEST_CASE("a text through the tiny model: prefix, bits, divergence") {
   const std::unique_ptr<Model> f32 = Tiny(DType::kF32), int4 = Tiny(DType::kInt4);
   const PromptIds& special = f32->prompt_ids();
