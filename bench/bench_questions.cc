@@ -2,9 +2,10 @@
 //
 // usage: bench_questions MODEL.glint QUESTIONS.jsonl [THREADS]
 //
-// Prints one JSON object: {"model", "questions", "right", "accuracy", "groups": {"en": {"questions",
-// "right", "accuracy"}, "en translate": ...}}; accuracies from 0 to 1. QUESTIONS.jsonl has the form of
-// examples/tiny/questions.jsonl; replies are greedy, so that the numbers are the same everywhere.
+// Prints one JSON object: {"model", "questions", "right", "accuracy", "groups": {"en":
+// {"questions", "right", "accuracy"}, "en translate": ...}}; accuracies from 0 to 1.
+// QUESTIONS.jsonl has the form of examples/tiny/questions.jsonl; replies are greedy, so that the
+// numbers are the same everywhere.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>

@@ -21,8 +21,8 @@ struct Head {
   std::vector<uint64_t> shape;
 };
 
-// The head's text is a Python literal: a dictionary of exactly the keys descr, fortran_order and shape,
-// whose values are a string, a truth value and a tuple of integers. All else is refused.
+// The head's text is a Python literal: a dictionary of exactly the keys descr, fortran_order and
+// shape, whose values are a string, a truth value and a tuple of integers. All else is refused.
 class HeadParser {
  public:
   HeadParser(std::string_view text, std::string path) : text_(text), path_(std::move(path)) {}

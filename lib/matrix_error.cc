@@ -32,7 +32,8 @@ double Folded(const double (&lanes)[kLanes]) {
   return sum;
 }
 
-// Sums of up to MatrixError::kBlock elements. Element i goes to lane i % kLanes; the lanes are added last.
+// Sums of up to MatrixError::kBlock elements. Element i goes to lane i % kLanes; the lanes are
+// added last.
 Sums SumBlock(const float* base, const float* matrix, size_t n) {
   double error[kLanes] = {}, base2[kLanes] = {}, matrix2[kLanes] = {}, product[kLanes] = {};
   for (size_t i = 0; i < n; i += kLanes) {
@@ -101,8 +102,8 @@ class Comparison {
       const float* base = buffer + (row - begin) * cols;
       Sums sums;
       for (uint64_t col = 0; col < cols; col += MatrixError::kBlock) {
-        const Sums block = SumBlock(base + col, decoded + col,
-                                    std::min(MatrixError::kBlock, cols - col));
+        const Sums block =
+            SumBlock(base + col, decoded + col, std::min(MatrixError::kBlock, cols - col));
         sums.Add(block);
         const double relative = RelativeError(block);
         if (relative > band->worst) {
@@ -134,12 +135,13 @@ class Comparison {
       if (band.worst > worst->worst) worst = &band;
     }
     MatrixError error;
-    const double n = static_cast<double>(matrix_.layout.rows) *
-                     static_cast<double>(matrix_.layout.cols);
+    const double n =
+        static_cast<double>(matrix_.layout.rows) * static_cast<double>(matrix_.layout.cols);
     error.rmse = std::sqrt(sums.error / n);
     error.base_rms = std::sqrt(sums.base / n);
     error.relative = RelativeError(sums);
-    // Where both are 0 they are equal; where one is, the angle has no meaning and 0 says "nothing alike".
+    // Where both are 0 they are equal; where one is, the angle has no meaning and 0 says "nothing
+    // alike".
     const double norms = std::sqrt(sums.base) * std::sqrt(sums.matrix);
     error.cosine = norms == 0 ? 0 : std::min(1.0, sums.product / norms);
     if (sums.error == 0) error.cosine = 1;

@@ -115,8 +115,8 @@ class Scorer {
     }
   }
 
-  // Starts the session with the tokens; use(row, logits) gets the rows that foretell scored tokens, from
-  // several threads.
+  // Starts the session with the tokens; use(row, logits) gets the rows that foretell scored tokens,
+  // from several threads.
   template <class Use>
   void Read(Session& session, size_t index, const Use& use) {
     const size_t end = tokens_.size() - 1;  // the last row foretells what is not there
@@ -168,10 +168,10 @@ class Scorer {
   Session* base_;
   const WindowSet& set_;
   const size_t n_outputs_;
-  std::vector<int32_t> tokens_;    // of the window, with the prefix
-  size_t first_row_ = 0;           // of its logits that is scored
-  size_t done_ = 0;                // scored tokens of the windows before
-  std::vector<float> base_rows_;   // (scored tokens of a window, n_outputs)
+  std::vector<int32_t> tokens_;   // of the window, with the prefix
+  size_t first_row_ = 0;          // of its logits that is scored
+  size_t done_ = 0;               // scored tokens of the windows before
+  std::vector<float> base_rows_;  // (scored tokens of a window, n_outputs)
   TokenScores scores_;
 };
 
@@ -181,6 +181,7 @@ std::vector<int32_t> TextPrefix(const Model& model) {
   const PromptIds& ids = model.prompt_ids();
   const int32_t mask = ids.gmask >= 0 ? ids.gmask : ids.mask;
   if (mask >= 0 && ids.sop >= 0) return {mask, ids.sop};
+  if (ids.bos >= 0) return {ids.bos};
   return {};
 }
 

@@ -21,16 +21,15 @@ inline std::string NpyWithHead(const std::string& head, const std::string& data,
 template <class T>
 std::string NpyFile(const std::string& type, const std::string& shape, const std::vector<T>& values,
                     int version = 1) {
-  std::string head =
-      "{'descr': '" + type + "', 'fortran_order': False, 'shape': " + shape + ", }";
+  std::string head = "{'descr': '" + type + "', 'fortran_order': False, 'shape': " + shape + ", }";
   head.append(117 - head.size() % 64, ' ');
   head += '\n';
   const std::string data(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
   return NpyWithHead(head, data, version);
 }
 
-// What is wrong with an XML document as our SVG is written (elements, attributes, text, entities): tags
-// that do not match, stray marks, characters that XML forbids. Empty if nothing is.
+// What is wrong with an XML document as our SVG is written (elements, attributes, text, entities):
+// tags that do not match, stray marks, characters that XML forbids. Empty if nothing is.
 inline std::string XmlFault(const std::string& text) {
   std::vector<std::string> open;
   size_t roots = 0;

@@ -30,8 +30,9 @@ std::string TextFile() {
 // Two windows of the tiny model: [gMASK] <sop> and six ids.
 std::string WindowsFile() {
   static const std::string path = TempDir() + "/windows.npy";
-  WriteFile(path, NpyFile<int32_t>("<i4", "(2, 8)",
-                                   {2537, 2540, 10, 20, 30, 40, 50, 60, 2537, 2540, 9, 8, 7, 6, 5, 4}));
+  WriteFile(path,
+            NpyFile<int32_t>("<i4", "(2, 8)",
+                             {2537, 2540, 10, 20, 30, 40, 50, 60, 2537, 2540, 9, 8, 7, 6, 5, 4}));
   return path;
 }
 
@@ -43,8 +44,9 @@ const json& Matrix(const json& report, const std::string& name) {
   return report;
 }
 
-// The tiny model with two norms changed: weights of a norm times s, columns of the next matrix / s. Bytes
-// of a .glint file can be changed in place, since nothing but `verify` looks at tensors' checksums.
+// The tiny model with two norms changed: weights of a norm times s, columns of the next matrix / s.
+// Bytes of a .glint file can be changed in place, since nothing but `verify` looks at tensors'
+// checksums.
 std::string Folded() {
   std::string file = ReadFile(TinyModel("f32"));
   uint64_t header_bytes = 0;
@@ -73,8 +75,8 @@ std::string Folded() {
 
 TEST_CASE("perplexity of a text and of windows") {
   if (!IsProgramThere()) return;
-  const std::vector<std::string> command = {"perplexity", TinyModel("int8"), "-f", TextFile(),
-                                            "-c",         "64",              "--json"};
+  const std::vector<std::string> command = {"perplexity", TinyModel("int8"), "-f", TextFile(), "-c",
+                                            "64",         "--json"};
   const json report = JsonOutput(command);
   CHECK(report["perplexity"].get<double>() ==
         doctest::Approx(std::exp(report["nll"].get<double>())).epsilon(1e-12));
@@ -113,9 +115,9 @@ TEST_CASE("perplexity of a text and of windows") {
 
 TEST_CASE("perplexity against a base") {
   if (!IsProgramThere()) return;
-  const std::vector<std::string> command = {"perplexity", TinyModel("int4"), "-f",
-                                            TextFile(),   "-c",              "64",
-                                            "--base",     TinyModel("f32"),  "--json"};
+  const std::vector<std::string> command = {
+      "perplexity", TinyModel("int4"), "-f",    TextFile(), "-c", "64",
+      "--base",     TinyModel("f32"),  "--json"};
   const json report = JsonOutput(command);
   for (const char* key : {"kl_mean", "kl_stderr", "kl_p99", "kl_max"}) {
     CHECK(report[key].get<double>() > 0);
@@ -124,20 +126,25 @@ TEST_CASE("perplexity against a base") {
   CHECK(report["kl_p99"] <= report["kl_max"]);
   CHECK(report["same_top"].get<double>() > 0.5);
   CHECK(report["same_top"].get<double>() <= 1);
-  const json base = JsonOutput({"perplexity", TinyModel("f32"), "-f", TextFile(), "-c", "64", "--json"});
+  const json base =
+      JsonOutput({"perplexity", TinyModel("f32"), "-f", TextFile(), "-c", "64", "--json"});
   CHECK(report["base_perplexity"] == base["perplexity"]);
   CHECK(report["perplexity_ratio"].get<double>() ==
         doctest::Approx(report["perplexity"].get<double>() / base["perplexity"].get<double>()));
   CHECK(report["nll_difference"].get<double>() ==
         doctest::Approx(report["nll"].get<double>() - base["nll"].get<double>()));
-  const json itself = JsonOutput({"perplexity", TinyModel("int4"), "--windows", WindowsFile(), "--base",
-                                  TinyModel("int4"), "--json"});
+  const json itself = JsonOutput({"perplexity", TinyModel("int4"), "--windows", WindowsFile(),
+                                  "--base", TinyModel("int4"), "--json"});
   CHECK(itself["kl_mean"] == 0);
   CHECK(itself["kl_max"] == 0);
   CHECK(itself["same_top"] == 1);
   CHECK(itself["perplexity_ratio"] == 1);
-  const std::string table = Output({"perplexity", TinyModel("int4"), "--windows", WindowsFile(),
-                                    "--base", TinyModel("f32")});
+  // --kv is the model's alone: its cache against its better self.
+  const json cache = JsonOutput({"perplexity", TinyModel("f32"), "--windows", WindowsFile(),
+                                 "--base", TinyModel("f32"), "--kv", "int8", "--json"});
+  CHECK(cache["kl_mean"] > 0);
+  const std::string table = Output(
+      {"perplexity", TinyModel("int4"), "--windows", WindowsFile(), "--base", TinyModel("f32")});
   CHECK(table.find("same likeliest token") != std::string::npos);
 }
 
@@ -156,13 +163,17 @@ TEST_CASE("perplexity of what cannot be read") {
   CheckFails(1, {"perplexity", model, "-f", folder}, {folder});
   CheckFails(1, {"perplexity", model, "-f", "-"}, {"standard input: ", "at least 2"});
   CheckFails(1, {"perplexity", model, "-f", TextFile(), "-c", "2"}, {"windows of 2 tokens"});
-  CheckFails(1, {"perplexity", model, "-f", TextFile(), "-c", "20", "--stride", "19"}, {"19 apart"});
+  CheckFails(1, {"perplexity", model, "-f", TextFile(), "-c", "20", "--stride", "19"},
+             {"19 apart"});
   CheckFails(1, {"perplexity", model, "--windows", write("x")}, {npy, "not a NumPy file"});
-  CheckFails(1, {"perplexity", model, "--windows", write(NpyFile<int32_t>("<i4", "(1, 3)", {1, 2, 3}))},
-             {npy, "window 0", "<sop>"});
-  CheckFails(1, {"perplexity", model, "--windows", write(NpyFile<int64_t>("<i8", "(1, 2)", {1, 2880}))},
-             {npy, "row 0, column 1", "2880"});
-  CheckFails(1, {"perplexity", model, "--windows", write(NpyFile<int32_t>("<i4", "(2, 1)", {1, 2}))},
+  CheckFails(
+      1, {"perplexity", model, "--windows", write(NpyFile<int32_t>("<i4", "(1, 3)", {1, 2, 3}))},
+      {npy, "window 0", "<sop>"});
+  CheckFails(
+      1, {"perplexity", model, "--windows", write(NpyFile<int64_t>("<i8", "(1, 2)", {1, 2880}))},
+      {npy, "row 0, column 1", "2880"});
+  CheckFails(1,
+             {"perplexity", model, "--windows", write(NpyFile<int32_t>("<i4", "(2, 1)", {1, 2}))},
              {npy, "windows of 1 token"});
   const std::string full = NpyFile<int32_t>("<i4", "(1, 600)", std::vector<int32_t>(600, 5));
   CheckFails(1, {"perplexity", model, "--windows", write(full)}, {npy, "holds 512"});
@@ -187,8 +198,7 @@ TEST_CASE("quantize-report without a base") {
   const json& qkv = Matrix(report, "layer.3.qkv.weight");
   CHECK(qkv["type"] == "int4");
   CHECK(qkv["shape"] == json({384, 128}));
-  CHECK(qkv["bits"].get<double>() ==
-        doctest::Approx(8 * qkv["bytes"].get<double>() / (384 * 128)));
+  CHECK(qkv["bits"].get<double>() == doctest::Approx(8 * qkv["bytes"].get<double>() / (384 * 128)));
   CHECK_FALSE(qkv.contains("rmse"));
   CHECK(report["total"]["weights"] == 2880 * 128 + 6 * 12 * 128 * 128);
   const std::string table = Output({"quantize-report", TinyModel("int4")});
@@ -199,7 +209,8 @@ TEST_CASE("quantize-report without a base") {
 TEST_CASE("quantize-report against what the model was made of") {
   if (!IsProgramThere()) return;
   for (const std::string& base : {TinyFolder(), TinyModel("f32")}) {
-    const json report = JsonOutput({"quantize-report", TinyModel("int4"), "--base", base, "--json"});
+    const json report =
+        JsonOutput({"quantize-report", TinyModel("int4"), "--base", base, "--json"});
     CHECK(report["base"] == base);
     for (const json& matrix : report["matrices"]) {
       const double relative = matrix["relative_rmse"], cosine = matrix["cosine"];
@@ -216,15 +227,15 @@ TEST_CASE("quantize-report against what the model was made of") {
   }
   // The same text whatever the threads; nothing is lost where nothing was rounded.
   const auto with = [](const char* threads) {
-    return Output({"quantize-report", TinyModel("int4"), "--base", TinyFolder(), "--json", "-t", threads});
+    return Output(
+        {"quantize-report", TinyModel("int4"), "--base", TinyFolder(), "--json", "-t", threads});
   };
   CHECK(with("1") == with("3"));
   const json exact =
       JsonOutput({"quantize-report", TinyModel("f32"), "--base", TinyFolder(), "--json"});
   CHECK(exact["total"]["rmse"] == 0);
   CHECK(exact["total"]["relative_rmse"] == 0);
-  const std::string table =
-      Output({"quantize-report", TinyModel("int4"), "--base", TinyFolder()});
+  const std::string table = Output({"quantize-report", TinyModel("int4"), "--base", TinyFolder()});
   CHECK(table.find("cosine") != std::string::npos);
   CHECK(table.find("relative RMSE ") != std::string::npos);
 }
@@ -264,7 +275,8 @@ TEST_CASE("quantize-report draws a picture") {
   CheckFails(1, force, {"the source itself"});
   force[5] = folder + "/none/x.svg";
   CheckFails(1, force, {"/none/"});
-  CheckFails(1, {"quantize-report", TinyModel("int4"), "--base", folder, "--svg", folder + "/b.svg"},
+  CheckFails(1,
+             {"quantize-report", TinyModel("int4"), "--base", folder, "--svg", folder + "/b.svg"},
              {folder});
   CHECK(FilesIn(folder) == 1);
   CheckFails(2, {"quantize-report", TinyModel("int4"), "--svg", svg}, {"--base"});

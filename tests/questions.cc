@@ -44,7 +44,8 @@ std::map<std::string, Grade> GradeModel(const Model& model, const std::vector<Qu
   std::map<std::string, Grade> grades;
   for (const Question& q : questions) {
     const std::string prompt = model.chat()->build_prompt(q.history, q.question);
-    const Reply reply = Generate(session, model.tokenizer()->EncodeWithSpecial(prompt), options, {});
+    const Reply reply =
+        Generate(session, model.tokenizer()->EncodeWithSpecial(prompt), options, {});
     if (reply.end == Reply::End::kError) {
       throw Error(model.file().path() + ": " + Describe(reply.status));
     }

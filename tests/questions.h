@@ -22,9 +22,9 @@ struct Grade {
   double percent() const { return 100 * static_cast<double>(right) / static_cast<double>(asked); }
 };
 
-// Asks the model every question, greedily, and compares its replies with the answers, letter by letter.
-// By group: "all", each language, each "language family". `threads` 0: DefaultThreads(). Throws Error for
-// a model that cannot chat.
+// Asks the model every question, greedily, and compares its replies with the answers, letter by
+// letter. By group: "all", each language, each "language family". `threads` 0: DefaultThreads().
+// Throws Error for a model that cannot chat.
 std::map<std::string, Grade> GradeModel(const Model& model, const std::vector<Question>& questions,
                                         size_t threads);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "examples/commands/console.h"
 
@@ -23,8 +24,8 @@ struct Stop {
   double at;  // 0..1 of the scale
   Color color;
 };
-// From nearly white over yellow and red to a dark violet: lightness falls all the way, so that the order
-// can be seen without colours too.
+// From nearly white over yellow and red to a dark violet: lightness falls all the way, so that the
+// order can be seen without colours too.
 constexpr Stop kStops[] = {
     {0.00, {252, 251, 240}}, {0.25, {250, 218, 130}}, {0.40, {243, 160, 78}},
     {0.60, {217, 90, 70}},   {0.80, {158, 42, 99}},   {1.00, {66, 16, 86}},
@@ -54,13 +55,16 @@ const char* InkOn(const Color& color) {
 
 // Any bytes as text of an XML document: what XML cannot hold is written as OneLine writes it.
 std::string Escaped(const std::string& text) {
+  static constexpr char kMarks[] = "&<>\"";
+  static constexpr const char* kEntities[] = {"&amp;", "&lt;", "&gt;", "&quot;"};
   std::string out;
   for (const char c : OneLine(text)) {
-    if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '"') out += "&quot;";
-    else out += c;
+    const char* const mark = std::strchr(kMarks, c);
+    if (mark && *mark) {
+      out += kEntities[mark - kMarks];
+    } else {
+      out += c;
+    }
   }
   // U+FFFE and U+FFFF are valid UTF-8, but no characters of XML.
   for (const char* bad : {"\xEF\xBF\xBE", "\xEF\xBF\xBF"}) {
@@ -115,10 +119,11 @@ class Picture {
       y += kCellHeight + 6;
     }
     y = Legend(y + 26) + kMargin;
-    return Format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" "
-                  "width=\"%.0f\" height=\"%.0f\" font-family=\"Helvetica, Arial, DejaVu Sans, "
-                  "sans-serif\">\n",
-                  width_, y, width_, y) +
+    return Format(
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" "
+               "width=\"%.0f\" height=\"%.0f\" font-family=\"Helvetica, Arial, DejaVu Sans, "
+               "sans-serif\">\n",
+               width_, y, width_, y) +
            "<title>" + Escaped(map_.title) + "</title>\n" +
            "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n" + body_ + "</svg>\n";
   }
@@ -154,10 +159,11 @@ class Picture {
 
   void Cell(double x, double y, double width, const HeatMap::Cell& cell) {
     const Color color = ColorOf(cell.error);
-    body_ += Format("<g><title>%s: %s, relative RMSE %.4g%%</title><rect x=\"%.2f\" y=\"%.2f\" "
-                    "width=\"%.2f\" height=\"%.2f\" fill=\"%s\" stroke=\"#ffffff\"/>",
-                    Escaped(cell.name).c_str(), Escaped(cell.type).c_str(), 100 * cell.error, x, y,
-                    width, kCellHeight, Hex(color).c_str());
+    body_ += Format(
+        "<g><title>%s: %s, relative RMSE %.4g%%</title><rect x=\"%.2f\" y=\"%.2f\" "
+        "width=\"%.2f\" height=\"%.2f\" fill=\"%s\" stroke=\"#ffffff\"/>",
+        Escaped(cell.name).c_str(), Escaped(cell.type).c_str(), 100 * cell.error, x, y, width,
+        kCellHeight, Hex(color).c_str());
     const double center = x + width / 2;
     // About 5.6 units a character at this size.
     if (width >= 5.6 * static_cast<double>(std::max<size_t>(cell.type.size(), 5)) + 4) {
@@ -171,18 +177,20 @@ class Picture {
     Text(left_, y - 8, 12, kInk, "start", "relative RMSE: error's root mean square / weights'");
     body_ += "<defs><linearGradient id=\"scale\">";
     for (const Stop& stop : kStops) {
-      body_ += Format("<stop offset=\"%.2f\" stop-color=\"%s\"/>", stop.at, Hex(stop.color).c_str());
+      body_ +=
+          Format("<stop offset=\"%.2f\" stop-color=\"%s\"/>", stop.at, Hex(stop.color).c_str());
     }
     body_ += "</linearGradient></defs>\n";
-    body_ += Format("<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" "
-                    "fill=\"url(#scale)\" stroke=\"%s\" stroke-width=\"0.5\"/>\n",
-                    left_, y, kLegendWidth, kLegendHeight, kSoft);
+    body_ += Format(
+        "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" "
+        "fill=\"url(#scale)\" stroke=\"%s\" stroke-width=\"0.5\"/>\n",
+        left_, y, kLegendWidth, kLegendHeight, kSoft);
     constexpr int kTicks = 4;
     for (int i = 0; i <= kTicks; ++i) {
       const double share = static_cast<double>(i) / kTicks;
       const double x = left_ + kLegendWidth * share;
-      body_ += Format("<line x1=\"%.2f\" x2=\"%.2f\" y1=\"%.2f\" y2=\"%.2f\" stroke=\"%s\"/>\n", x, x,
-                      y + kLegendHeight, y + kLegendHeight + 4, kSoft);
+      body_ += Format("<line x1=\"%.2f\" x2=\"%.2f\" y1=\"%.2f\" y2=\"%.2f\" stroke=\"%s\"/>\n", x,
+                      x, y + kLegendHeight, y + kLegendHeight + 4, kSoft);
       Text(x, y + kLegendHeight + 17, 12, kSoft, "middle",
            Format("%.0f%%%s", 100 * share * HeatMap::kWorstError, i == kTicks ? " or more" : ""));
     }
@@ -191,9 +199,10 @@ class Picture {
 
   void Text(double x, double y, int size, const char* fill, const char* anchor,
             const std::string& text, const char* more = "") {
-    body_ += Format("<text x=\"%.2f\" y=\"%.2f\" font-size=\"%d\" fill=\"%s\" text-anchor=\"%s\"%s>", x,
-                    y, size, fill, anchor, more) +
-             Escaped(text) + "</text>\n";
+    body_ +=
+        Format("<text x=\"%.2f\" y=\"%.2f\" font-size=\"%d\" fill=\"%s\" text-anchor=\"%s\"%s>", x,
+               y, size, fill, anchor, more) +
+        Escaped(text) + "</text>\n";
   }
 
   const HeatMap& map_;

@@ -1,6 +1,7 @@
 // glint perplexity: how well a model foretells text, and how far it is from another one.
 #include "lib/perplexity.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <iterator>
@@ -56,8 +57,9 @@ WindowSet TextWindows(const Options& options, const Model& model, const Model* b
           ? options.compute.context
           : static_cast<size_t>(std::min<uint64_t>(model.max_context(), kDefaultWindow));
   const size_t stride = options.stride != 0 ? options.stride : std::max<size_t>(1, length / 2);
-  WindowSet set = StridedWindows(options.text == "-" ? "standard input" : options.text,
-                                 TextPrefix(model), model.tokenizer()->Encode(text), length, stride);
+  WindowSet set =
+      StridedWindows(options.text == "-" ? "standard input" : options.text, TextPrefix(model),
+                     model.tokenizer()->Encode(text), length, stride);
   if (base) CheckBase(*base, set, text);
   return set;
 }
@@ -73,8 +75,9 @@ WindowSet FileWindows(const Options& options, const Model& model) {
   return RowWindows(options.windows, std::move(matrix.ids), matrix.rows, matrix.cols);
 }
 
-std::unique_ptr<Session> SessionFor(const Model& model, const Options& options, size_t context) {
-  SessionOptions session = SessionOptionsFor(model, options.compute);
+std::unique_ptr<Session> SessionFor(const Model& model, const ComputeOptions& options,
+                                    size_t context) {
+  SessionOptions session = SessionOptionsFor(model, options);
   session.context = context;
   session.max_outputs = kRowsTogether;
   return std::make_unique<Session>(model, session);
@@ -115,10 +118,9 @@ void PrintReport(const Json& report) {
                             " windows of up to " + report["window"].dump()}};
   if (report.contains("kl_mean")) {
     rows.push_back({"base's perplexity", Format("%.5f", number("base_perplexity"))});
-    rows.push_back({"ratio to the base's",
-                    Format("%.5f   (nll ", number("perplexity_ratio")) +
-                        Format("%+.5f +/- %.5f)", number("nll_difference"),
-                               number("nll_difference_stderr"))});
+    rows.push_back({"ratio to the base's", Format("%.5f   (nll ", number("perplexity_ratio")) +
+                                               Format("%+.5f +/- %.5f)", number("nll_difference"),
+                                                      number("nll_difference_stderr"))});
     rows.push_back({"KL from the base", with_error("kl_mean", "kl_stderr")});
     rows.push_back({"  99% are below", Format("%.5f", number("kl_p99"))});
     rows.push_back({"  greatest", Format("%.5f", number("kl_max"))});
@@ -140,9 +142,13 @@ void Run(const Options& options) {
   if (!options.base.empty()) base = OpenModel(options.base, options.compute.load);
   const WindowSet set = options.windows.empty() ? TextWindows(options, *model, base.get())
                                                 : FileWindows(options, *model);
-  const std::unique_ptr<Session> session = SessionFor(*model, options, set.longest);
+  const std::unique_ptr<Session> session = SessionFor(*model, options.compute, set.longest);
   std::unique_ptr<Session> base_session;
-  if (base) base_session = SessionFor(*base, options, set.longest);
+  if (base) {
+    ComputeOptions compute = options.compute;
+    compute.kv.clear();  // the yardstick keeps its own
+    base_session = SessionFor(*base, compute, set.longest);
+  }
   Json report;
   {
     ProgressBar bar("reading " + std::to_string(set.windows.size()) + " windows");
@@ -163,27 +169,32 @@ RunCommand SetUpPerplexity(CLI::App& app) {
   app.add_option("-f,--file", options->text, "the text to read; - reads standard input")
       ->option_text("TEXT");
   app.add_option("--windows", options->windows,
-                 "instead of a text: token ids, an i4 or i8 NumPy array (windows, length)")
+                 "instead of a text: token ids, a NumPy array of i4 or i8\n(windows, length)")
       ->option_text("IDS.npy");
   app.add_option("--stride", options->stride,
-                 "tokens from one window of the text to the next (default: half the window)")
+                 "tokens from one window of the text to the next\n(default: half the window)")
       ->check(WholeNumber(1, kMaxContext))
       ->option_text("N");
   app.add_option("--base", options->base,
-                 "another model of the same vocabulary: how far is MODEL from it?")
+                 "another model of the same vocabulary: how far MODEL is\nfrom it")
       ->option_text("OTHER");
   app.add_flag("--json", options->json, "one JSON object");
   AddComputeOptions(app, &options->compute);
   app.get_option("--context")
       ->description("tokens of a window (default: the model's context, at most 512)");
   app.footer(
-      "A text is read in windows that overlap, each from an empty cache: every token but the first\n"
-      "counts once, in the first window that has it. Of the ids in IDS.npy all but the first of each\n"
-      "window count. Errors (+/-) are standard errors, as if tokens were independent. With --base:\n"
-      "the Kullback-Leibler divergence of the base's predictions from the model's, in nats.\n\n"
+      "A text is read in windows that overlap, each from an empty cache: every token but the "
+      "first\n"
+      "counts once, in the first window that has it. Of the ids in IDS.npy all but the first of "
+      "each\n"
+      "window count. Errors (+/-) are standard errors, as if tokens were independent. With "
+      "--base:\n"
+      "the Kullback-Leibler divergence of the base's predictions from the model's, in nats; --kv is\n"
+      "then MODEL's alone, so a cache can be measured against its better self.\n\n"
       "Examples:\n"
       "  glint perplexity model-int4.glint -f wikitext-2-test.txt\n"
-      "  glint perplexity model-int4.glint -f text.txt -c 1024 --stride 512 --base model-f16.glint\n"
+      "  glint perplexity model-int4.glint -f text.txt -c 1024 --stride 512 --base "
+      "model-f16.glint\n"
       "  glint perplexity model.glint --windows windows.npy --json");
   return [options] { Run(*options); };
 }

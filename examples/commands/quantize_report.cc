@@ -1,4 +1,5 @@
 // glint quantize-report: what quantizing has done to each matrix of a model.
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -73,7 +74,8 @@ const BaseTensor& FindIn(const BaseModel& base, const Tensor& tensor) {
   return found->second;
 }
 
-// The norm whose output this matrix alone multiplies, as the name of its weights; empty if there is none.
+// The norm whose output this matrix alone multiplies, as the name of its weights; empty if there is
+// none.
 std::string NormBefore(const Graph& graph, const std::string& matrix) {
   std::string norm;
   for (const Node& linear : graph.nodes) {
@@ -89,9 +91,9 @@ std::string NormBefore(const Graph& graph, const std::string& matrix) {
   return norm;
 }
 
-// A converter may multiply a norm's weights by some factors and divide the columns of the matrices that
-// follow by the same (AWQ). What the matrix means is then its columns times model's norm / base's norm.
-// Empty where the norms are equal.
+// A converter may multiply a norm's weights by some factors and divide the columns of the matrices
+// that follow by the same (AWQ). What the matrix means is then its columns times model's norm /
+// base's norm. Empty where the norms are equal.
 std::vector<float> ColumnScale(const Model& model, const BaseModel& base, const Tensor& tensor) {
   const Tensor* norm = model.file().Find(NormBefore(model.graph(), tensor.name));
   if (!norm || norm->dtype != DType::kF32 || norm->IsMatrix()) return {};
@@ -238,9 +240,9 @@ HeatMap MapOf(const Options& options, const std::vector<Row>& rows, const Totals
     return (normal.has_filename() ? normal.filename() : normal.parent_path().filename()).string();
   };
   map.title = name(options.model) + " against " + name(options.base);
-  map.subtitle = HumanCount(totals.weights) + " weights, " + HumanBytes(totals.bytes) +
-                 Format(", %.3f bits per weight, relative RMSE %.3f%%", totals.bits,
-                        100 * totals.relative);
+  map.subtitle =
+      HumanCount(totals.weights) + " weights, " + HumanBytes(totals.bytes) +
+      Format(", %.3f bits per weight, relative RMSE %.3f%%", totals.bits, 100 * totals.relative);
   for (const Row& row : rows) {
     const HeatMap::Cell cell = {row.tensor->name, row.type, row.error->relative};
     size_t layer = 0;
@@ -295,7 +297,7 @@ RunCommand SetUpQuantizeReport(CLI::App& app) {
       ->required()
       ->option_text(" ");
   app.add_option("--base", options->base,
-                 "what it was made of: a Hugging Face folder, a .safetensors, .bin or .glint file")
+                 "what it was made of: a Hugging Face folder, a .safetensors,\n.bin or .glint file")
       ->option_text("SRC");
   app.add_flag("--json", options->json, "one JSON object");
   app.add_option("--svg", options->svg, "also draw the errors: layers across, kinds of matrix down")
@@ -304,8 +306,10 @@ RunCommand SetUpQuantizeReport(CLI::App& app) {
   AddThreadsOption(app, &options->threads);
   app.footer(
       "Without --base: types, bits per weight and sizes. With it, over all weights: the root mean\n"
-      "square of the error, the same relative to that of the base's weights, the cosine of the angle\n"
-      "between both, and the block of 32 columns of a row with the greatest relative error. Where a\n"
+      "square of the error, the same relative to that of the base's weights, the cosine of the "
+      "angle\n"
+      "between both, and the block of 32 columns of a row with the greatest relative error. Where "
+      "a\n"
       "norm's weights differ from the base's, the columns behind it are compared as they act.\n\n"
       "Examples:\n"
       "  glint quantize-report model-int4.glint --base ~/models/chatglm-6b\n"
