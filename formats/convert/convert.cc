@@ -15,8 +15,9 @@ using Role = ImportTensor::Role;
 // Below this many parameters the vocabulary matrices weigh little and lose much: they stay at 8 bits.
 constexpr uint64_t kSmallModel = 1'000'000'000;
 
-bool IsInt4(DType type) {
-  return type == DType::kInt4 || type == DType::kInt4x || type == DType::kInt4a;
+bool IsInt4OrLess(DType type) {
+  return type == DType::kInt3 || type == DType::kInt4 || type == DType::kInt4x ||
+         type == DType::kInt4a;
 }
 
 // What decides the type of each matrix. A tied vocabulary is stored once and read twice, so 8 bits for
@@ -36,7 +37,7 @@ class TypeRules {
       if (Matches(pattern, weight.name)) return type;
     }
     if (!options_.has_type && weight.native) return weight.stored;
-    if (weight.role == Role::kVocabulary && IsInt4(options_.type) && vocabulary_int8_) {
+    if (weight.role == Role::kVocabulary && IsInt4OrLess(options_.type) && vocabulary_int8_) {
       return DType::kInt8;
     }
     return options_.type;
@@ -60,6 +61,7 @@ TensorJob JobFor(const SourceWeight& weight, DType type, bool search) {
   } else {
     EncodeOptions encode;
     encode.search = search;
+    encode.table = job.table = DefaultTable(type);
     job.fill = FillFromRows(weight.read, encode, weight.place);
   }
   return job;
