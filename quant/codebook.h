@@ -65,7 +65,7 @@ void FindScales(const Codebook& book, const WeightedBlock& block, bool search, f
 
 // Integer scales: per row the k in -127..127, such that k * row_scale is near `wanted`, of least
 // weighted error with the codes that it gives (search), or the nearest. `sums` is what belongs to
-// the scales chosen.
+// the scales chosen; 0 without a search.
 void ChooseIntegerScales(const Codebook& book, const WeightedBlock& block, const float* row_scales,
                          const float* wanted, bool search, float* chosen, Products* sums);
 
