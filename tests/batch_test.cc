@@ -93,7 +93,8 @@ void CheckBatches(Session& session, std::span<const int32_t> ids, const std::vec
 
 TEST_CASE("a batch has the bits of its tokens one by one") {
   const DType kTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16,
-                          DType::kInt8, DType::kInt4, DType::kInt4x};
+                          DType::kInt8, DType::kInt4, DType::kInt4x,
+                          DType::kInt3, DType::kInt6};
   for (const DType type : kTypes) {
     CAPTURE(std::string(Info(type).name));
     const std::unique_ptr<Model> model = ConvertTiny(type, TinySource());

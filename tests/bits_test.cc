@@ -85,7 +85,8 @@ std::map<std::string, Expected> ReadExpected() {
 TEST_CASE("every target, thread count and chunk gives the bits on record") {
   const std::map<std::string, Expected> expected = ReadExpected();
   const DType kTypes[] = {DType::kF32,  DType::kF16,   DType::kBF16,
-                          DType::kInt8, DType::kInt4, DType::kInt4x};
+                          DType::kInt8, DType::kInt4,  DType::kInt4x,
+                          DType::kInt3, DType::kInt6};
   std::string ran;
   for (const DType type : kTypes) {
     const std::string name = Info(type).name;

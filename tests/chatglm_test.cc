@@ -124,7 +124,8 @@ TEST_CASE("every golden case from each of the five checkpoint files") {
 TEST_CASE("logits do not depend on threads, chunks or how many rows come out together") {
   if (SkipWithoutReference("chatglm1-tiny goldens")) return;
   const DType kTypes[] = {DType::kF32,  DType::kF16,   DType::kBF16,
-                          DType::kInt8, DType::kInt4, DType::kInt4x};
+                          DType::kInt8, DType::kInt4,  DType::kInt4x,
+                          DType::kInt3, DType::kInt6};
   const NpyArray input_ids = ReadNpy(Golden("cases/gmask_long/input_ids.npy"));
   const std::vector<int32_t> ids(input_ids.integers.begin(), input_ids.integers.end());
   for (const DType type : kTypes) {

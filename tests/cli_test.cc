@@ -377,7 +377,7 @@ TEST_CASE("the same bits with any threads, chunks and instruction set") {
   const json targets = JsonOutput({"info", "--cpu", "--json"})["targets"];
   const std::string ids = PromptIds(70, 9), out = TempDir() + "/logits.npy";
   std::string hashes;
-  for (const char* type : {"f32", "f16", "bf16", "int8", "int4", "int4x"}) {
+  for (const char* type : {"f32", "f16", "bf16", "int8", "int4", "int4x", "int3", "int6"}) {
     std::string first;
     for (const json& target : targets) {
       for (const auto& [threads, chunk] :

@@ -33,7 +33,9 @@ TEST_CASE("exact answers to held-out questions, by type") {
       ReadQuestions(SourceDir() + "/examples/tiny/questions.jsonl");
   CHECK(questions.size() >= 400);
   std::map<DType, double> all;
-  for (const DType type : {DType::kF32, DType::kF16, DType::kInt8, DType::kInt4x, DType::kInt4}) {
+  constexpr DType kTypes[] = {DType::kF32,   DType::kF16,  DType::kInt8, DType::kInt6,
+                              DType::kInt4x, DType::kInt4, DType::kInt3};
+  for (const DType type : kTypes) {
     std::map<std::string, Grade> grades = GradeModel(*ConvertTiny(type), questions, 2);
     all[type] = grades["all"].percent();
     std::printf("%-6s exact answers %.1f%% (English %.1f%%, Chinese %.1f%%)\n", Info(type).name,
@@ -46,6 +48,7 @@ TEST_CASE("exact answers to held-out questions, by type") {
   CHECK(all[DType::kF32] >= 95);
   CHECK(all[DType::kF16] >= all[DType::kF32] - 0.5);
   CHECK(all[DType::kInt8] >= all[DType::kF32] - 1);
+  CHECK(all[DType::kInt6] >= all[DType::kF32] - 1);
   CHECK(all[DType::kInt4] >= all[DType::kF32] - 3);
   CHECK(all[DType::kInt4x] >= all[DType::kF32] - 3);
 }

@@ -8,7 +8,8 @@
 namespace glint {
 namespace {
 
-constexpr const char* kConvertTypes[] = {"f32", "f16", "bf16", "int8", "int6", "int4x", "int4", "int3"};
+constexpr const char* kConvertTypes[] = {"f32",  "f16",  "bf16",  "int8",
+                                          "int6", "int4x", "int4", "int3"};
 
 }  // namespace
 

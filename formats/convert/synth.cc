@@ -60,8 +60,9 @@ FillTiles FillCodes(uint64_t seed, uint64_t tensor, DType type) {
         std::memcpy(codes + i, &bits, 8);
       }
     }
-    // A byte code has a standard deviation of 74, a table entry one of about 34.
-    const float scale = WeightScale(layout.cols) / (type == DType::kInt8 ? 74.0f : 34.0f);
+    // A byte code has a standard deviation of 74, one of int6 of 18, a table entry one of about 34.
+    const float deviation = type == DType::kInt8 ? 74.0f : type == DType::kInt6 ? 18.5f : 34.0f;
+    const float scale = WeightScale(layout.cols) / deviation;
     const uint64_t scales = tiles * layout.blocks * kTileRows;
     if (type == DType::kInt8) {
       const uint16_t half = F32ToF16(scale);
@@ -74,7 +75,8 @@ FillTiles FillCodes(uint64_t seed, uint64_t tensor, DType type) {
 }
 
 bool HasSimpleCodes(DType type) {
-  return type == DType::kInt8 || type == DType::kInt4 || type == DType::kInt4x;
+  return type == DType::kInt8 || type == DType::kInt6 || type == DType::kInt4 ||
+         type == DType::kInt4x || type == DType::kInt3;
 }
 
 TensorJob VectorJob(const ImportTensor& tensor) {
@@ -104,6 +106,7 @@ void Synthesize(const SynthOptions& options) {
     if (tensor.role == ImportTensor::Role::kVector) {
       job = VectorJob(tensor);
     } else if (tensor.tied_to.empty()) {
+      job.table = DefaultTable(type);
       job.fill = HasSimpleCodes(type)
                      ? FillCodes(options.seed, jobs.size(), type)
                      : FillUniform(options.seed, jobs.size(), tensor.shape[1], tensor.name);
