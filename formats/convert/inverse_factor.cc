@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "formats/convert/blas.h"
+#include "formats/convert/small_triangle.h"
 #include "lib/error.h"
 #include "lib/fp_mode.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 constexpr size_t kTile = 256;
 constexpr size_t kUnit = 32, kHalf = 16;  // columns that stay together (of int4; of int4x)
-constexpr double kMostDamping = 1.0;
+constexpr double kLeastDamping = 1e-7, kMostDamping = 1.0;
 
 size_t TileSize(size_t begin, size_t n) {
   return std::min(kTile, n - begin);
@@ -28,58 +29,6 @@ TilePair PairAt(size_t tile) {
   while (tile > i) tile -= ++i;
   return {i, tile};
 }
-
-// A diagonal tile in double: what these small steps lose, everything after them loses.
-class SmallTriangle {
- public:
-  SmallTriangle(const float* from, size_t stride, size_t n) : n_(n), a_(n * n) {
-    for (size_t i = 0; i < n; ++i) {
-      for (size_t j = 0; j <= i; ++j) a_[i * n + j] = from[i * stride + j];
-    }
-  }
-  void Store(float* to, size_t stride) const {
-    for (size_t i = 0; i < n_; ++i) {
-      for (size_t j = 0; j <= i; ++j) to[i * stride + j] = static_cast<float>(a_[i * n_ + j]);
-    }
-  }
-
-  // A = S^T S, S lower. False if a pivot has lost all but the last of the digits that f32 gave it, or
-  // is negative or nan.
-  bool Decompose() {
-    for (size_t r = n_; r-- > 0;) {
-      double* const row = &a_[r * n_];
-      if (!(row[r] > 0) || !std::isfinite(row[r])) return false;
-      const double root = std::sqrt(row[r]);
-      for (size_t c = 0; c < r; ++c) row[c] /= root;
-      row[r] = root;
-      for (size_t i = 0; i < r; ++i) {
-        double* const to = &a_[i * n_];
-        const double factor = row[i];
-        for (size_t j = 0; j <= i; ++j) to[j] -= factor * row[j];
-      }
-    }
-    return true;
-  }
-
-  // A = A^-1, by rows: row i of the inverse needs the rows before it, which are inverted.
-  void Invert() {
-    std::vector<double> row(n_);
-    for (size_t i = 0; i < n_; ++i) {
-      const double inverse = 1 / a_[i * n_ + i];
-      std::fill_n(row.begin(), i, 0.0);
-      for (size_t m = 0; m < i; ++m) {
-        const double factor = a_[i * n_ + m];
-        for (size_t j = 0; j <= m; ++j) row[j] += factor * a_[m * n_ + j];
-      }
-      for (size_t j = 0; j < i; ++j) a_[i * n_ + j] = -inverse * row[j];
-      a_[i * n_ + i] = inverse;
-    }
-  }
-
- private:
-  size_t n_;
-  std::vector<double> a_;
-};
 
 // Sorts the groups of `size` columns within order[begin, end) by their mean diagonal, largest first.
 void SortGroups(const Hessian& h, size_t size, size_t begin, size_t end,
@@ -107,7 +56,7 @@ double MeanDiagonal(const Hessian& h, const std::string& name) {
     const float d = h.At(i, i);
     if (!std::isfinite(d)) {
       throw Error(name + ": input " + std::to_string(i) +
-                  " was not finite during calibration, or its squares are beyond f32");
+                  " was not finite during calibration, or too large to be squared");
     }
     sum += d;
   }
@@ -118,18 +67,22 @@ double MeanDiagonal(const Hessian& h, const std::string& name) {
 
 InverseFactor::InverseFactor(Hessian& hessian, const FactorOptions& options,
                              const std::string& name, ThreadPool& pool)
-    : hessian_(hessian), order_(hessian.n()), weights_(hessian.n()) {
+    : hessian_(hessian), order_(hessian.n()), weights_(hessian.n()), damping_(hessian.n()) {
   RequireBlas();
   const FpModeScope fp_mode;
   const double mean = MeanDiagonal(hessian, name);
-  ChooseOrder(options.order);
   // An H of zeros tells nothing: every column counts the same.
-  const double unit = mean > 0 ? mean : 1;
-  for (double share = options.damping; share <= std::max(kMostDamping, options.damping);
-       share = std::max(share * 10, 1e-6)) {
-    damping_ = share * unit;
+  const double unknown = mean > 0 ? mean : 1;
+  ChooseOrder(options.order);
+  const double most = std::max(kMostDamping, options.damping);
+  for (double share = std::max(options.damping, kLeastDamping); share <= most; share *= 10) {
+    for (size_t j = 0; j < n(); ++j) {
+      const double d = hessian.At(j, j);
+      damping_[j] = static_cast<float>(share * (d > 0 ? d : unknown));
+    }
     Gather(pool);
     if (!Decompose(pool)) continue;
+    damping_share_ = share;
     Invert(pool);
     Normalize(pool);
     return;
@@ -145,13 +98,17 @@ void InverseFactor::ChooseOrder(bool by_size) {
     // A unit is cut short where the matrix ends, wherever the sorting has put it.
     const size_t size = std::min<size_t>(kUnit, n() - order_[begin] / kUnit * kUnit);
     SortGroups(hessian_, kHalf, begin, begin + size, order_);
+    for (size_t i = begin; i < begin + size;) {
+      const size_t half = std::min<size_t>(kHalf, n() - order_[i] / kHalf * kHalf);
+      SortGroups(hessian_, 1, i, i + half, order_);
+      i += half;
+    }
     begin += size;
   }
 }
 
 // The lower triangle becomes the damped H in the order of the walk.
 void InverseFactor::Gather(ThreadPool& pool) {
-  const auto damping = static_cast<float>(damping_);
   const size_t n_tiles = (n() + kTile - 1) / kTile;
   pool.Run(n_tiles * (n_tiles + 1) / 2, [&](size_t task, size_t) {
     const TilePair at = PairAt(task);
@@ -161,7 +118,7 @@ void InverseFactor::Gather(ThreadPool& pool) {
       for (size_t j = begin; j < std::min(end, i + 1); ++j) {
         row[j] = hessian_.At(order_[i], order_[j]);
       }
-      if (at.i == at.j) row[i] += damping;
+      if (at.i == at.j) row[i] += damping_[order_[i]];
     }
   });
 }

@@ -10,8 +10,8 @@
 namespace glint {
 
 struct FactorOptions {
-  double damping = 0.01;     // of the diagonal's mean, added to each of its elements
-  bool order = true;         // walk the blocks from the largest diagonal down, else as they lie
+  double damping = 0.01;  // share of itself that is added to each element of the diagonal
+  bool order = true;      // walk the columns from the largest diagonal down, else as they lie
 };
 
 // H^-1 = M D M^T, M lower with a diagonal of 1, D diagonal, for the damped H in the order of the walk.
@@ -25,21 +25,24 @@ struct FactorOptions {
 class InverseFactor {
  public:
   // Uses the array of `hessian`, which must outlive this, be added to no more, and have one factor at
-  // a time. Inputs that were always 0 have the damping alone. Throws Error, beginning with `name`, if
-  // the Hessian is not finite or is not positive definite even with a hundred times the damping.
+  // a time. An input that was always 0 has the damping alone, as much as an average input has.
+  // Throws Error, beginning with `name`, if the Hessian is not finite; if it is not positive
+  // definite, ten times the damping is tried, up to the whole diagonal, before that is an error.
   InverseFactor(Hessian& hessian, const FactorOptions& options, const std::string& name,
                 ThreadPool& pool);
 
   const Hessian& hessian() const { return hessian_; }
   size_t n() const { return hessian_.n(); }
-  // The column of the matrix that is walked as the i'th. Blocks of 32 and within them the halves
-  // stay together, so that the walk finishes one block before it begins the next.
+  // The column of the matrix that is walked as the i'th. Columns of a block of 32 stay together, and
+  // of its halves of 16, so that the walk ends one block before it begins the next.
   uint32_t Column(size_t i) const { return order_[i]; }
   // M[i][j] at [j], for j < i.
   const float* Row(size_t i) const { return hessian_.data_ + i * stride(); }
   size_t stride() const { return hessian_.stride_; }
-  const float* weights() const { return weights_.data(); }  // (n) 1 / D
-  double damping() const { return damping_; }               // what was added to the diagonal
+  const float* weights() const { return weights_.data(); }  // (n) 1 / D, in the order of the walk
+  // What was added to the diagonal, by column, and the share of it that this was.
+  float Damping(size_t column) const { return damping_[column]; }
+  double damping_share() const { return damping_share_; }
 
  private:
   void ChooseOrder(bool by_size);
@@ -52,7 +55,8 @@ class InverseFactor {
   Hessian& hessian_;
   std::vector<uint32_t> order_;
   std::vector<float> weights_;
-  double damping_ = 0;
+  std::vector<float> damping_;
+  double damping_share_ = 0;
 };
 
 }  // namespace glint

@@ -1,11 +1,10 @@
 #include "formats/convert/model_writer.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <memory>
 #include <mutex>
 
+#include "formats/convert/run_throwing.h"
 #include "lib/error.h"
 #include "lib/fp_mode.h"
 
@@ -51,25 +50,6 @@ class BandBuffer {
   std::array<Part, 4> parts_;
   std::array<std::vector<uint8_t>, 4> bytes_;
 };
-
-// Runs fn(task, worker) on the pool; the first exception is thrown again here.
-template <class Fn>
-void RunThrowing(ThreadPool& pool, size_t n_tasks, const Fn& fn) {
-  std::exception_ptr first;
-  std::mutex mutex;
-  std::atomic<bool> failed{false};
-  pool.Run(n_tasks, [&](size_t task, size_t worker) {
-    if (failed.load()) return;
-    try {
-      fn(task, worker);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!first) first = std::current_exception();
-      failed.store(true);
-    }
-  });
-  if (first) std::rethrow_exception(first);
-}
 
 class Progress {
  public:
