@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "quant/encode_tile.h"
@@ -28,8 +29,8 @@ constexpr Encoder kEncoders[kDTypeCount] = {
     {EncodeF16Tile, kLargestToF16},
     {EncodeBF16Tile, kLargestToBF16},
     {EncodeInt8Tile, std::bit_cast<uint32_t>(65504.0f * 127.0f)},
-    {EncodeInt4Tile, kLargestTo4Bit},
-    {EncodeInt4xTile, kLargestTo4Bit},
+    {EncodeCodebookTile, kLargestTo4Bit},
+    {EncodeCodebookTile, kLargestTo4Bit},
     {EncodeInt4aTile, kLargestTo4Bit},
 };
 
@@ -76,9 +77,20 @@ void WriteTable(const Int4Table& table, uint8_t* out) {
 uint64_t EncodeTiles(const MatrixLayout& layout, const EncodeOptions& options, const float* rows,
                      uint64_t n_rows, TilePlanes out) {
   const Encoder& encoder = kEncoders[static_cast<size_t>(layout.dtype)];
+  const float* importance = options.importance;
+  int exponent = 0;
+  if (importance) {
+    const float largest = *std::max_element(importance, importance + layout.cols);
+    if (largest == 0.0f) importance = nullptr;
+    (void)std::frexp(largest, &exponent);
+  }
   for (uint64_t row = 0; row < n_rows; row += kTileRows) {
-    TileRows in{
-        rows + row * layout.cols, std::min<uint64_t>(kTileRows, n_rows - row), layout.cols, {}};
+    TileRows in{rows + row * layout.cols,
+                std::min<uint64_t>(kTileRows, n_rows - row),
+                layout.cols,
+                {},
+                importance,
+                exponent};
     for (uint64_t r = 0; r < in.n_rows; ++r) {
       const float* x = in.rows + r * in.cols;
       const uint32_t largest = LargestMagnitude(x, in.cols);

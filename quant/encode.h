@@ -42,6 +42,10 @@ struct EncodeOptions {
   // Look for the scales of least squared error (int8, int4, int4x, int4a without offset), or take
   // those that just hold the block's largest magnitude.
   bool search = true;
+  // What a squared error in each column costs, (cols), for instance the mean square of the
+  // activation that meets it; null: all the same. Finite and not negative, of any scale. A block
+  // whose importances are all 0 counts as unweighted. Floats ignore it.
+  const float* importance = nullptr;
 };
 
 // The 64 bytes that lead a tensor whose type has a table.

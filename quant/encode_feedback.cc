@@ -1,177 +1,176 @@
 #include "quant/encode_feedback.h"
 
 #include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "quant/rounders.h"
 
 namespace glint {
 namespace {
 
-constexpr size_t kVectors = kTileRows / Lanes::size;
 constexpr float kLargestScale = 127.0f;
-// Where the largest element first lands, as a multiple of the table's end, and then how far from the
-// best of those integers its neighbours are tried. docs/QUANT.md has what more and fewer give.
-constexpr float kStarts[] = {0.770f, 0.807f, 0.844f, 0.881f, 0.918f, 0.955f,
-                             0.992f, 1.029f, 1.066f, 1.103f, 1.140f, 1.177f};
+
+// Where a search starts: the row's largest element falls onto these multiples of each end of the codebook.
+// Then how far from the best of those integers its neighbours are tried. docs/QUANT.md has
+// what more and fewer give.
+struct Starts {
+  const float* multiples;
+  size_t n;
+};
+constexpr float kOfTables[] = {0.770f, 0.807f, 0.844f, 0.881f, 0.918f, 0.955f,
+                               0.992f, 1.029f, 1.066f, 1.103f, 1.140f, 1.177f};
+constexpr float kOfLinear[] = {0.92f, 0.94f, 0.96f, 0.98f, 1.0f, 1.02f, 1.04f};
 constexpr float kSteps[] = {2.0f, 1.0f};
 
-struct Tile {  // a number per row
-  Lanes v[kVectors];
-
-  static Tile All(float x) {
-    Tile t;
-    std::fill_n(t.v, kVectors, Lanes(x));
-    return t;
-  }
-  static Tile Load(const float* from) {
-    Tile t;
-    for (size_t i = 0; i < kVectors; ++i) t.v[i] = Lanes::load_unaligned(from + i * Lanes::size);
-    return t;
-  }
-  void Store(float* to) const {
-    for (size_t i = 0; i < kVectors; ++i) v[i].store_unaligned(to + i * Lanes::size);
-  }
-};
-
-Tile Limited(const Tile& k) {
-  const Lanes limit(kLargestScale);
-  Tile t;
-  for (size_t i = 0; i < kVectors; ++i) {
-    t.v[i] = xsimd::min(xsimd::max(k.v[i], -limit), limit);
-  }
-  return t;
+Starts StartsOf(const Codebook& book) {
+  if (book.is_linear) return {kOfLinear, std::size(kOfLinear)};
+  return {kOfTables, std::size(kOfTables)};
 }
 
-// Takes column c's share of the errors before it off x.
-inline void TakeErrors(const FeedbackBlock& block, size_t c, const float* errors, Tile* x) {
+// Takes off x what column c takes over of the errors (n, 16) of the columns before it.
+inline void TakeErrors(const FeedbackBlock& block, size_t c, const float* errors, Lanes* x) {
   const float* const factor = block.factor + c * block.stride;
   for (size_t j = 0; j < c; ++j) {
     const Lanes f(factor[j]);
     const float* const e = errors + j * kTileRows;
-    for (size_t i = 0; i < kVectors; ++i) x->v[i] -= f * Lanes::load_unaligned(e + i * Lanes::size);
+    for (size_t i = 0; i < kLaneSteps; ++i) x[i] -= f * Lanes::load_unaligned(e + i * Lanes::size);
   }
 }
 
+// Rounds the block with the integer scales k (16): errors, and what that costs. With codes, these too.
+template <typename Rounder>
+void Round(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
+           const float* k, float* errors, float* costs, uint8_t* codes) {
+  float to_value[kTileRows];
+  for (size_t r = 0; r < kTileRows; ++r) to_value[r] = InverseOf(k[r] * rows.row_scales[r]);
+  const Rounder rounder(book, to_value);
+  Lanes cost[kLaneSteps], x[kLaneSteps];
+  std::fill_n(cost, kLaneSteps, Lanes(0.0f));
+  for (size_t c = 0; c < block.n; ++c) {
+    const float* const from = rows.values + c * rows.stride;
+    for (size_t i = 0; i < kLaneSteps; ++i) x[i] = Lanes::load_unaligned(from + i * Lanes::size);
+    TakeErrors(block, c, errors, x);
+    float adapted[kTileRows], values[kTileRows];
+    for (size_t i = 0; i < kLaneSteps; ++i) x[i].store_unaligned(adapted + i * Lanes::size);
+    rounder.Values(adapted, values);
+    if (codes) rounder.Codes(adapted, codes + c * kTileRows);
+    const Lanes weight(block.weights[c]);
+    for (size_t i = 0; i < kLaneSteps; ++i) {
+      const size_t at = i * Lanes::size;
+      const Lanes value = Lanes::load_unaligned(values + at) * Lanes::load_unaligned(k + at);
+      const Lanes e = x[i] - value * Lanes::load_unaligned(rows.row_scales + at);
+      cost[i] += weight * (e * e);
+      e.store_unaligned(errors + c * kTileRows + at);
+    }
+  }
+  for (size_t i = 0; i < kLaneSteps; ++i) cost[i].store_unaligned(costs + i * Lanes::size);
+}
+
+template <typename Rounder>
 class Search {
  public:
-  Search(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows)
-      : book_(book), block_(block), rows_(rows), row_scales_(Tile::Load(rows.row_scales)) {
-    best_ = Tile::All(0.0f);
-    cost_ = Round(best_, nullptr);
+  Search(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
+         FeedbackResult* result)
+      : book_(book), block_(block), rows_(rows), best_(result) {
+    std::fill_n(best_->scales, kTileRows, 0.0f);
+    Round<Rounder>(book, block, rows, best_->scales, best_->errors, best_->costs, nullptr);
   }
 
-  // Both ends of the table for the largest element.
   void TryStarts() {
-    const Tile extreme = Extreme();
+    float extremes[kTileRows] = {}, k[kTileRows];
+    for (size_t c = 0; c < block_.n; ++c) {
+      const float* const x = rows_.values + c * rows_.stride;
+      for (size_t r = 0; r < kTileRows; ++r) {
+        extremes[r] = std::fabs(x[r]) > std::fabs(extremes[r]) ? x[r] : extremes[r];
+      }
+    }
+    const Starts starts = StartsOf(book_);
     for (const float end : {book_.first, book_.last}) {
-      for (const float start : kStarts) {
-        const Lanes factor(1.0f / (end * start));
-        Tile k;
-        for (size_t i = 0; i < kVectors; ++i) {
-          k.v[i] = (extreme.v[i] * Reciprocal(row_scales_.v[i])) * factor;
+      for (size_t s = 0; s < starts.n; ++s) {
+        const float factor = 1.0f / (end * starts.multiples[s]);
+        for (size_t r = 0; r < kTileRows; ++r) {
+          k[r] = extremes[r] * InverseOf(rows_.row_scales[r]) * factor;
         }
-        k = Limited(k);
-        for (Lanes& v : k.v) v = glint::Round(v);
         Try(k);
       }
     }
   }
   void TryNeighbours() {
     for (const float step : kSteps) {
-      const Tile center = best_;
-      for (const float signed_step : {-step, step}) {
-        Tile k = center;
-        for (Lanes& v : k.v) v += Lanes(signed_step);
-        Try(Limited(k));
+      float low[kTileRows], high[kTileRows];
+      for (size_t r = 0; r < kTileRows; ++r) {
+        low[r] = best_->scales[r] - step;
+        high[r] = best_->scales[r] + step;
       }
+      Try(low);
+      Try(high);
     }
   }
-  void Try(const Tile& k) {
-    const Tile cost = Round(k, nullptr);
-    for (size_t i = 0; i < kVectors; ++i) {
-      const auto better = cost.v[i] < cost_.v[i];
-      cost_.v[i] = xsimd::select(better, cost.v[i], cost_.v[i]);
-      best_.v[i] = xsimd::select(better, k.v[i], best_.v[i]);
+  // The integers next to k.
+  void Try(const float* wanted) {
+    float k[kTileRows], costs[kTileRows];
+    for (size_t r = 0; r < kTileRows; ++r) {
+      k[r] = glint::Round(std::clamp(wanted[r], -kLargestScale, kLargestScale));
+    }
+    Round<Rounder>(book_, block_, rows_, k, best_->errors, costs, nullptr);
+    for (size_t r = 0; r < kTileRows; ++r) {
+      const bool better = costs[r] < best_->costs[r];
+      best_->scales[r] = better ? k[r] : best_->scales[r];
+      best_->costs[r] = better ? costs[r] : best_->costs[r];
     }
   }
-  void Finish(FeedbackResult* result) {
-    Round(best_, result->codes).Store(result->costs);
-    best_.Store(result->scales);
-    std::copy_n(errors_, block_.n * kTileRows, result->errors);
+  void Finish() {
+    Round<Rounder>(book_, block_, rows_, best_->scales, best_->errors, best_->costs, best_->codes);
   }
 
  private:
-  // The element of largest magnitude per lane, sign kept.
-  Tile Extreme() const {
-    Tile extreme = Tile::All(0.0f);
-    for (size_t c = 0; c < block_.n; ++c) {
-      const Tile x = Tile::Load(rows_.values + c * rows_.stride);
-      for (size_t i = 0; i < kVectors; ++i) {
-        const auto larger = xsimd::abs(x.v[i]) > xsimd::abs(extreme.v[i]);
-        extreme.v[i] = xsimd::select(larger, x.v[i], extreme.v[i]);
-      }
-    }
-    return extreme;
-  }
-
-  // Rounds the block with the integer scales k and returns what that costs.
-  Tile Round(const Tile& k, uint8_t* codes) {
-    Tile cost = Tile::All(0.0f), to_code;
-    for (size_t i = 0; i < kVectors; ++i) {
-      to_code.v[i] = Reciprocal(k.v[i] * row_scales_.v[i]);
-    }
-    for (size_t c = 0; c < block_.n; ++c) {
-      Tile x = Tile::Load(rows_.values + c * rows_.stride);
-      TakeErrors(block_, c, errors_, &x);
-      const Lanes weight(block_.weights[c]);
-      for (size_t i = 0; i < kVectors; ++i) {
-        const Lanes scaled = x.v[i] * to_code.v[i];
-        const Lanes e = x.v[i] - (book_.Nearest(scaled) * k.v[i]) * row_scales_.v[i];
-        cost.v[i] += weight * (e * e);
-        e.store_unaligned(errors_ + c * kTileRows + i * Lanes::size);
-        if (codes) StoreCodes(book_.Code(scaled), codes + c * kTileRows + i * Lanes::size);
-      }
-    }
-    return cost;
-  }
-  static void StoreCodes(Lanes codes, uint8_t* to) {
-    float each[Lanes::size];
-    codes.store_unaligned(each);
-    for (size_t i = 0; i < Lanes::size; ++i) to[i] = static_cast<uint8_t>(each[i]);
-  }
-
   const Codebook& book_;
   const FeedbackBlock& block_;
   const FeedbackRows& rows_;
-  const Tile row_scales_;
-  Tile best_, cost_;
-  float errors_[kLargestFeedbackBlock * kTileRows];
+  FeedbackResult* const best_;
 };
+
+template <typename Rounder>
+void EncodeWith(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
+                FeedbackResult* result) {
+  Search<Rounder> search(book, block, rows, result);
+  if (rows.near) {
+    search.Try(rows.near);
+  } else {
+    search.TryStarts();
+  }
+  search.TryNeighbours();
+  search.Finish();
+}
 
 }  // namespace
 
 void EncodeFeedback(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
                     FeedbackResult* result) {
-  Search search(book, block, rows);
-  if (rows.near) {
-    search.Try(Tile::Load(rows.near));
-  } else {
-    search.TryStarts();
-  }
-  search.TryNeighbours();
-  search.Finish(result);
+  using Encode = void (*)(const Codebook&, const FeedbackBlock&, const FeedbackRows&,
+                          FeedbackResult*);
+  constexpr Encode kEncoders[] = {EncodeWith<TableRounder<15>>, EncodeWith<TableRounder<7>>,
+                                  EncodeWith<LinearRounder>};
+  kEncoders[KindOf(book)](book, block, rows, result);
 }
 
 void FeedbackCosts(const FeedbackBlock& block, const float* differences, float* costs) {
-  float errors[kLargestFeedbackBlock * kTileRows];
-  Tile cost = Tile::All(0.0f);
+  float errors[kLargestBlock * kTileRows];
+  Lanes cost[kLaneSteps], e[kLaneSteps];
+  std::fill_n(cost, kLaneSteps, Lanes(0.0f));
   for (size_t c = 0; c < block.n; ++c) {
-    Tile e = Tile::Load(differences + c * kTileRows);
-    TakeErrors(block, c, errors, &e);
-    e.Store(errors + c * kTileRows);
-    for (size_t i = 0; i < kVectors; ++i) {
-      cost.v[i] += Lanes(block.weights[c]) * (e.v[i] * e.v[i]);
+    const Lanes weight(block.weights[c]);
+    for (size_t i = 0; i < kLaneSteps; ++i) {
+      e[i] = Lanes::load_unaligned(differences + c * kTileRows + i * Lanes::size);
+    }
+    TakeErrors(block, c, errors, e);
+    for (size_t i = 0; i < kLaneSteps; ++i) {
+      e[i].store_unaligned(errors + c * kTileRows + i * Lanes::size);
+      cost[i] += weight * (e[i] * e[i]);
     }
   }
-  cost.Store(costs);
+  for (size_t i = 0; i < kLaneSteps; ++i) cost[i].store_unaligned(costs + i * Lanes::size);
 }
 
 }  // namespace glint

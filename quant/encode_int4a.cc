@@ -66,20 +66,23 @@ using EncodeRow = Parts (*)(const Int4Table& table, const float* x, size_t n, ui
 constexpr EncodeRow kOffsetEncoders[kBlockOffsetCount] = {nullptr, EncodeZero, EncodeMin};
 
 // The block without offset, all rows at once. It is normalized by itself: its scale is its own.
-void EncodePlain(const EncodeOptions& options, const float* block, size_t n, float* scales,
-                 uint8_t* codes) {
-  float scaled[kBlock * kTileRows], largest[kTileRows] = {};
-  for (size_t i = 0; i < n * kTileRows; ++i) {
+void EncodePlain(const EncodeOptions& options, const float* from, WeightedBlock* block,
+                 float* scales, uint8_t* codes) {
+  float largest[kTileRows] = {};
+  for (size_t i = 0; i < block->n * kTileRows; ++i) {
     float& lane = largest[i % kTileRows];
-    lane = std::max(lane, std::max(block[i], -block[i]));
+    lane = std::max(lane, std::fabs(from[i]));
   }
   Normalizer normal[kTileRows];
   for (size_t r = 0; r < kTileRows; ++r) normal[r] = NormalizerOf(largest[r]);
-  for (size_t i = 0; i < n * kTileRows; ++i) scaled[i] = block[i] * normal[i % kTileRows].factor;
-  const Codebook book(options.table);
-  const BlockScales found = FindScales(book, scaled, n, options.search);
-  NearestCodes(book, scaled, n, found.scale[0], codes);
-  for (size_t r = 0; r < kTileRows; ++r) scales[r] = found.scale[0][r] * normal[r].inverse;
+  for (size_t i = 0; i < block->n * kTileRows; ++i) {
+    block->x[i] = from[i] * normal[i % kTileRows].factor;
+  }
+  block->Weigh();
+  const Codebook book = Codebook::Of(DType::kInt4a, options.table);
+  FindScales(book, *block, options.search, scales);
+  NearestCodes(book, block->x, block->n, scales, codes);
+  for (size_t r = 0; r < kTileRows; ++r) scales[r] *= normal[r].inverse;
 }
 
 }  // namespace
@@ -96,7 +99,12 @@ uint64_t EncodeInt4aTile(const MatrixLayout& layout, const EncodeOptions& option
     uint8_t codes[kBlock * kTileRows];
     const auto n = static_cast<size_t>(std::min<uint64_t>(kBlock, in.cols - b * kBlock));
     GatherBlock(in, b * kBlock, n, ones, block);
-    if (!encode_row) EncodePlain(options, block, n, scales, codes);
+    if (!encode_row) {
+      WeightedBlock weighted;
+      weighted.n = n;
+      BlockWeights(in, b * kBlock, n, weighted.weights);
+      EncodePlain(options, block, &weighted, scales, codes);
+    }
     for (size_t r = 0; encode_row && r < in.n_rows; ++r) {
       const Parts parts = encode_row(options.table, block + r, n, codes + r);
       if ((parts.min & 0x7c00) == 0x7c00) return r * in.cols + b * kBlock;

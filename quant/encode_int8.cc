@@ -27,30 +27,32 @@ Lanes CodeOf(Lanes x) {
   return Round(xsimd::min(xsimd::max(x, -limit), limit));
 }
 
-// Scales of a block's rows, their inverses (0 for 0), and the squared errors that they give.
+// Scales of a block's rows, their inverses (0 for 0), and the weighted squared errors that they give.
 struct Scales {
   uint16_t halves[kTileRows];
   float inverses[kTileRows], errors[kTileRows];
 };
 
-void Measure(const float* block, size_t n, Scales* s) {
+void Measure(const float* block, const float* weights, size_t n, Scales* s) {
   float values[kTileRows];
-  for (size_t r = 0; r < kTileRows; ++r) values[r] = F16ToF32(s->halves[r]);
+  for (size_t r = 0; r < kTileRows; ++r) {
+    values[r] = F16ToF32(s->halves[r]);
+    s->inverses[r] = InverseOf(values[r]);
+  }
   for (size_t lane = 0; lane < kTileRows; lane += Lanes::size) {
     const Lanes scale = Lanes::load_unaligned(values + lane);
-    const Lanes inverse = Reciprocal(scale);
+    const Lanes inverse = Lanes::load_unaligned(s->inverses + lane);
     Lanes sum(0.0f);
     for (size_t c = 0; c < n; ++c) {
       const Lanes x = Lanes::load_unaligned(block + c * kTileRows + lane) * inverse;
       const Lanes e = x - CodeOf(x);
-      sum += e * e;
+      sum += Lanes(weights[c]) * (e * e);
     }
-    inverse.store_unaligned(s->inverses + lane);
     (sum * (scale * scale)).store_unaligned(s->errors + lane);
   }
 }
 
-Scales ChooseScales(const float* block, size_t n, size_t tries) {
+Scales ChooseScales(const float* block, const float* weights, size_t n, size_t tries) {
   float largest[kTileRows] = {};
   for (size_t i = 0; i < n * kTileRows; ++i) {
     float& lane = largest[i % kTileRows];
@@ -58,13 +60,13 @@ Scales ChooseScales(const float* block, size_t n, size_t tries) {
   }
   Scales best;
   for (size_t r = 0; r < kTileRows; ++r) best.halves[r] = HalfAbove(largest[r] / kLargestCode);
-  Measure(block, n, &best);
+  Measure(block, weights, n, &best);
   Scales next = best;
   for (size_t t = 1; t < tries; ++t) {
     for (uint16_t& half : next.halves) {
       half = static_cast<uint16_t>(std::min<size_t>(half + kStride, kLargestHalf));
     }
-    Measure(block, n, &next);
+    Measure(block, weights, n, &next);
     for (size_t r = 0; r < kTileRows; ++r) {
       if (!(next.errors[r] < best.errors[r])) continue;
       best.halves[r] = next.halves[r];
@@ -98,7 +100,9 @@ uint64_t EncodeInt8Tile(const MatrixLayout& layout, const EncodeOptions& options
     float block[kBlock * kTileRows];
     const auto n = static_cast<size_t>(std::min<uint64_t>(kBlock, in.cols - b * kBlock));
     GatherBlock(in, b * kBlock, n, ones, block);
-    const Scales best = ChooseScales(block, n, options.search ? kTries : 1);
+    float weights[kBlock];
+    BlockWeights(in, b * kBlock, n, weights);
+    const Scales best = ChooseScales(block, weights, n, options.search ? kTries : 1);
     int8_t codes[kBlock * kTileRows];
     WriteCodes(block, n, best.inverses, codes);
     std::memcpy(out.block_scales + b * sizeof best.halves, best.halves, sizeof best.halves);

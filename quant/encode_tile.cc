@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 namespace glint {
@@ -42,93 +43,45 @@ void PackNibbles(const uint8_t* codes, size_t n, uint64_t n_rows, size_t block, 
   }
 }
 
-Codebook::Codebook(const Int4Table& table) {
-  first = table.front();
-  last = table.back();
-  for (size_t i = 0; i < 15; ++i) {
-    thresholds[i] = static_cast<float>(table[i] + table[i + 1]) * 0.5f;
-    steps[i] = static_cast<float>(table[i + 1] - table[i]);
-    ones[i] = 1.0f;
+float BlockWeights(const TileRows& in, uint64_t begin, size_t n, float* weights) {
+  float largest = 0.0f;
+  if (in.importance) {
+    for (size_t c = 0; c < n; ++c) largest = std::max(largest, in.importance[begin + c]);
   }
+  if (largest == 0.0f) {
+    std::fill_n(weights, n, 1.0f);
+    return in.importance ? 0.0f : 1.0f;
+  }
+  int exponent;
+  (void)std::frexp(largest, &exponent);
+  const double factor = std::ldexp(1.0, 1 - exponent);
+  for (size_t c = 0; c < n; ++c) {
+    weights[c] = static_cast<float>(in.importance[begin + c] * factor);
+  }
+  return static_cast<float>(std::ldexp(1.0, exponent - in.exponent));
 }
 
 namespace {
 
-// Where the largest element first lands, as a multiple of the table's end: above 1 it is clipped
-// for the sake of the others. The least squares fit after each start moves on from there, so that a
-// dozen starts find what a hundred find (docs/QUANT.md).
-constexpr float kStarts[] = {0.75f, 0.79f, 0.83f, 0.87f, 0.91f, 0.95f,
-                             1.0f,  1.04f, 1.08f, 1.12f, 1.16f, 1.2f};
-
-// The element of largest magnitude per lane, sign kept.
-Lanes Extreme(const float* block, size_t n) {
-  Lanes extreme(0.0f);
-  for (size_t c = 0; c < n; ++c) {
-    const Lanes x = Lanes::load_unaligned(block + c * kTileRows);
-    extreme = xsimd::select(xsimd::abs(x) > xsimd::abs(extreme), x, extreme);
-  }
-  return extreme;
+void PackInt4(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out) {
+  PackNibbles(codes, n, n_rows, 32, out);
 }
 
-// The best scale per lane among those that start with `extreme` at the table's entry `end`.
-struct Fit {
-  Lanes scale, gain;  // gain: how much of the sum of squares the fit takes away
-};
-
-Fit FitOrientation(const Codebook& book, const float* block, size_t n, Lanes inverse, float end) {
-  Fit best{Lanes(0.0f), Lanes(-1.0f)};
-  for (const float start : kStarts) {
-    const auto [wt, tt] = SumProducts(book, block, n, inverse * Lanes(end * start));
-    // tt is 0 only where a table has an entry 0 that takes all; then there is nothing to gain.
-    const Lanes scale = Divide(wt, xsimd::max(tt, Lanes(1.0f)));
-    const Lanes gain = scale * wt;
-    const auto better = gain > best.gain;
-    best.gain = xsimd::select(better, gain, best.gain);
-    best.scale = xsimd::select(better, scale, best.scale);
-  }
-  return best;
+void PackInt4x(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out) {
+  const size_t first = std::min<size_t>(n, 16);
+  PackNibbles(codes, first, n_rows, 16, out);
+  PackNibbles(codes + 16 * kTileRows, n - first, n_rows, 16, out + 128);
 }
+
+// By DType.
+using Pack = void (*)(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out);
+constexpr Pack kPackers[kDTypeCount] = {nullptr, nullptr,  nullptr,   nullptr, nullptr,
+                                        nullptr, PackInt4, PackInt4x, PackInt4};
 
 }  // namespace
 
-BlockScales FindScales(const Codebook& book, const float* block, size_t n, bool search) {
-  BlockScales found;
-  const Lanes zero(0.0f), tiny(0x1p-60f);
-  for (size_t lane = 0; lane < kTileRows; lane += Lanes::size) {
-    const Lanes extreme = Extreme(block + lane, n);
-    const auto counts = xsimd::abs(extreme) > tiny;
-    const Lanes inverse = Reciprocal(xsimd::select(counts, extreme, zero));
-    Lanes scale[2];
-    if (search) {
-      const Fit a = FitOrientation(book, block + lane, n, inverse, book.first);
-      const Fit b = FitOrientation(book, block + lane, n, inverse, book.last);
-      const auto a_wins = a.gain >= b.gain;
-      scale[0] = xsimd::select(a_wins, a.scale, b.scale);
-      scale[1] = xsimd::select(a_wins, b.scale, a.scale);
-    } else {
-      const float end = -book.first > book.last ? book.first : book.last;
-      scale[0] = scale[1] = Divide(extreme, Lanes(end));
-    }
-    for (size_t i = 0; i < 2; ++i) {
-      xsimd::select(counts, scale[i], zero).store_unaligned(&found.scale[i][lane]);
-    }
-  }
-  return found;
-}
-
-void NearestCodes(const Codebook& book, const float* block, size_t n, const float* scales,
-                  uint8_t* codes) {
-  for (size_t lane = 0; lane < kTileRows; lane += Lanes::size) {
-    const Lanes to_code = Reciprocal(Lanes::load_unaligned(scales + lane));
-    for (size_t c = 0; c < n; ++c) {
-      float code[Lanes::size];
-      book.Code(Lanes::load_unaligned(block + c * kTileRows + lane) * to_code)
-          .store_unaligned(code);
-      for (size_t i = 0; i < Lanes::size; ++i) {
-        codes[c * kTileRows + lane + i] = static_cast<uint8_t>(code[i]);
-      }
-    }
-  }
+void PackCodes(DType dtype, const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out) {
+  kPackers[static_cast<size_t>(dtype)](codes, n, n_rows, out);
 }
 
 }  // namespace glint

@@ -153,8 +153,8 @@ TEST_CASE("encode: error on normal and heavy-tailed weights") {
 TEST_CASE("encode: the grouping of tiles does not change a byte; neither does the machine") {
   // The hashes were computed once on x86-64 and hold for every vector width and architecture.
   const uint64_t hashes[] = {11529943041647182662u, 17598819866876588516u, 17269379143499412975u,
-                             526795417254316712u,   582232614453332392u,   5948250905584836524u,
-                             6507350560249465898u,  2781392690344082452u,  14972704672457093419u,
+                             526795417254316712u,   3211626513724242231u,  8862578823856113435u,
+                             9349002644837898310u,  1672508458759692662u,  14972704672457093419u,
                              8792377599281283670u};
   Random random{4};
   const uint64_t rows = 100, cols = 172;

@@ -3,331 +3,222 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <memory>
-#include <vector>
 
 #include "formats/convert/blas.h"
+#include "formats/convert/gptq_band.h"
+#include "formats/convert/run_throwing.h"
 #include "lib/error.h"
 #include "lib/fp_mode.h"
-#include "quant/encode_feedback.h"
+#include "quant/encode_tile.h"
 
 namespace glint {
-
-float g_headroom = 1.3f;
-int g_rowscale = 1;
-int g_sweeps = 0;
-int g_refine_damped = 1;
-
 namespace {
 
-constexpr size_t kBand = 128;  // rows of one task
-constexpr size_t kGroup = 4;   // units of 32 columns whose errors reach the later columns together
-constexpr size_t kUnit = 32;
+// A row's scale lets its largest block scale be this much larger than the row's largest element asks
+// for: the walk adds to weights, and scales above the plain one are among the best.
+constexpr float kHeadroom = 1.3f;
+constexpr float kLargestScale = 127.0f;
+constexpr float kLargestWeight = 0x1p126f;  // as EncodeTiles
 
-struct Walk {
-  const MatrixLayout& layout;
-  const EncodeOptions& options;
-  const InverseFactor& factor;
-  Codebook book;
-};
+std::vector<GptqBlock> BlocksOf(const InverseFactor& factor, size_t size) {
+  std::vector<GptqBlock> blocks;
+  for (size_t place = 0; place < factor.n(); place += blocks.back().n) {
+    const size_t column = factor.Column(place) / size * size;
+    blocks.push_back({place, column, std::min(size, factor.n() - column)});
+  }
+  return blocks;
+}
 
-struct Band {
-  const float* rows;  // (n_rows, cols), as read
-  uint64_t n_rows;
-  std::vector<float> values;   // (n, kBand) by order of walk, normalized
-  std::vector<float> lost;     // (n, kBand): weight - rounded, normalized, by column
-  std::vector<float> errors;   // (kGroup * kUnit, kBand)
-  float factors[kBand], row_scales[kBand], inverses[kBand];
-  TilePlanes planes;
-  double error = 0, damped = 0;
-};
+void CheckWeight(const std::string& name, const MatrixLayout& layout, uint64_t row, uint64_t column,
+                 float weight) {
+  if (std::fabs(weight) <= kLargestWeight) return;  // false for nan
+  throw Error(name + ": row " + std::to_string(row) + ", column " + std::to_string(column) + ": " +
+              std::to_string(weight) + " cannot be stored as " + Info(layout.dtype).name);
+}
 
-void EncodeBlock(const Walk& walk, Band& band, size_t begin, size_t n, float* errors) {
-  const size_t block_size = Info(walk.layout.dtype).block;
-  const uint32_t first = walk.factor.Column(begin) / block_size * block_size;
-  const FeedbackBlock block{n, walk.factor.Row(begin) + begin, walk.factor.stride(),
-                            walk.factor.weights() + begin};
-  float values[16];
-  (void)values;
-  for (uint64_t t = 0; t * kTileRows < band.n_rows; ++t) {
-    const FeedbackRows rows{&band.values[begin * kBand + t * kTileRows], kBand,
-                            band.row_scales + t * kTileRows, nullptr};
-    FeedbackResult result;
-    EncodeFeedback(walk.book, block, rows, errors + t * kTileRows, kBand, &result);
-    const TilePlanes to = Advance(walk.layout, band.planes, t);
-    uint8_t codes[kLargestFeedbackBlock * kTileRows];
+// Reads rows [first, first + n_rows) and prepares the walk.
+void StartBand(const GptqPlan& plan, const std::string& name, const ReadMatrixRows& read,
+               uint64_t first, size_t n_rows, GptqBand& band) {
+  const size_t n = plan.n();
+  band.n_rows = n_rows;
+  band.width = (n_rows + kTileRows - 1) / kTileRows * kTileRows;
+  band.rows.resize(n_rows * n);
+  band.values.assign(n * kBandRows, 0.0f);
+  band.lost.assign(n * kBandRows, 0.0f);
+  band.errors.resize(kGroupColumns * kBandRows);
+  band.codes.resize(n * kBandRows);
+  band.scales.assign(plan.layout.blocks * kBandRows, 0.0f);
+  std::fill_n(band.row_scales, kBandRows, 0.0f);
+  std::fill_n(band.costs, kBandRows, 0.0);
+  read(first, n_rows, band.rows.data());
+  const float end = std::max(-plan.book.first, plan.book.last);
+  for (size_t r = 0; r < n_rows; ++r) {
+    const float* const row = &band.rows[r * n];
+    float largest = 0;
     for (size_t c = 0; c < n; ++c) {
-      std::memcpy(codes + (walk.factor.Column(begin + c) - first) * kTileRows,
-                  result.codes + c * kTileRows, kTileRows);
+      CheckWeight(name, plan.layout, first + r, c, row[c]);
+      largest = std::max(largest, std::fabs(row[c]));
     }
-    const size_t b = first / block_size;
-    for (size_t r = 0; r < kTileRows; ++r) {
-      to.block_scales[b * kTileRows + r] =
-          static_cast<uint8_t>(static_cast<int8_t>(result.scales[r]));
+    const Normalizer normal = NormalizerOf(largest);
+    band.factors[r] = normal.factor;
+    band.inverses[r] = normal.inverse;
+    band.row_scales[r] = kHeadroom * (largest * normal.factor) / (end * kLargestScale);
+    for (size_t place = 0; place < n; ++place) {
+      band.values[place * kBandRows + r] = row[plan.factor.Column(place)] * normal.factor;
     }
-    const uint64_t n_rows = std::min<uint64_t>(kTileRows, band.n_rows - t * kTileRows);
-    PackNibbles(codes, n, n_rows, block_size, to.codes + b * (block_size / 2) * kTileRows);
+  }
+}
+
+// Rounds a block of all rows; its errors go to `errors` (n, kBandRows).
+void WalkBlock(const GptqPlan& plan, const GptqBlock& block, GptqBand& band, float* errors) {
+  constexpr bool kAll[kTileRows] = {true, true, true, true, true, true, true, true,
+                                    true, true, true, true, true, true, true, true};
+  const InverseFactor& factor = plan.factor;
+  const FeedbackBlock feedback{block.n, factor.Row(block.place) + block.place, factor.stride(),
+                               factor.weights() + block.place};
+  for (size_t row = 0; row < band.width; row += kTileRows) {
+    FeedbackResult result;
+    EncodeFeedback(plan.book, feedback,
+                   {&band.values[block.place * kBandRows + row], kBandRows, band.row_scales + row,
+                    nullptr},
+                   &result);
+    band.Keep(plan, block, row, result, kAll);
+    for (size_t r = 0; r < kTileRows; ++r) band.costs[row + r] += result.costs[r];
+    for (size_t c = 0; c < block.n; ++c) {
+      std::copy_n(result.errors + c * kTileRows, kTileRows, errors + c * kBandRows + row);
+    }
+  }
+}
+
+// Algorithm 1 of the paper: block by block, the errors of a group of blocks reaching the columns after
+// the group in one product.
+void Walk(const GptqPlan& plan, GptqBand& band) {
+  const InverseFactor& factor = plan.factor;
+  const auto spread = [&](size_t from, size_t to, size_t begin, size_t end, const float* errors) {
+    if (begin == end) return;
+    AddProduct(end - begin, band.width, to - from, -1.0f, factor.Row(begin) + from, factor.stride(),
+               errors, kBandRows, &band.values[begin * kBandRows], kBandRows);
+  };
+  for (auto block = plan.blocks.begin(); block != plan.blocks.end();) {
+    auto last = block;
+    const size_t begin = block->place;
+    while (last != plan.blocks.end() && last->place + last->n <= begin + kGroupColumns) ++last;
+    const size_t end = last == plan.blocks.end() ? plan.n() : last->place;
+    for (; block != last; ++block) {
+      float* const errors = &band.errors[(block->place - begin) * kBandRows];
+      WalkBlock(plan, *block, band, errors);
+      spread(block->place, block->place + block->n, block->place + block->n, end, errors);
+    }
+    spread(begin, end, end, plan.n(), band.errors.data());
+  }
+}
+
+// Writes the band's tiles to their places in the tensor.
+void StoreBand(const GptqPlan& plan, const GptqBand& band, TilePlanes planes) {
+  const MatrixLayout& layout = plan.layout;
+  for (size_t row = 0; row < band.n_rows; row += kTileRows) {
+    const size_t n_rows = std::min(kTileRows, band.n_rows - row);
     for (size_t r = 0; r < n_rows; ++r) {
-      double damped = 0;
-      double lost = 0;
-      const size_t row = t * kTileRows + r;
+      planes.row_scales[r] = band.row_scales[row + r] * band.inverses[row + r];
+    }
+    for (size_t b = 0; b < layout.blocks; ++b) {
+      for (size_t r = 0; r < n_rows; ++r) {
+        const auto scale = static_cast<int8_t>(band.scales[b * kBandRows + row + r]);
+        planes.block_scales[b * kTileRows + r] = static_cast<uint8_t>(scale);
+      }
+    }
+    for (size_t begin = 0; begin < layout.padded_cols; begin += kPackedColumns) {
+      uint8_t codes[kPackedColumns * kTileRows];
+      const size_t n = std::min<size_t>(kPackedColumns, plan.n() - begin);
       for (size_t c = 0; c < n; ++c) {
-        const double e = errors[c * kBand + row];
-        damped += block.weights[c] * e * e;
-        const size_t column = walk.factor.Column(begin + c);
-        const double w = band.rows[row * walk.layout.cols + column] * band.factors[row];
-        const int entry = walk.options.table[result.codes[c * kTileRows + r]];
-        const double d = w - float(entry * result.scales[r]) * band.row_scales[row];
-        band.lost[column * kBand + row] = d;
-        lost += d * d;
+        std::copy_n(&band.codes[(begin + c) * kBandRows + row], kTileRows, codes + c * kTileRows);
       }
-      const double scale = double(band.inverses[row]) * band.inverses[row];
-      band.damped += damped * scale;
-      band.error += (damped - lost * walk.factor.damping()) * scale;
+      const size_t at = begin / kPackedColumns * Info(layout.dtype).code_bytes;
+      PackCodes(layout.dtype, codes, n, n_rows, planes.codes + at);
     }
+    planes = Advance(layout, planes, 1);
   }
 }
 
-void EncodeBand(const Walk& walk, Band& band) {
-  const size_t n = walk.layout.cols;
-  const size_t width = (band.n_rows + kTileRows - 1) / kTileRows * kTileRows;
-  size_t end = 0;
-  for (size_t begin = 0; begin < n; begin = end) {
-    // The group's units: the cut one may be among them.
-    std::vector<size_t> starts;
-    end = begin;
-    for (size_t u = 0; u < kGroup && end < n; ++u) {
-      const size_t unit = std::min<size_t>(kUnit, n - walk.factor.Column(end) / kUnit * kUnit);
-      const size_t block = Info(walk.layout.dtype).block;
-      for (size_t b = 0; b < unit;) {
-        starts.push_back(end + b);
-        const size_t first = walk.factor.Column(end + b) / block * block;
-        b += std::min(block, n - first);
-      }
-      end += unit;
-    }
-    starts.push_back(end);
-    for (size_t s = 0; s + 1 < starts.size(); ++s) {
-      const size_t at = starts[s], next = starts[s + 1];
-      EncodeBlock(walk, band, at, next - at, &band.errors[(at - begin) * kBand]);
-      AddProduct(end - next, width, next - at, -1.0f, walk.factor.Row(next) + at,
-                 walk.factor.stride(), &band.errors[(at - begin) * kBand], kBand,
-                 &band.values[next * kBand], kBand);
-    }
-    AddProduct(n - end, width, end - begin, -1.0f, walk.factor.Row(end) + begin,
-               walk.factor.stride(), band.errors.data(), kBand, &band.values[end * kBand], kBand);
-  }
-}
-
-struct BlockFactors {
-  std::vector<float> m, weights, h;  // (blocks, size, size), (blocks, size), (blocks, size, size)
-};
-
-BlockFactors FactorBlocks(const Walk& walk) {
-  const size_t size = Info(walk.layout.dtype).block, n = walk.layout.cols;
-  const Hessian& h = walk.factor.hessian();
-  const size_t blocks = (n + size - 1) / size;
-  BlockFactors f;
-  f.m.assign(blocks * size * size, 0);
-  f.h.assign(blocks * size * size, 0);
-  f.weights.assign(blocks * size, 0);
-  for (size_t b = 0; b < blocks; ++b) {
-    const size_t at = b * size, k = std::min(size, n - at);
-    std::vector<double> a(k * k);
-    for (size_t i = 0; i < k; ++i) for (size_t j = 0; j < k; ++j) {
-      a[i * k + j] = h.At(at + i, at + j) + (i == j ? (g_refine_damped ? walk.factor.damping() : 1e-6*walk.factor.damping()) : 0);
-      f.h[(b * size + i) * size + j] = a[i * k + j];
-    }
-    // H = S^T S, S lower; M = S^-1 normalized: H = M^-T D^-1 M^-1.
-    std::vector<double> s(k * k), inv(k * k);
-    for (size_t r = k; r-- > 0;) {
-      for (size_t c = 0; c <= r; ++c) {
-        double x = a[r * k + c];
-        for (size_t m = r + 1; m < k; ++m) x -= s[m * k + r] * s[m * k + c];
-        s[r * k + c] = c == r ? std::sqrt(x) : 0;
-        if (c < r) s[r * k + c] = x;
-      }
-      for (size_t c = 0; c < r; ++c) s[r * k + c] /= s[r * k + r];
-    }
-    for (size_t c = 0; c < k; ++c) {
-      for (size_t i = c; i < k; ++i) {
-        double x = i == c ? 1 : 0;
-        for (size_t m = c; m < i; ++m) x -= s[i * k + m] * inv[m * k + c];
-        inv[i * k + c] = x / s[i * k + i];
-      }
-    }
-    for (size_t i = 0; i < k; ++i) for (size_t j = 0; j <= i; ++j)
-      f.m[(b * size + i) * size + j] = inv[i * k + j] / inv[j * k + j];
-    for (size_t j = 0; j < k; ++j) f.weights[b * size + j] = 1 / (inv[j * k + j] * inv[j * k + j]);
-  }
-  return f;
-}
-
-void Refine(const Walk& walk, const BlockFactors& f, Band& band) {
-  const size_t n = walk.layout.cols, size = Info(walk.layout.dtype).block;
-  const size_t width = (band.n_rows + kTileRows - 1) / kTileRows * kTileRows;
-  const Hessian& h = walk.factor.hessian();
-  const float damping = g_refine_damped ? walk.factor.damping() : 0;
-  std::vector<float>& g = band.values;
-  std::vector<float> delta(kGroup * kUnit * kBand), y(kUnit * kTileRows), c(kUnit * kTileRows);
-  for (int sweep = 0; sweep < g_sweeps; ++sweep) {
-    // G = (H + damping) lost; only experiment: dense symmetric through copies
-    if (sweep == 0) {
-    for (size_t i = 0; i < n * kBand; ++i) g[i] = damping * band.lost[i];
-    std::vector<float> tile(128 * 128);
-    for (size_t i = 0; i < n; i += 128) for (size_t j = 0; j < n; j += 128) {
-      const size_t ni = std::min<size_t>(128, n - i), nj = std::min<size_t>(128, n - j);
-      for (size_t r = 0; r < ni; ++r) for (size_t q = 0; q < nj; ++q) tile[r * 128 + q] = h.At(i + r, j + q);
-      AddProduct(ni, width, nj, 1.0f, tile.data(), 128, &band.lost[j * kBand], kBand, &g[i * kBand], kBand);
-    }
-    }
-    for (size_t begin = 0; begin < n; begin += kGroup * kUnit) {
-      const size_t end = std::min(n, begin + kGroup * kUnit);
-      std::fill(delta.begin(), delta.end(), 0.0f);
-      for (size_t at = begin; at < end; at += size) {
-        const size_t k = std::min(size, n - at), b = at / size;
-        const float* hb = &f.h[b * size * size];
-        const float* m = &f.m[b * size * size];
-        const float* v = &f.weights[b * size];
-        for (uint64_t t = 0; t * kTileRows < band.n_rows; ++t) {
-          const size_t lane0 = t * kTileRows;
-          // c = G_b - H_bb lost_b;  y = w + M D M^T c
-          float old_e[32 * 16], z[32 * 16];
-          for (size_t i = 0; i < k; ++i) for (size_t r = 0; r < 16; ++r) {
-            float x = g[(at + i) * kBand + lane0 + r];
-            for (size_t j = 0; j < k; ++j) x -= hb[i * size + j] * band.lost[(at + j) * kBand + lane0 + r];
-            c[i * 16 + r] = x;
-          }
-          for (size_t j = 0; j < k; ++j) for (size_t r = 0; r < 16; ++r) {
-            float x = c[j * 16 + r];
-            for (size_t i = j + 1; i < k; ++i) x += m[i * size + j] * c[i * 16 + r];
-            z[j * 16 + r] = x / v[j];
-          }
-          for (size_t i = 0; i < k; ++i) for (size_t r = 0; r < 16; ++r) {
-            float x = z[i * 16 + r];
-            for (size_t j = 0; j < i; ++j) x += m[i * size + j] * z[j * 16 + r];
-            const size_t row = lane0 + r;
-            const float w = row < band.n_rows ? band.rows[row * n + at + i] * band.factors[row] : 0;
-            y[i * 16 + r] = w + x;
-            // old error: y - q_old = x + lost
-            z[i * 16 + r] = z[i * 16 + r];
-            old_e[i * 16 + r] = x + band.lost[(at + i) * kBand + row];
-          }
-          float old_cost[16] = {};
-          for (size_t i = 0; i < k; ++i) for (size_t r = 0; r < 16; ++r) {
-            float x = old_e[i * 16 + r];
-            for (size_t j = 0; j < i; ++j) x -= m[i * size + j] * old_e[j * 16 + r];
-            old_e[i * 16 + r] = x;
-            old_cost[r] += v[i] * x * x;
-          }
-          const FeedbackBlock block{k, m, size, v};
-          float near[16];
-          const TilePlanes to = Advance(walk.layout, band.planes, t);
-          for (size_t r = 0; r < 16; ++r) near[r] = static_cast<int8_t>(to.block_scales[b * 16 + r]);
-          const FeedbackRows rows{y.data(), 16, band.row_scales + lane0, near};
-          FeedbackResult result;
-          float errors[32 * 16];
-          EncodeFeedback(walk.book, block, rows, errors, 16, &result);
-          float new_cost[16] = {};
-          for (size_t i = 0; i < k; ++i) for (size_t r = 0; r < 16; ++r) new_cost[r] += v[i] * errors[i * 16 + r] * errors[i * 16 + r];
-          const size_t n_rows = std::min<uint64_t>(16, band.n_rows - lane0);
-          for (size_t r = 0; r < n_rows; ++r) {
-            if (!(new_cost[r] < old_cost[r])) continue;
-            to.block_scales[b * 16 + r] = static_cast<uint8_t>(static_cast<int8_t>(result.scales[r]));
-            const size_t row = lane0 + r;
-            const double s2 = double(band.inverses[row]) * band.inverses[row];
-            band.damped -= (double(old_cost[r]) - new_cost[r]) * s2;
-            for (size_t i = 0; i < k; ++i) {
-              const size_t half = size / 2, low = i % half, shift = i < half ? 0 : 4;
-              uint8_t* at8 = to.codes + b * half * 16 + (low / 4) * 64 + low % 4 + 4 * r;
-              *at8 = (*at8 & ~(15 << shift)) | result.codes[i * 16 + r] << shift;
-              const float w = band.rows[row * n + at + i] * band.factors[row];
-              const float d = w - float(walk.options.table[result.codes[i * 16 + r]] * result.scales[r]) * band.row_scales[row];
-              float& old = band.lost[(at + i) * kBand + row];
-              delta[(at - begin + i) * kBand + row] += d - old;
-              old = d;
-            }
-          }
-        }
-        // the rest of the group
-        std::vector<float> tile(128 * 32);
-        for (size_t i = begin; i < end; ++i) for (size_t j = 0; j < k; ++j) tile[(i - begin) * 32 + j] = h.At(i, at + j) + (i == at + j ? damping : 0);
-        AddProduct(end - begin, width, k, 1.0f, tile.data(), 32, &delta[(at - begin) * kBand], kBand, &g[begin * kBand], kBand);
-      }
-      std::vector<float> tile(128 * 128);
-      for (size_t i = 0; i < n; i += 128) {
-        if (i == begin) continue;
-        const size_t ni = std::min<size_t>(128, n - i), nj = end - begin;
-        for (size_t r = 0; r < ni; ++r) for (size_t q = 0; q < nj; ++q) tile[r * 128 + q] = h.At(i + r, begin + q);
-        AddProduct(ni, width, nj, 1.0f, tile.data(), 128, delta.data(), kBand, &g[i * kBand], kBand);
-      }
+// The walk and the sweeps know the error by the damped H; what the damping adds is taken off again.
+double BandError(const GptqPlan& plan, const GptqBand& band) {
+  double added[kBandRows] = {};
+  for (size_t c = 0; c < plan.n(); ++c) {
+    const double damping = plan.factor.Damping(c);
+    for (size_t r = 0; r < band.n_rows; ++r) {
+      const double lost = band.lost[c * kBandRows + r];
+      added[r] += damping * (lost * lost);
     }
   }
-  // recompute exactly: sum lost * G
-  band.error = 0;
-  for (size_t row = 0; row < band.n_rows; ++row) {
-    double sum = 0;
-    for (size_t i = 0; i < n; ++i) sum += double(band.lost[i * kBand + row]) * (g[i * kBand + row] - damping * band.lost[i * kBand + row]);
-    band.error += sum * band.inverses[row] * band.inverses[row];
+  double error = 0;
+  for (size_t r = 0; r < band.n_rows; ++r) {
+    const double unit = band.inverses[r];
+    error += (band.costs[r] - added[r]) * unit * unit;
   }
+  return error;
 }
 
 }  // namespace
+
+void GptqBand::Keep(const GptqPlan& plan, const GptqBlock& block, size_t row,
+                    const FeedbackResult& result, const bool* chosen) {
+  const size_t b = block.column / Info(plan.layout.dtype).block;
+  for (size_t r = 0; r < kTileRows; ++r) {
+    if (chosen[r]) scales[b * kBandRows + row + r] = result.scales[r];
+  }
+  for (size_t c = 0; c < block.n; ++c) {
+    const size_t column = plan.factor.Column(block.place + c);
+    for (size_t r = 0; r < kTileRows; ++r) {
+      if (!chosen[r] || row + r >= n_rows) continue;
+      const uint8_t code = result.codes[c * kTileRows + r];
+      const float rounded = (plan.book.Value(code) * result.scales[r]) * row_scales[row + r];
+      codes[column * kBandRows + row + r] = code;
+      lost[column * kBandRows + row + r] = Weight(plan, row + r, column) - rounded;
+    }
+  }
+}
 
 bool GptqAvailable() {
   return BlasAvailable();
 }
 
-GptqResult GptqEncode(const MatrixLayout& layout, const EncodeOptions& options, const ReadRows& read,
+bool HasGptq(DType dtype) {
+  return Info(dtype).has_row_scales;
+}
+
+GptqResult GptqEncode(const MatrixLayout& layout, const EncodeOptions& encode,
+                      const GptqOptions& options, const ReadMatrixRows& read,
                       const InverseFactor& factor, const std::string& name, ThreadPool& pool,
                       uint8_t* tensor) {
   RequireBlas();
-  const FpModeScope mode;
-  (void)name;
-  std::memset(tensor, 0, layout.bytes);
-  WriteTable(options.table, tensor + layout.table);
-  const Walk walk{layout, options, factor, Codebook(options.table)};
-  const BlockFactors block_factors = g_sweeps ? FactorBlocks(walk) : BlockFactors{};
-  const size_t n_bands = (layout.rows + kBand - 1) / kBand;
-  std::vector<GptqResult> results(n_bands);
-  pool.Run(n_bands, [&](size_t task, size_t) {
-    Band band{};
-    band.n_rows = std::min<uint64_t>(kBand, layout.rows - task * kBand);
-    std::vector<float> rows(band.n_rows * layout.cols);
-    read(task * kBand, band.n_rows, rows.data());
-    band.rows = rows.data();
-    band.planes = PlanesAt(layout, tensor, task * kBand / kTileRows);
-    if (g_rowscale == 0) {
-      const uint64_t bad = EncodeTiles(layout, options, rows.data(), band.n_rows, band.planes);
-      if (bad != kEncoded) std::abort();
-    }
-    band.values.assign(layout.cols * kBand, 0.0f);
-    band.lost.assign(layout.cols * kBand, 0.0f);
-    band.errors.assign(kGroup * kUnit * kBand, 0.0f);
-    for (uint64_t r = 0; r < band.n_rows; ++r) {
-      float largest = 0;
-      for (uint64_t c = 0; c < layout.cols; ++c) largest = std::max(largest, std::fabs(rows[r * layout.cols + c]));
-      const Normalizer normal = NormalizerOf(largest);
-      band.factors[r] = normal.factor;
-      band.inverses[r] = normal.inverse;
-      float& to = Advance(layout, band.planes, r / kTileRows).row_scales[r % kTileRows];
-      if (g_rowscale == 1) to = largest / (63.0f * 127.0f);
-      to *= g_headroom;
-      band.row_scales[r] = to * normal.factor;
-      for (uint64_t c = 0; c < layout.cols; ++c) {
-        band.values[c * kBand + r] = rows[r * layout.cols + factor.Column(c)] * normal.factor;
-      }
-    }
-    EncodeBand(walk, band);
-    if (g_sweeps) Refine(walk, block_factors, band);
-    results[task] = {band.error, band.damped};
-  });
-  GptqResult sum{0, 0};
-  for (const GptqResult& r : results) {
-    sum.error += r.error;
-    sum.damped += r.damped;
+  const FpModeScope fp_mode;
+  if (!HasGptq(layout.dtype)) {
+    throw Error(name + ": GPTQ cannot make " + Info(layout.dtype).name);
   }
-  return sum;
+  if (layout.cols != factor.n()) {
+    throw Error(name + ": expected " + std::to_string(layout.cols) + " calibrated inputs, found " +
+                std::to_string(factor.n()));
+  }
+  const GptqPlan plan{layout, factor, Codebook::Of(layout.dtype, encode.table),
+                      BlocksOf(factor, Info(layout.dtype).block)};
+  const BlockFactors block_factors(plan);
+  std::memset(tensor, 0, layout.codes);
+  if (Info(layout.dtype).has_table) WriteTable(encode.table, tensor + layout.table);
+  const size_t n_bands = (layout.rows + kBandRows - 1) / kBandRows;
+  std::vector<double> errors(n_bands);
+  std::vector<GptqBand> bands(pool.size());
+  RunThrowing(pool, n_bands, [&](size_t task, size_t worker) {
+    GptqBand& band = bands[worker];
+    const uint64_t first = task * kBandRows;
+    StartBand(plan, name, read, first, std::min<uint64_t>(kBandRows, layout.rows - first), band);
+    Walk(plan, band);
+    Sweep(plan, block_factors, options.sweeps, band);
+    StoreBand(plan, band, PlanesAt(layout, tensor, first / kTileRows));
+    errors[task] = BandError(plan, band);
+  });
+  GptqResult result{0};
+  for (const double error : errors) result.error += error;
+  return result;
 }
 
 }  // namespace glint
