@@ -21,6 +21,9 @@ struct Starts {
 constexpr float kOfTables[] = {0.770f, 0.807f, 0.844f, 0.881f, 0.918f, 0.955f,
                                0.992f, 1.029f, 1.066f, 1.103f, 1.140f, 1.177f};
 constexpr float kOfLinear[] = {0.92f, 0.94f, 0.96f, 0.98f, 1.0f, 1.02f, 1.04f};
+// An element that makes this share of a block's cost falls onto every value of at least this share of
+// the farther end.
+constexpr float kHeavy = 0.5f, kLeastHeavy = 0.05f;
 constexpr float kSteps[] = {2.0f, 1.0f};
 
 Starts StartsOf(const Codebook& book) {
@@ -96,6 +99,32 @@ class Search {
       }
     }
   }
+  // The element that costs most falls onto each value of the codebook, if it costs much in any row: an
+  // input that is far larger than the others must meet a weight that is nearly exact.
+  void TryHeaviest() {
+    float heaviest[kTileRows] = {}, most[kTileRows] = {}, sum[kTileRows] = {}, k[kTileRows];
+    for (size_t c = 0; c < block_.n; ++c) {
+      const float* const x = rows_.values + c * rows_.stride;
+      for (size_t r = 0; r < kTileRows; ++r) {
+        const float cost = block_.weights[c] * (x[r] * x[r]);
+        heaviest[r] = cost > most[r] ? x[r] : heaviest[r];
+        most[r] = cost > most[r] ? cost : most[r];
+        sum[r] += cost;
+      }
+    }
+    bool is_heavy = false;
+    for (size_t r = 0; r < kTileRows; ++r) is_heavy |= most[r] > kHeavy * sum[r];
+    if (!is_heavy) return;
+    const float end = std::max(-book_.first, book_.last);
+    for (size_t code = 0; code < book_.n_codes; ++code) {
+      if (std::fabs(book_.Value(code)) < kLeastHeavy * end) continue;
+      const float inverse = 1.0f / book_.Value(code);
+      for (size_t r = 0; r < kTileRows; ++r) {
+        k[r] = heaviest[r] * InverseOf(rows_.row_scales[r]) * inverse;
+      }
+      Try(k);
+    }
+  }
   void TryNeighbours() {
     for (const float step : kSteps) {
       float low[kTileRows], high[kTileRows];
@@ -139,6 +168,7 @@ void EncodeWith(const Codebook& book, const FeedbackBlock& block, const Feedback
     search.Try(rows.near);
   } else {
     search.TryStarts();
+    search.TryHeaviest();
   }
   search.TryNeighbours();
   search.Finish();
@@ -153,6 +183,32 @@ void EncodeFeedback(const Codebook& book, const FeedbackBlock& block, const Feed
   constexpr Encode kEncoders[] = {EncodeWith<TableRounder<15>>, EncodeWith<TableRounder<7>>,
                                   EncodeWith<LinearRounder>};
   kEncoders[KindOf(book)](book, block, rows, result);
+}
+
+// With M the factor, the cost of a rounding q is that of M^-1 (x - q), a column at a time: errors is
+// M^-1 x - M^-1 q, and with q times f it would be errors - (f - 1) M^-1 q.
+void FitRowScales(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
+                  const FeedbackResult& result, float* factors) {
+  float taken[kLargestBlock * kTileRows];  // M^-1 q
+  float both[kTileRows] = {}, squares[kTileRows] = {};
+  for (size_t c = 0; c < block.n; ++c) {
+    float* const q = taken + c * kTileRows;
+    for (size_t r = 0; r < kTileRows; ++r) {
+      q[r] = (book.Value(result.codes[c * kTileRows + r]) * result.scales[r]) * rows.row_scales[r];
+    }
+    Lanes x[kLaneSteps];
+    for (size_t i = 0; i < kLaneSteps; ++i) x[i] = Lanes::load_unaligned(q + i * Lanes::size);
+    TakeErrors(block, c, taken, x);
+    for (size_t i = 0; i < kLaneSteps; ++i) x[i].store_unaligned(q + i * Lanes::size);
+    for (size_t r = 0; r < kTileRows; ++r) {
+      both[r] += block.weights[c] * (result.errors[c * kTileRows + r] * q[r]);
+      squares[r] += block.weights[c] * (q[r] * q[r]);
+    }
+  }
+  for (size_t r = 0; r < kTileRows; ++r) {
+    const float factor = 1.0f + both[r] * InverseOf(squares[r]);
+    factors[r] = factor > 0.5f && factor < 2.0f ? factor : 1.0f;  // false for nan
+  }
 }
 
 void FeedbackCosts(const FeedbackBlock& block, const float* differences, float* costs) {

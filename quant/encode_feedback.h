@@ -33,6 +33,11 @@ struct FeedbackResult {
 void EncodeFeedback(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
                     FeedbackResult* result);
 
+// What the rows' scales would best be multiplied by, if this block with these codes and integer scales
+// were all that counts; 1 where nothing can be said.
+void FitRowScales(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
+                  const FeedbackResult& result, float* factors /* (16) */);
+
 // What a given rounding costs: value - rounded value of each column, with nothing made good.
 void FeedbackCosts(const FeedbackBlock& block, const float* differences /* (n, 16) */,
                    float* costs /* (16) */);

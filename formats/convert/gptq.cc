@@ -90,6 +90,22 @@ void WalkBlock(const GptqPlan& plan, const GptqBlock& block, GptqBand& band, flo
   }
 }
 
+// The first block may have columns that count for more than all others: the row's scale is put where it
+// suits them exactly, since it need not be an integer.
+void TuneRowScales(const GptqPlan& plan, GptqBand& band) {
+  const GptqBlock& block = plan.blocks.front();
+  const FeedbackBlock feedback{block.n, plan.factor.Row(0), plan.factor.stride(),
+                               plan.factor.weights()};
+  for (size_t row = 0; row < band.width; row += kTileRows) {
+    const FeedbackRows rows{&band.values[row], kBandRows, band.row_scales + row, nullptr};
+    FeedbackResult result;
+    EncodeFeedback(plan.book, feedback, rows, &result);
+    float factors[kTileRows];
+    FitRowScales(plan.book, feedback, rows, result, factors);
+    for (size_t r = 0; r < kTileRows; ++r) band.row_scales[row + r] *= factors[r];
+  }
+}
+
 // Algorithm 1 of the paper: block by block, the errors of a group of blocks reaching the columns after
 // the group in one product.
 void Walk(const GptqPlan& plan, GptqBand& band) {
@@ -211,6 +227,7 @@ GptqResult GptqEncode(const MatrixLayout& layout, const EncodeOptions& encode,
     GptqBand& band = bands[worker];
     const uint64_t first = task * kBandRows;
     StartBand(plan, name, read, first, std::min<uint64_t>(kBandRows, layout.rows - first), band);
+    TuneRowScales(plan, band);
     Walk(plan, band);
     Sweep(plan, block_factors, options.sweeps, band);
     StoreBand(plan, band, PlanesAt(layout, tensor, first / kTileRows));
