@@ -1,5 +1,5 @@
-// What GPTQ costs: the Hessian, its factor, and encoding, in seconds of processor time (other programs may
-// run) and GFLOP/s, and what a 6B model would take on this machine.
+// What GPTQ costs: the Hessian, its factor, and encoding, in seconds of processor time (other
+// programs may run) and GFLOP/s, and what a 6B model would take on this machine.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -71,7 +71,8 @@ Costs Measure(const Sizes& sizes, DType dtype, ThreadPool& pool) {
   double start = CpuSeconds();
   const InverseFactor factor(hessian, {}, "bench", pool);
   costs.factor = CpuSeconds() - start;
-  std::printf("  factor %.2f s, %.0f GFLOP/s\n", costs.factor, n * n * n * 2 / 3 / costs.factor * 1e-9);
+  std::printf("  factor %.2f s, %.0f GFLOP/s\n", costs.factor,
+              n * n * n * 2 / 3 / costs.factor * 1e-9);
   std::fflush(stdout);
 
   MatrixLayout layout;
@@ -85,8 +86,7 @@ Costs Measure(const Sizes& sizes, DType dtype, ThreadPool& pool) {
   };
   for (const size_t sweeps : {0, 1, 2}) {
     start = CpuSeconds();
-    const GptqResult result =
-        GptqEncode(layout, {}, {sweeps}, read, factor, "bench", pool, tensor);
+    const GptqResult result = GptqEncode(layout, {}, {sweeps}, read, factor, "bench", pool, tensor);
     costs.row[sweeps] = (CpuSeconds() - start) / static_cast<double>(sizes.rows);
     std::printf("  %s, %zu sweeps: %.2f s for %zu rows, %.2f million weights/s, error %.5g\n",
                 Info(dtype).name, sweeps, costs.row[sweeps] * static_cast<double>(sizes.rows),
@@ -97,14 +97,15 @@ Costs Measure(const Sizes& sizes, DType dtype, ThreadPool& pool) {
   return costs;
 }
 
-// ChatGLM-6B: 28 layers of 4096 inputs three times (to 12288, 4096, 16384 rows) and 16384 once (to 4096).
+// ChatGLM-6B: 28 layers of 4096 inputs three times (to 12288, 4096, 16384 rows) and 16384 once (to
+// 4096).
 void Estimate(const Costs& narrow, const Costs& wide, double tokens, size_t threads) {
   constexpr double kLayers = 28;
   const double per_second = 1 / static_cast<double>(threads) / 60;
   const double hessian = kLayers * tokens * (3 * narrow.token + wide.token) * per_second;
   const double factor = kLayers * (3 * narrow.factor + wide.factor) * per_second;
-  std::printf("ChatGLM-6B on %zu cores: Hessians of %.0f tokens %.0f min, factors %.0f min", threads,
-              tokens, hessian, factor);
+  std::printf("ChatGLM-6B on %zu cores: Hessians of %.0f tokens %.0f min, factors %.0f min",
+              threads, tokens, hessian, factor);
   for (size_t sweeps = 0; sweeps < 3; ++sweeps) {
     const double rows = kLayers * (32768 * narrow.row[sweeps] + 4096 * wide.row[sweeps]);
     std::printf(", encoding with %zu sweeps %.0f min", sweeps, rows * per_second);

@@ -11,9 +11,9 @@ namespace {
 
 constexpr float kLargestScale = 127.0f;
 
-// Where a search starts: the row's largest element falls onto these multiples of each end of the codebook.
-// Then how far from the best of those integers its neighbours are tried. docs/QUANT.md has
-// what more and fewer give.
+// Where a search starts: the row's largest element falls onto these multiples of each end of the
+// codebook. Then how far from the best of those integers its neighbours are tried. docs/QUANT.md
+// has what more and fewer give.
 struct Starts {
   const float* multiples;
   size_t n;
@@ -21,8 +21,8 @@ struct Starts {
 constexpr float kOfTables[] = {0.770f, 0.807f, 0.844f, 0.881f, 0.918f, 0.955f,
                                0.992f, 1.029f, 1.066f, 1.103f, 1.140f, 1.177f};
 constexpr float kOfLinear[] = {0.92f, 0.94f, 0.96f, 0.98f, 1.0f, 1.02f, 1.04f};
-// An element that makes this share of a block's cost falls onto every value of at least this share of
-// the farther end.
+// An element that makes this share of a block's cost falls onto every value of at least this share
+// of the farther end.
 constexpr float kHeavy = 0.5f, kLeastHeavy = 0.05f;
 constexpr float kSteps[] = {2.0f, 1.0f};
 
@@ -41,7 +41,8 @@ inline void TakeErrors(const FeedbackBlock& block, size_t c, const float* errors
   }
 }
 
-// Rounds the block with the integer scales k (16): errors, and what that costs. With codes, these too.
+// Rounds the block with the integer scales k (16): errors, and what that costs. With codes, these
+// too.
 template <typename Rounder>
 void Round(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
            const float* k, float* errors, float* costs, uint8_t* codes) {
@@ -99,8 +100,8 @@ class Search {
       }
     }
   }
-  // The element that costs most falls onto each value of the codebook, if it costs much in any row: an
-  // input that is far larger than the others must meet a weight that is nearly exact.
+  // The element that costs most falls onto each value of the codebook, if it costs much in any row:
+  // an input that is far larger than the others must meet a weight that is nearly exact.
   void TryHeaviest() {
     float heaviest[kTileRows] = {}, most[kTileRows] = {}, sum[kTileRows] = {}, k[kTileRows];
     for (size_t c = 0; c < block_.n; ++c) {
@@ -178,15 +179,15 @@ void EncodeWith(const Codebook& book, const FeedbackBlock& block, const Feedback
 
 void EncodeFeedback(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
                     FeedbackResult* result) {
-  using Encode = void (*)(const Codebook&, const FeedbackBlock&, const FeedbackRows&,
-                          FeedbackResult*);
+  using Encode =
+      void (*)(const Codebook&, const FeedbackBlock&, const FeedbackRows&, FeedbackResult*);
   constexpr Encode kEncoders[] = {EncodeWith<TableRounder<15>>, EncodeWith<TableRounder<7>>,
                                   EncodeWith<LinearRounder>};
   kEncoders[KindOf(book)](book, block, rows, result);
 }
 
-// With M the factor, the cost of a rounding q is that of M^-1 (x - q), a column at a time: errors is
-// M^-1 x - M^-1 q, and with q times f it would be errors - (f - 1) M^-1 q.
+// With M the factor, the cost of a rounding q is that of M^-1 (x - q), a column at a time: errors
+// is M^-1 x - M^-1 q, and with q times f it would be errors - (f - 1) M^-1 q.
 void FitRowScales(const Codebook& book, const FeedbackBlock& block, const FeedbackRows& rows,
                   const FeedbackResult& result, float* factors) {
   float taken[kLargestBlock * kTileRows];  // M^-1 q

@@ -2,8 +2,8 @@
 #include "quant/codebook.h"
 #include "quant/lanes.h"
 
-// To the nearest value of a codebook, a column of 16 rows at a time. A rounder is made for a codebook and
-// per row a factor that brings numbers to its values.
+// To the nearest value of a codebook, a column of 16 rows at a time. A rounder is made for a
+// codebook and per row a factor that brings numbers to its values.
 namespace glint {
 
 using Bytes = xsimd::make_sized_batch_t<int8_t, kTileRows>;  // a column of a tile
@@ -54,9 +54,9 @@ struct TableRounder {
   }
   void Codes(const float* x, uint8_t* out) const {
     int8_t codes[kTileRows];
-    PassSteps<kSteps>(book, GridOf(x, to_grid), Bytes(int8_t{0}),
-                      [](size_t) { return Bytes(int8_t{1}); })
-        .store_unaligned(codes);
+    PassSteps<kSteps>(book, GridOf(x, to_grid), Bytes(int8_t{0}), [](size_t) {
+      return Bytes(int8_t{1});
+    }).store_unaligned(codes);
     for (size_t r = 0; r < kTileRows; ++r) out[r] = static_cast<uint8_t>(codes[r]);
   }
 };

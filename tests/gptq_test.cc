@@ -1,5 +1,5 @@
-// The Hessian, its factor and GPTQ against plain arithmetic in double, and against encoders that know
-// nothing of the activations.
+// The Hessian, its factor and GPTQ against plain arithmetic in double, and against encoders that
+// know nothing of the activations.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "formats/convert/gptq.h"
 
@@ -123,7 +123,8 @@ double Gptq(const Matrix& w, const Matrix& x, const Setting& setting, Encoded& o
     std::copy_n(w.Row(row), n_rows * w.cols, to);
   };
   EncodeOptions encode;
-  return GptqEncode(out.layout, encode, {setting.sweeps}, read, factor, "tensor 'w'", pool, out.data)
+  return GptqEncode(out.layout, encode, {setting.sweeps}, read, factor, "tensor 'w'", pool,
+                    out.data)
       .error;
 }
 
@@ -141,8 +142,8 @@ double PlainError(DType dtype, const Matrix& w, const Matrix& x) {
     EncodeOptions options;
     options.importance = weights;
     WriteTable(options.table, plain.data + plain.layout.table);
-    REQUIRE(EncodeTiles(plain.layout, options, w.v.data(), w.rows, PlanesAt(plain.layout, plain.data, 0)) ==
-            kEncoded);
+    REQUIRE(EncodeTiles(plain.layout, options, w.v.data(), w.rows,
+                        PlanesAt(plain.layout, plain.data, 0)) == kEncoded);
     best = std::min(best, plain.Error(w, x));
   }
   return best;
@@ -217,8 +218,8 @@ TEST_CASE("the Hessian is the sum of the products, whatever the number of thread
   }
 }
 
-// H (M D M^T) is the identity: checked column by column through M D M^T e, with H damped in the order
-// of the walk.
+// H (M D M^T) is the identity: checked column by column through M D M^T e, with H damped in the
+// order of the walk.
 TEST_CASE("the factor is that of the inverse") {
   for (const size_t n : {1, 5, 172, 300, 520}) {
     const Matrix x = Correlated(2 * n + 20, n, std::max<size_t>(1, n / 8), 0.3f);
@@ -248,13 +249,29 @@ TEST_CASE("the factor is that of the inverse") {
         double sum = 0;
         for (size_t r = j; r < n; ++r) sum += element(r, j) * hm[r];
         const double want = i == j ? f.weights()[i] : 0.0;
-        worst = std::max(worst, std::fabs(sum - want) /
-                                    std::sqrt(double{f.weights()[i]} * f.weights()[j]));
+        worst = std::max(
+            worst, std::fabs(sum - want) / std::sqrt(double{f.weights()[i]} * f.weights()[j]));
       }
     }
     CAPTURE(n);
     CHECK(std::count(seen.begin(), seen.end(), true) == static_cast<long>(n));
     CHECK(worst < 2e-3);
+  }
+}
+
+TEST_CASE("the factor has the same bits with any number of threads") {
+  const size_t n = 600;
+  const Matrix x = Correlated(700, n, 3, 1.0f);
+  std::vector<float> first;
+  for (const size_t threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    Hessian h(n);
+    h.Add(x.Row(0), n, x.rows, pool);
+    const InverseFactor f(h, {}, "x", pool);
+    std::vector<float> bits(f.weights(), f.weights() + n);
+    for (size_t i = 0; i < n; ++i) bits.insert(bits.end(), f.Row(i), f.Row(i) + i);
+    if (threads == 1) first = bits;
+    CHECK(bits == first);
   }
 }
 
@@ -410,15 +427,17 @@ TEST_CASE("errors are one line with the tensor's name") {
   Encoded bytes(DType::kInt8, w);
   CHECK(ErrorOf([&] { Gptq(w, x, {}, bytes); }) == "tensor 'w': GPTQ cannot make int8");
   CHECK(ErrorOf([&] { Hessian h(0); }).find("a Hessian of 0 inputs") == 0);
-  CHECK(ErrorOf([&] { Hessian h(size_t{1} << 40); }).find("expected 1 to 131072") != std::string::npos);
+  CHECK(ErrorOf([&] { Hessian h(size_t{1} << 40); }).find("expected 1 to 131072") !=
+        std::string::npos);
   // What `read` throws comes out.
   ThreadPool pool(2);
   Hessian h(64);
   h.Add(x.Row(0), 64, 100, pool);
   const InverseFactor factor(h, {}, "x", pool);
   CHECK(ErrorOf([&] {
-          GptqEncode(out.layout, {}, {}, [](uint64_t, uint64_t, float*) { throw Error("no file"); },
-                     factor, "x", pool, out.data);
+          GptqEncode(
+              out.layout, {}, {}, [](uint64_t, uint64_t, float*) { throw Error("no file"); },
+              factor, "x", pool, out.data);
         }) == "no file");
 }
 

@@ -13,7 +13,8 @@ const char* BlasKernelName() {
 }
 
 void RequireBlas() {
-  throw Error("GPTQ needs OpenBLAS, which this build of glint was made without (meson -Dopenblas=enabled)");
+  throw Error(
+      "GPTQ needs OpenBLAS, which this build of glint was made without (meson -Dopenblas=enabled)");
 }
 
 void AddProduct(size_t, size_t, size_t, float, const float*, size_t, const float*, size_t, float*,

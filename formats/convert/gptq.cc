@@ -14,8 +14,8 @@
 namespace glint {
 namespace {
 
-// A row's scale lets its largest block scale be this much larger than the row's largest element asks
-// for: the walk adds to weights, and scales above the plain one are among the best.
+// A row's scale lets its largest block scale be this much larger than the row's largest element
+// asks for: the walk adds to weights, and scales above the plain one are among the best.
 constexpr float kHeadroom = 1.3f;
 constexpr float kLargestScale = 127.0f;
 constexpr float kLargestWeight = 0x1p126f;  // as EncodeTiles
@@ -78,10 +78,10 @@ void WalkBlock(const GptqPlan& plan, const GptqBlock& block, GptqBand& band, flo
                                factor.weights() + block.place};
   for (size_t row = 0; row < band.width; row += kTileRows) {
     FeedbackResult result;
-    EncodeFeedback(plan.book, feedback,
-                   {&band.values[block.place * kBandRows + row], kBandRows, band.row_scales + row,
-                    nullptr},
-                   &result);
+    EncodeFeedback(
+        plan.book, feedback,
+        {&band.values[block.place * kBandRows + row], kBandRows, band.row_scales + row, nullptr},
+        &result);
     band.Keep(plan, block, row, result, kAll);
     for (size_t r = 0; r < kTileRows; ++r) band.costs[row + r] += result.costs[r];
     for (size_t c = 0; c < block.n; ++c) {
@@ -90,8 +90,8 @@ void WalkBlock(const GptqPlan& plan, const GptqBlock& block, GptqBand& band, flo
   }
 }
 
-// The first block may have columns that count for more than all others: the row's scale is put where it
-// suits them exactly, since it need not be an integer.
+// The first block may have columns that count for more than all others: the row's scale is put
+// where it suits them exactly, since it need not be an integer.
 void TuneRowScales(const GptqPlan& plan, GptqBand& band) {
   const GptqBlock& block = plan.blocks.front();
   const FeedbackBlock feedback{block.n, plan.factor.Row(0), plan.factor.stride(),
@@ -106,8 +106,8 @@ void TuneRowScales(const GptqPlan& plan, GptqBand& band) {
   }
 }
 
-// Algorithm 1 of the paper: block by block, the errors of a group of blocks reaching the columns after
-// the group in one product.
+// Algorithm 1 of the paper: block by block, the errors of a group of blocks reaching the columns
+// after the group in one product.
 void Walk(const GptqPlan& plan, GptqBand& band) {
   const InverseFactor& factor = plan.factor;
   const auto spread = [&](size_t from, size_t to, size_t begin, size_t end, const float* errors) {

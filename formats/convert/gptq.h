@@ -14,8 +14,9 @@
 // docs/QUANT.md has the method and what each part of it is worth.
 namespace glint {
 
-// Whether this build has what Hessian, InverseFactor and GptqEncode need (OpenBLAS); without it their
-// calls throw an Error that says so. BlasKernelName() (blas.h) names what the bytes depend on.
+// Whether this build has what Hessian, InverseFactor and GptqEncode need (OpenBLAS); without it
+// their calls throw an Error that says so. BlasKernelName() (blas.h) names what the bytes depend
+// on.
 bool GptqAvailable();
 // Whether GptqEncode can make this type.
 bool HasGptq(DType dtype);
@@ -31,8 +32,8 @@ struct GptqResult {
   double error;
 };
 
-// The same as ReadRows of model_writer.h: rows [row, row + n_rows) to out (n_rows, cols). Called from
-// several threads. May throw.
+// The same as ReadRows of model_writer.h: rows [row, row + n_rows) to out (n_rows, cols). Called
+// from several threads. May throw.
 using ReadMatrixRows = std::function<void(uint64_t row, uint64_t n_rows, float* out)>;
 
 // Encodes the matrix that `read` delivers, of layout.cols = factor.n() columns, into `tensor`

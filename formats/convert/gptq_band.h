@@ -9,8 +9,9 @@
 // (gptq_sweep.cc).
 namespace glint {
 
-inline constexpr size_t kBandRows = 128;      // rows of one task
-inline constexpr size_t kGroupColumns = 128;  // columns whose errors reach those after them together
+inline constexpr size_t kBandRows = 128;  // rows of one task
+inline constexpr size_t kGroupColumns =
+    128;  // columns whose errors reach those after them together
 
 // A block of columns with a scale of its own, as the walk meets it.
 struct GptqBlock {
@@ -33,13 +34,14 @@ struct GptqPlan {
 struct GptqBand {
   size_t n_rows = 0, width = 0;  // width: n_rows rounded up to tiles
   std::vector<float> rows;       // (n_rows, n), as read
-  std::vector<float> values;     // (n, kBandRows): the walk's weights, in its order; later the sweeps' G
-  std::vector<float> lost;       // (n, kBandRows): weight - rounded weight, by column
-  std::vector<float> errors;     // (kGroupColumns, kBandRows)
-  std::vector<uint8_t> codes;    // (n, kBandRows), by column
-  std::vector<float> scales;     // (blocks, kBandRows), by column
+  std::vector<float>
+      values;               // (n, kBandRows): the walk's weights, in its order; later the sweeps' G
+  std::vector<float> lost;  // (n, kBandRows): weight - rounded weight, by column
+  std::vector<float> errors;   // (kGroupColumns, kBandRows)
+  std::vector<uint8_t> codes;  // (n, kBandRows), by column
+  std::vector<float> scales;   // (blocks, kBandRows), by column
   float factors[kBandRows], inverses[kBandRows], row_scales[kBandRows];
-  double costs[kBandRows];       // dW H dW^T of the damped H
+  double costs[kBandRows];  // dW H dW^T of the damped H
 
   float Weight(const GptqPlan& plan, size_t row, size_t column) const {
     return rows[row * plan.n() + column] * factors[row];

@@ -1,8 +1,8 @@
-// Block coordinate descent after GPTQ's walk. The walk rounds each block for the sake of the columns
-// before it; here each is rounded once more for the sake of all others. With the rest fixed, the error
-// as a function of one block's weights q is a parabola, (y - q) H_bb (y - q)^T and a constant, whose
-// lowest point y follows from G = dW H: the walk's own inner step then looks for the best q around y
-// and it is taken if it beats the present one. So the error can only fall.
+// Block coordinate descent after GPTQ's walk. The walk rounds each block for the sake of the
+// columns before it; here each is rounded once more for the sake of all others. With the rest
+// fixed, the error as a function of one block's weights q is a parabola, (y - q) H_bb (y - q)^T and
+// a constant, whose lowest point y follows from G = dW H: the walk's own inner step then looks for
+// the best q around y and it is taken if it beats the present one. So the error can only fall.
 #include <algorithm>
 
 #include "formats/convert/blas.h"
@@ -41,8 +41,8 @@ namespace {
 // A block's numbers for 16 rows.
 using BlockRows = float[kLargestBlock * kTileRows];
 
-// G (n, kBandRows) += H[:][begin, end) times `change` (end - begin, kBandRows), for the rows of G in
-// [from, begin) and [end, to): what lies between is not touched.
+// G (n, kBandRows) += H[:][begin, end) times `change` (end - begin, kBandRows), for the rows of G
+// in [from, begin) and [end, to): what lies between is not touched.
 void AddOthers(const GptqPlan& plan, size_t begin, size_t end, size_t from, size_t to,
                const float* change, GptqBand& band) {
   const Hessian& h = plan.factor.hessian();
@@ -81,8 +81,8 @@ std::vector<size_t> BlocksByColumn(const GptqPlan& plan) {
   return places;
 }
 
-// The lowest point of the parabola less the weights, in the order of the walk: H_bb^-1 (G - H_bb lost),
-// where H_bb^-1 = M D M^T.
+// The lowest point of the parabola less the weights, in the order of the walk: H_bb^-1 (G - H_bb
+// lost), where H_bb^-1 = M D M^T.
 void FindTarget(const FeedbackBlock& factor, const float* h, const BlockRows& g,
                 const BlockRows& lost, BlockRows& target) {
   BlockRows others, scaled;  // G without the block's own part; D M^T of it
@@ -115,8 +115,8 @@ void FindTarget(const FeedbackBlock& factor, const float* h, const BlockRows& g,
   }
 }
 
-// Chooses 16 rows of a block anew; the change of what is lost goes to `change` (block.n, kBandRows), by
-// column.
+// Chooses 16 rows of a block anew; the change of what is lost goes to `change` (block.n,
+// kBandRows), by column.
 void ChooseAnew(const GptqPlan& plan, const BlockFactors& factors, size_t b, size_t row,
                 GptqBand& band, float* change) {
   const GptqBlock& block = plan.blocks[b];

@@ -5,8 +5,9 @@
 
 #include "lib/thread_pool.h"
 
-// What calibration tells about the inputs of a linear op, and the factor of it that GPTQ walks along
-// (Frantar et al. 2022, "GPTQ", algorithm 1). docs/QUANT.md has the mathematics and the figures.
+// What calibration tells about the inputs of a linear op, and the factor of it that GPTQ walks
+// along (Frantar et al. 2022, "GPTQ", algorithm 1). docs/QUANT.md has the mathematics and the
+// figures.
 namespace glint {
 
 // H = the sum over tokens of x x^T, x being an op's input: (n, n), f32. One square array in memory
@@ -38,7 +39,8 @@ class Hessian {
   size_t n_, stride_;
   uint64_t n_tokens_ = 0;
   uint64_t bytes_;
-  float* data_;  // (n, stride); H[i][j], j >= i, at [i][j + 1], so that both triangles have a diagonal
+  float*
+      data_;  // (n, stride); H[i][j], j >= i, at [i][j + 1], so that both triangles have a diagonal
 };
 
 }  // namespace glint

@@ -30,7 +30,8 @@ TilePair PairAt(size_t tile) {
   return {i, tile};
 }
 
-// Sorts the groups of `size` columns within order[begin, end) by their mean diagonal, largest first.
+// Sorts the groups of `size` columns within order[begin, end) by their mean diagonal, largest
+// first.
 void SortGroups(const Hessian& h, size_t size, size_t begin, size_t end,
                 std::vector<uint32_t>& order) {
   struct Group {
@@ -148,8 +149,8 @@ bool InverseFactor::Decompose(ThreadPool& pool) {
   return true;
 }
 
-// S becomes S^-1, from the last block of columns to the first: what lies below a block's diagonal tile
-// becomes -(inverse of what lies right of it) * (it) * (inverse of the diagonal tile).
+// S becomes S^-1, from the last block of columns to the first: what lies below a block's diagonal
+// tile becomes -(inverse of what lies right of it) * (it) * (inverse of the diagonal tile).
 void InverseFactor::Invert(ThreadPool& pool) {
   const size_t n_tiles = (n() + kTile - 1) / kTile;
   std::vector<float> panel(n() * kTile);
