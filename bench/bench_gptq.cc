@@ -84,9 +84,11 @@ Costs Measure(const Sizes& sizes, DType dtype, ThreadPool& pool) {
       out[i] = static_cast<float>(random() >> 8) * 0x1p-24f - 0.5f;
     }
   };
+  EncodeOptions encode;
+  encode.table = DefaultTable(dtype);
   for (const size_t sweeps : {0, 1, 2}) {
     start = CpuSeconds();
-    const GptqResult result = GptqEncode(layout, {}, {sweeps}, read, factor, "bench", pool, tensor);
+    const GptqResult result = GptqEncode(layout, encode, {sweeps}, read, factor, "bench", pool, tensor);
     costs.row[sweeps] = (CpuSeconds() - start) / static_cast<double>(sizes.rows);
     std::printf("  %s, %zu sweeps: %.2f s for %zu rows, %.2f million weights/s, error %.5g\n",
                 Info(dtype).name, sweeps, costs.row[sweeps] * static_cast<double>(sizes.rows),

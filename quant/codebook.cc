@@ -28,8 +28,9 @@ Codebook Codebook::Linear(int low, size_t n) {
   return book;
 }
 
-Codebook Codebook::Of(DType, const Int4Table& table) {
-  return Codebook(table, 16);
+Codebook Codebook::Of(DType dtype, const Int4Table& table) {
+  if (!Info(dtype).has_table) return Linear(-32, 64);
+  return Codebook(table, dtype == DType::kInt3 ? 8 : 16);
 }
 
 void WeightedBlock::Weigh() {

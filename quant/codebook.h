@@ -20,7 +20,7 @@ struct Codebook {
   Codebook(const Int4Table& table, size_t n);
   // low, low + 1, ... of n codes.
   static Codebook Linear(int low, size_t n);
-  // The codebook of a type that has one: int4, int4x, int4a.
+  // The codebook of a type that has one: the table of int3, int4, int4x, int4a; int6 is linear.
   static Codebook Of(DType dtype, const Int4Table& table);
 
   float Value(size_t code) const { return values[code]; }
@@ -41,10 +41,10 @@ struct Codebook {
 struct WeightedBlock {
   size_t n = 0;  // columns, 0..32
   // Each row times its factor (NormalizerOf), so that its largest magnitude lies in [1, 4) or so.
-  float x[kLargestBlock * kTileRows];          // [n][16]
-  float weights[kLargestBlock];                // [n], the largest in [1, 2); all 1: unweighted
-  float weighted[kLargestBlock * kTileRows];   // [n][16]: weights times x
-  bool is_weighted = false;                    // the weights differ
+  float x[kLargestBlock * kTileRows];         // [n][16]
+  float weights[kLargestBlock];               // [n], the largest in [1, 2); all 1: unweighted
+  float weighted[kLargestBlock * kTileRows];  // [n][16]: weights times x
+  bool is_weighted = false;                   // the weights differ
   // Sets `weighted` and `is_weighted`, once x and weights are there.
   void Weigh();
 };
@@ -70,7 +70,7 @@ void ChooseIntegerScales(const Codebook& book, const WeightedBlock& block, const
                          const float* wanted, bool search, float* chosen, Products* sums);
 
 // Codes of n columns (any number) when a value is scale * Value(code): [n][16].
-void NearestCodes(const Codebook& book, const float* x /* [n][16] */, size_t n,
-                  const float* scales, uint8_t* codes);
+void NearestCodes(const Codebook& book, const float* x /* [n][16] */, size_t n, const float* scales,
+                  uint8_t* codes);
 
 }  // namespace glint

@@ -17,6 +17,8 @@ constexpr DTypeInfo kTypes[kDTypeCount] = {
     {DType::kInt4, "int4", kMatrix, kNo, 0, 32, 32, 256, 1, kTable, kRowScales},
     {DType::kInt4x, "int4x", kMatrix, kNo, 0, 16, 32, 256, 1, kTable, kRowScales},
     {DType::kInt4a, "int4a", kMatrix, kNo, 0, 32, 32, 256, 4, kTable, kNo},
+    {DType::kInt3, "int3", kMatrix, kNo, 0, 16, 32, 192, 1, kTable, kRowScales},
+    {DType::kInt6, "int6", kMatrix, kNo, 0, 16, 32, 384, 1, kNo, kRowScales},
 };
 
 constexpr bool RowsAreInOrder() {

@@ -7,8 +7,10 @@ namespace glint {
 
 // Storage types of tensors. A file names them by `DTypeInfo::name`; a name is a byte layout for
 // ever.
-enum class DType : uint8_t { kU8, kI32, kF32, kF16, kBF16, kInt8, kInt4, kInt4x, kInt4a };
-inline constexpr size_t kDTypeCount = 9;
+enum class DType : uint8_t {
+  kU8, kI32, kF32, kF16, kBF16, kInt8, kInt4, kInt4x, kInt4a, kInt3, kInt6
+};
+inline constexpr size_t kDTypeCount = 11;
 
 // How an int4a block is shifted away from its table: not at all, by an integer zero point, or by an
 // f16 minimum. A field of the tensor, not of the type. Other types have kNone.
@@ -29,7 +31,7 @@ struct DTypeInfo {
   uint8_t column_unit;        // columns are padded to a multiple of this
   uint16_t code_bytes;        // bytes of codes of one tile per column_unit
   uint8_t block_scale_bytes;  // bytes of one block scale of one row; 0: none
-  bool has_table;             // a 16-entry table (64 bytes with padding) leads the tensor
+  bool has_table;             // a table (64 bytes with padding) leads the tensor
   bool has_row_scales;        // an f32 per row
 };
 

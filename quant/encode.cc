@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 
 #include "quant/encode_tile.h"
@@ -20,8 +19,9 @@ struct Encoder {
 constexpr uint32_t kLargestFloat = 0x7f7fffff;
 constexpr uint32_t kLargestToF16 = 0x477fefff;   // what still rounds to 65504
 constexpr uint32_t kLargestToBF16 = 0x7f7f7fff;  // what still rounds to the largest bfloat16
-// A fitted scale may put the table's end a little above the largest element: leave room for that.
-constexpr uint32_t kLargestTo4Bit = std::bit_cast<uint32_t>(0x1p126f);
+// A fitted scale may put the codebook's end a little above the largest element: leave room for
+// that.
+constexpr uint32_t kLargestToFit = std::bit_cast<uint32_t>(0x1p126f);
 constexpr Encoder kEncoders[kDTypeCount] = {
     {nullptr, 0},
     {nullptr, 0},
@@ -29,9 +29,11 @@ constexpr Encoder kEncoders[kDTypeCount] = {
     {EncodeF16Tile, kLargestToF16},
     {EncodeBF16Tile, kLargestToBF16},
     {EncodeInt8Tile, std::bit_cast<uint32_t>(65504.0f * 127.0f)},
-    {EncodeCodebookTile, kLargestTo4Bit},
-    {EncodeCodebookTile, kLargestTo4Bit},
-    {EncodeInt4aTile, kLargestTo4Bit},
+    {EncodeCodebookTile, kLargestToFit},
+    {EncodeCodebookTile, kLargestToFit},
+    {EncodeInt4aTile, kLargestToFit},
+    {EncodeCodebookTile, kLargestToFit},
+    {EncodeCodebookTile, kLargestToFit},
 };
 
 uint32_t Magnitude(float x) {
@@ -69,6 +71,10 @@ TilePlanes Advance(const MatrixLayout& layout, TilePlanes planes, uint64_t tiles
   return planes;
 }
 
+const Int4Table& DefaultTable(DType dtype) {
+  return dtype == DType::kInt3 ? kDefaultInt3Table : kDefaultInt4Table;
+}
+
 void WriteTable(const Int4Table& table, uint8_t* out) {
   std::memset(out, 0, 64);
   std::memcpy(out, table.data(), table.size());
@@ -77,20 +83,11 @@ void WriteTable(const Int4Table& table, uint8_t* out) {
 uint64_t EncodeTiles(const MatrixLayout& layout, const EncodeOptions& options, const float* rows,
                      uint64_t n_rows, TilePlanes out) {
   const Encoder& encoder = kEncoders[static_cast<size_t>(layout.dtype)];
-  const float* importance = options.importance;
-  int exponent = 0;
-  if (importance) {
-    const float largest = *std::max_element(importance, importance + layout.cols);
-    if (largest == 0.0f) importance = nullptr;
-    (void)std::frexp(largest, &exponent);
-  }
+  TileRows in = TilesOf(layout.cols, options.importance);
   for (uint64_t row = 0; row < n_rows; row += kTileRows) {
-    TileRows in{rows + row * layout.cols,
-                std::min<uint64_t>(kTileRows, n_rows - row),
-                layout.cols,
-                {},
-                importance,
-                exponent};
+    in.rows = rows + row * in.cols;
+    in.n_rows = std::min<uint64_t>(kTileRows, n_rows - row);
+    std::fill_n(in.largest, kTileRows, 0.0f);
     for (uint64_t r = 0; r < in.n_rows; ++r) {
       const float* x = in.rows + r * in.cols;
       const uint32_t largest = LargestMagnitude(x, in.cols);

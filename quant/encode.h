@@ -35,11 +35,17 @@ inline constexpr Int4Table kDefaultInt4Table = {-63, -51, -40, -31, -23, -16, -1
 inline constexpr Int4Table kLinearTable = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
 inline constexpr Int4Table kUnsignedTable = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
+// The codebook of int3: 8 entries, the others 0 (docs/QUANT.md).
+inline constexpr Int4Table kDefaultInt3Table = {-63, -37, -21, -8, 3, 15, 31, 55};
+// What a type that has a table is encoded with where nothing better is known.
+const Int4Table& DefaultTable(DType dtype);
+
 struct EncodeOptions {
-  // In rising order; WriteTable puts it into the tensor. Entries of int4 and int4x lie in -63..63.
-  // int4a with an offset wants kUnsignedTable or another with equal steps.
+  // In rising order; WriteTable puts it into the tensor. Entries of what is encoded here lie in
+  // -63..63; int3 has the first 8. int4a with an offset wants kUnsignedTable or another with equal
+  // steps.
   Int4Table table = kDefaultInt4Table;
-  // Look for the scales of least squared error (int8, int4, int4x, int4a without offset), or take
+  // Look for the scales of least squared error (int4a: without offset only), or take
   // those that just hold the block's largest magnitude.
   bool search = true;
   // What a squared error in each column costs, (cols), for instance the mean square of the

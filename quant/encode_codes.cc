@@ -33,7 +33,8 @@ class TileEncoder {
 
   void Encode() {
     FindAllScales();
-    for (uint64_t begin = 0; begin < layout_.padded_cols; begin += kPackedColumns) EncodeUnit(begin);
+    for (uint64_t begin = 0; begin < layout_.padded_cols; begin += kPackedColumns)
+      EncodeUnit(begin);
     for (size_t r = 0; r < kTileRows; ++r) {
       if (options_.search && tt_[r] > 0.0f) row_scales_[r] = xt_[r] / tt_[r];
       out_.row_scales[r] = row_scales_[r] * inverses_[r];

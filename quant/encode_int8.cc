@@ -27,7 +27,8 @@ Lanes CodeOf(Lanes x) {
   return Round(xsimd::min(xsimd::max(x, -limit), limit));
 }
 
-// Scales of a block's rows, their inverses (0 for 0), and the weighted squared errors that they give.
+// Scales of a block's rows, their inverses (0 for 0), and the weighted squared errors that they
+// give.
 struct Scales {
   uint16_t halves[kTileRows];
   float inverses[kTileRows], errors[kTileRows];

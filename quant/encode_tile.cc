@@ -43,6 +43,54 @@ void PackNibbles(const uint8_t* codes, size_t n, uint64_t n_rows, size_t block, 
   }
 }
 
+void PackThrees(const uint8_t* codes, size_t n, uint64_t n_rows, size_t half, uint8_t* out) {
+  const auto add = [out, half](size_t byte, unsigned bits) {
+    out[byte] = static_cast<uint8_t>(out[byte] | bits << (4 * half));
+  };
+  if (half == 0) std::memset(out, 0, 12 * kTileRows);
+  for (size_t c = 0; c < n; ++c) {
+    const size_t vector = c / 4;
+    for (size_t r = 0; r < n_rows; ++r) {
+      const unsigned code = codes[c * kTileRows + r];
+      const size_t byte = 4 * r + c % 4;
+      if (vector < 3) {
+        const unsigned below = (8u >> vector) - 1;  // the bits under the one that is not its own
+        add(64 * vector + byte, (code & below) | (code & ~below) << 1);
+      } else {
+        for (size_t j = 0; j < 3; ++j) add(64 * j + byte, (code >> (2 - j) & 1) << (3 - j));
+      }
+    }
+  }
+}
+
+void PackSixes(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out) {
+  std::memset(out, 0, 12 * kTileRows);
+  for (size_t c = 0; c < n; ++c) {
+    const size_t vector = c / 4;
+    for (size_t r = 0; r < n_rows; ++r) {
+      const unsigned code = codes[c * kTileRows + r];
+      uint8_t* at = out + 4 * r + c % 4;
+      if (vector < 3) {
+        at[64 * vector] = static_cast<uint8_t>(at[64 * vector] | code);
+      } else {
+        for (size_t j = 0; j < 3; ++j) {
+          at[64 * j] = static_cast<uint8_t>(at[64 * j] | (code >> (4 - 2 * j) & 3) << 6);
+        }
+      }
+    }
+  }
+}
+
+TileRows TilesOf(uint64_t cols, const float* importance) {
+  TileRows in{nullptr, 0, cols, {}, nullptr, 0};
+  if (!importance) return in;
+  const float largest = *std::max_element(importance, importance + cols);
+  if (largest == 0.0f) return in;
+  in.importance = importance;
+  (void)std::frexp(largest, &in.exponent);
+  return in;
+}
+
 float BlockWeights(const TileRows& in, uint64_t begin, size_t n, float* weights) {
   float largest = 0.0f;
   if (in.importance) {
@@ -73,10 +121,22 @@ void PackInt4x(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out) {
   PackNibbles(codes + 16 * kTileRows, n - first, n_rows, 16, out + 128);
 }
 
+void PackInt3(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out) {
+  const size_t first = std::min<size_t>(n, 16);
+  PackThrees(codes, first, n_rows, 0, out);
+  PackThrees(codes + 16 * kTileRows, n - first, n_rows, 1, out);
+}
+
+void PackInt6(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out) {
+  const size_t first = std::min<size_t>(n, 16);
+  PackSixes(codes, first, n_rows, out);
+  PackSixes(codes + 16 * kTileRows, n - first, n_rows, out + 192);
+}
+
 // By DType.
 using Pack = void (*)(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out);
-constexpr Pack kPackers[kDTypeCount] = {nullptr, nullptr,  nullptr,   nullptr, nullptr,
-                                        nullptr, PackInt4, PackInt4x, PackInt4};
+constexpr Pack kPackers[kDTypeCount] = {nullptr,  nullptr,   nullptr,  nullptr,  nullptr, nullptr,
+                                        PackInt4, PackInt4x, PackInt4, PackInt3, PackInt6};
 
 }  // namespace
 

@@ -18,15 +18,16 @@ struct Starts {
   // clipped for the sake of the others.
   const float* multiples;
   size_t n_multiples;
-  bool both_ends;  // or only the farther one: the ends differ little
   // The element that weighs most is put onto the values of at least this share of the farther end.
   float least_share, least_share_weighted;
+  int neighbours;  // integer scales tried on each side of the nearest
 };
 constexpr float kOf16[] = {0.78f, 0.82f, 0.86f, 0.9f, 0.94f, 0.98f, 1.02f, 1.06f, 1.1f, 1.15f};
-constexpr float kOf64[] = {0.93f, 0.95f, 0.97f, 0.99f, 1.01f, 1.03f};
-constexpr Starts kStarts16 = {kOf16, std::size(kOf16), true, 0.48f, 0.15f};
-constexpr Starts kStarts8 = {kOf16, std::size(kOf16), true, 0.3f, 0.1f};
-constexpr Starts kStarts64 = {kOf64, std::size(kOf64), true, 0.8f, 0.6f};
+constexpr float kOf8[] = {0.74f, 0.82f, 0.9f, 0.98f, 1.06f, 1.14f, 1.22f, 1.3f};
+constexpr float kOf64[] = {0.82f, 0.86f, 0.9f, 0.94f, 0.98f, 1.02f};
+constexpr Starts kStarts16 = {kOf16, std::size(kOf16), 0.48f, 0.15f, 1};
+constexpr Starts kStarts8 = {kOf8, std::size(kOf8), 0.3f, 0.1f, 1};
+constexpr Starts kStarts64 = {kOf64, std::size(kOf64), 0.7f, 0.6f, 3};
 
 const Starts& StartsOf(const Codebook& book) {
   return book.n_codes == 16 ? kStarts16 : book.n_codes == 8 ? kStarts8 : kStarts64;
@@ -46,7 +47,8 @@ Leaders FindLeaders(const WeightedBlock& block) {
     const float* weighted = block.weighted + c * kTileRows;
     for (size_t r = 0; r < kTileRows; ++r) {
       const float square = x[r] * weighted[r];
-      leaders.largest[r] = std::fabs(x[r]) > std::fabs(leaders.largest[r]) ? x[r] : leaders.largest[r];
+      const bool larger = std::fabs(x[r]) > std::fabs(leaders.largest[r]);
+      leaders.largest[r] = larger ? x[r] : leaders.largest[r];
       leaders.heaviest[r] = square > most[r] ? x[r] : leaders.heaviest[r];
       most[r] = square > most[r] ? square : most[r];
     }
@@ -103,9 +105,7 @@ void FindScales(const Codebook& book, const WeightedBlock& block, bool search, f
   Best best;
   for (size_t i = 0; i < starts.n_multiples; ++i) {
     TryStart(book, block, inverse_largest, starts.multiples[i] * book.first, &best);
-    if (starts.both_ends) {
-      TryStart(book, block, inverse_largest, starts.multiples[i] * book.last, &best);
-    }
+    TryStart(book, block, inverse_largest, starts.multiples[i] * book.last, &best);
   }
   const float least = block.is_weighted ? starts.least_share_weighted : starts.least_share;
   for (size_t i = 0; i < book.n_codes; ++i) {
@@ -123,7 +123,10 @@ void ChooseIntegerScales(const Codebook& book, const WeightedBlock& block, const
     nearest[r] = Round(limit(wanted[r] * InverseOf(row_scales[r])));
     chosen[r] = sums->xt[r] = sums->tt[r] = 0.0f;  // scale 0: the block becomes 0
   }
-  for (const float step : {0.0f, -1.0f, 1.0f}) {
+  // 0, -1, 1, -2, 2, ...
+  const int n_tries = search ? 1 + 2 * StartsOf(book).neighbours : 1;
+  for (int i = 0; i < n_tries; ++i) {
+    const auto step = static_cast<float>(i % 2 == 0 ? i / 2 : -(i + 1) / 2);
     float k[kTileRows], scale[kTileRows], to_value[kTileRows];
     for (size_t r = 0; r < kTileRows; ++r) {
       k[r] = limit(nearest[r] + step);
@@ -140,7 +143,6 @@ void ChooseIntegerScales(const Codebook& book, const WeightedBlock& block, const
       sums->xt[r] = better ? next.xt[r] : sums->xt[r];
       sums->tt[r] = better ? next.tt[r] : sums->tt[r];
     }
-    if (!search) return;
   }
 }
 

@@ -153,6 +153,66 @@ void DecodeTable(const MatrixView& m, RowPlace at, float* out) {
   });
 }
 
+// The codes of one row and block of int3 (layout.h). `shift` selects the block's nibbles.
+void UnpackThrees(const uint8_t* codes, size_t shift, uint8_t* out) {
+  for (size_t c = 0; c < 4; ++c) {
+    unsigned last = 0;
+    for (size_t j = 0; j < 3; ++j) {
+      const unsigned nibble = codes[64 * j + c] >> shift & 15u;
+      const unsigned below = (8u >> j) - 1;  // the bits under the foreign one
+      out[4 * j + c] = static_cast<uint8_t>((nibble & below) | (nibble >> 1 & ~below));
+      last = last << 1 | (nibble >> (3 - j) & 1);
+    }
+    out[12 + c] = static_cast<uint8_t>(last);
+  }
+}
+
+void UnpackSixes(const uint8_t* codes, uint8_t* out) {
+  for (size_t c = 0; c < 4; ++c) {
+    unsigned last = 0;
+    for (size_t j = 0; j < 3; ++j) {
+      const unsigned byte = codes[64 * j + c];
+      out[4 * j + c] = static_cast<uint8_t>(byte & 63);
+      last = last << 2 | byte >> 6;
+    }
+    out[12 + c] = static_cast<uint8_t>(last);
+  }
+}
+
+// Walks a row of a type with blocks of 16 and integer scales: `unpack(b, codes)` gets the codes of
+// block b, and value(code) is what its scale multiplies.
+template <typename Unpack, typename Value>
+void DecodeScaled(const MatrixView& m, RowPlace at, float* out, Unpack unpack, Value value) {
+  constexpr size_t kBlock = 16;
+  const float row_scale = m.RowScales(at.tile)[at.lane];
+  const uint8_t* scales = m.BlockScales(at.tile) + at.lane;
+  for (uint64_t b = 0; b * kBlock < m.layout.cols; ++b) {
+    uint8_t codes[kBlock];
+    unpack(b, codes);
+    const int scale = static_cast<int8_t>(scales[b * kTileRows]);
+    const uint64_t n = std::min<uint64_t>(kBlock, m.layout.cols - b * kBlock);
+    for (uint64_t i = 0; i < n; ++i) {
+      out[b * kBlock + i] = static_cast<float>(value(codes[i]) * scale) * row_scale;
+    }
+  }
+}
+
+void DecodeInt3(const MatrixView& m, RowPlace at, float* out) {
+  const uint8_t* codes = m.Codes(at.tile) + 4 * at.lane;
+  const int8_t* table = m.Table();
+  DecodeScaled(
+      m, at, out,
+      [&](uint64_t b, uint8_t* to) { UnpackThrees(codes + b / 2 * 192, b % 2 * 4, to); },
+      [&](uint8_t code) { return int{table[code]}; });
+}
+
+void DecodeInt6(const MatrixView& m, RowPlace at, float* out) {
+  const uint8_t* codes = m.Codes(at.tile) + 4 * at.lane;
+  DecodeScaled(
+      m, at, out, [&](uint64_t b, uint8_t* to) { UnpackSixes(codes + b * 192, to); },
+      [](uint8_t code) { return int{code} - 32; });
+}
+
 // Values of one block of int4a by kind of offset; `offset` is the block's entry of the plane.
 void ShiftNone(const int8_t* table, float scale, const uint8_t*, float* lut) {
   for (size_t i = 0; i < 16; ++i) lut[i] = scale * static_cast<float>(table[i]);
@@ -186,7 +246,8 @@ void DecodeInt4a(const MatrixView& m, RowPlace at, float* out) {
 using Decode = void (*)(const MatrixView& m, RowPlace at, float* out);
 constexpr Decode kDecoders[kDTypeCount] = {nullptr,         nullptr,         DecodeF32,
                                            DecodeF16,       DecodeBF16,      DecodeInt8,
-                                           DecodeTable<32>, DecodeTable<16>, DecodeInt4a};
+                                           DecodeTable<32>, DecodeTable<16>, DecodeInt4a,
+                                           DecodeInt3,      DecodeInt6};
 
 }  // namespace
 

@@ -9,7 +9,7 @@ namespace glint {
 // owns one row and walks its columns in order. Rows are padded to 16 and columns to the type's
 // unit; all padding is zero. Parts follow each other in this order, each starting at a multiple of
 // 64 bytes:
-//   table         int8 [16], padded to 64 bytes            types with a table
+//   table         int8 [16] (int3: [8]), padded to 64 bytes    types with a table
 //   row_scales    f32 [row_tiles][16]                      types with row scales
 //   block_scales  (scale type) [row_tiles][blocks][16]     types with block scales
 //   block_offsets i8 (kZero) or f16 (kMin) [row_tiles][blocks][16]
@@ -23,7 +23,14 @@ namespace glint {
 //   int4x         per 32 columns two blocks of 16, each 2 vectors of 64 bytes; byte 4r+c of vector
 //   j:
 //                 low nibble column 4j+c of the block, high nibble column 8+4j+c
-// Scale types: int8 f16; int4 and int4x signed i8; int4a f32.
+//   int3          per 32 columns (two blocks of 16) 3 vectors of 64 bytes; low nibbles belong to
+//                 the first block, high ones to the second. Nibble 4r+c of vector j (0, 1, 2) holds
+//                 the code of column 4j+c of the block, its 3 bits in order in all bits but 3-j,
+//                 and in bit 3-j the bit 2-j of the code of column 12+c.
+//   int6          per 16 columns (one block) 3 vectors of 64 bytes; byte 4r+c of vector j (0, 1,
+//                 2): low 6 bits the code of column 4j+c of the block; bits 6..7 the bits
+//                 4-2j..5-2j of the code of column 12+c
+// Scale types: int8 f16; int4, int4x, int3 and int6 signed i8; int4a f32.
 struct MatrixLayout {
   DType dtype = DType::kF32;
   BlockOffset offset = BlockOffset::kNone;
@@ -70,7 +77,8 @@ struct MatrixView {
 // gathers. Per element, each product and sum rounded to f32 in this order:
 //   f32 f16 bf16  the value
 //   int8          f32(scale) * code
-//   int4 int4x    f32(table[code] * block_scale) * row_scale       (the integer product is exact)
+//   int3 int4 int4x  f32(table[code] * block_scale) * row_scale    (the integer product is exact)
+//   int6          f32((code - 32) * block_scale) * row_scale       (as exact)
 //   int4a         scale * (table[code] - zero)   or   scale * table[code] + min
 void DecodeRow(const MatrixView& matrix, uint64_t row, float* out);
 

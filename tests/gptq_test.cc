@@ -123,6 +123,7 @@ double Gptq(const Matrix& w, const Matrix& x, const Setting& setting, Encoded& o
     std::copy_n(w.Row(row), n_rows * w.cols, to);
   };
   EncodeOptions encode;
+  encode.table = DefaultTable(out.layout.dtype);
   return GptqEncode(out.layout, encode, {setting.sweeps}, read, factor, "tensor 'w'", pool,
                     out.data)
       .error;
@@ -140,8 +141,9 @@ double PlainError(DType dtype, const Matrix& w, const Matrix& x) {
   for (const float* weights : kinds) {
     Encoded plain(dtype, w);
     EncodeOptions options;
+    options.table = DefaultTable(dtype);
     options.importance = weights;
-    WriteTable(options.table, plain.data + plain.layout.table);
+    if (Info(dtype).has_table) WriteTable(options.table, plain.data + plain.layout.table);
     REQUIRE(EncodeTiles(plain.layout, options, w.v.data(), w.rows,
                         PlanesAt(plain.layout, plain.data, 0)) == kEncoded);
     best = std::min(best, plain.Error(w, x));
@@ -155,7 +157,7 @@ bool PaddingIsZero(const Encoded& e) {
   whole.cols = whole.padded_cols;
   const MatrixView view{whole, e.data};
   const size_t block = Info(whole.dtype).block;
-  const float first = Codebook::Of(whole.dtype, kDefaultInt4Table).first;
+  const float first = Codebook::Of(whole.dtype, DefaultTable(whole.dtype)).first;
   std::vector<float> row(whole.cols);
   bool zero = true;
   for (size_t r = 0; r < whole.row_tiles * kTileRows; ++r) {
@@ -188,7 +190,7 @@ std::string ErrorOf(const std::function<void()>& fn) {
   return "no error";
 }
 
-constexpr DType kTypes[] = {DType::kInt4, DType::kInt4x};
+constexpr DType kTypes[] = {DType::kInt3, DType::kInt4, DType::kInt4x, DType::kInt6};
 
 }  // namespace
 

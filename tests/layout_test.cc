@@ -22,7 +22,8 @@ const Kind kKinds[] = {{DType::kF32, BlockOffset::kNone},   {DType::kF16, BlockO
                        {DType::kBF16, BlockOffset::kNone},  {DType::kInt8, BlockOffset::kNone},
                        {DType::kInt4, BlockOffset::kNone},  {DType::kInt4x, BlockOffset::kNone},
                        {DType::kInt4a, BlockOffset::kNone}, {DType::kInt4a, BlockOffset::kZero},
-                       {DType::kInt4a, BlockOffset::kMin}};
+                       {DType::kInt4a, BlockOffset::kMin},  {DType::kInt3, BlockOffset::kNone},
+                       {DType::kInt6, BlockOffset::kNone}};
 
 }  // namespace
 
@@ -127,16 +128,30 @@ TEST_CASE("layout: parts and sizes") {
   l = Layout(DType::kInt4a, 17, 33, BlockOffset::kMin);
   CHECK(l.block_offsets_tile == 64);
 
+  l = Layout(DType::kInt3, 100, 172);
+  CHECK(l.row_scales == 64);
+  CHECK(l.block_scales == 64 + 7 * 64);
+  CHECK(l.blocks == 12);
+  CHECK(l.codes == 1856);  // 512 + 7 * 192
+  CHECK(l.codes_tile == 6 * 192);
+  l = Layout(DType::kInt6, 17, 33);
+  CHECK(l.row_scales == 0);
+  CHECK(l.block_scales == 2 * 64);
+  CHECK(l.codes == 128 + 2 * 4 * 16);
+  CHECK(l.bytes == 256 + 2 * 2 * 384);
+
   l = Layout(DType::kF16, 1, 1);
   CHECK(l.codes == 0);
   CHECK(l.blocks == 0);
   CHECK(l.bytes == 32);
   CHECK(Layout(DType::kF32, 16, 100).bytes == 6400);
 
-  // DESIGN.md 6: 4.25, 4.5 and 8.5 bits per weight (and 32 bits per row).
+  // DESIGN.md 6: 4.25, 4.5 and 8.5 bits per weight (and 32 bits per row); int3 3.5, int6 6.5.
   CHECK(Layout(DType::kInt4, 4096, 4096).bytes == 4096 * 4096 / 8 * 17 / 4 + 4096 * 4 + 64);
   CHECK(Layout(DType::kInt4x, 4096, 4096).bytes == 4096 * 4096 / 8 * 9 / 2 + 4096 * 4 + 64);
   CHECK(Layout(DType::kInt8, 4096, 4096).bytes == 4096 * 4096 / 8 * 17 / 2);
+  CHECK(Layout(DType::kInt3, 4096, 4096).bytes == 4096 * 4096 / 8 * 7 / 2 + 4096 * 4 + 64);
+  CHECK(Layout(DType::kInt6, 4096, 4096).bytes == 4096 * 4096 / 8 * 13 / 2 + 4096 * 4);
 }
 
 TEST_CASE("layout: what cannot be is refused") {

@@ -108,6 +108,36 @@ struct Naive {
     const int entry = S8(Code4(codes, row, col, block));
     return static_cast<float>(entry * scale) * F32(64 + 4 * row);
   }
+  // int3 and int6: by the bits that docs/FORMAT.md names, one at a time.
+  int Bit(uint64_t byte, uint64_t bit) const { return data[byte] >> bit & 1; }
+  uint64_t Code3(uint64_t codes, uint64_t row, uint64_t col) const {
+    const uint64_t unit = codes + (row / 16 * (Up(l.cols, 32) / 32) + col / 32) * 192;
+    const uint64_t lane = unit + row % 16 * 4 + col % 4, vector = col % 16 / 4;
+    const uint64_t high = col % 32 / 16 * 4;
+    constexpr uint64_t kBits[3][3] = {{0, 1, 2}, {0, 1, 3}, {0, 2, 3}};  // of vectors 0, 1, 2
+    int code = 0;
+    for (uint64_t bit = 0; bit < 3; ++bit) {
+      code += (vector < 3 ? Bit(lane + 64 * vector, high + kBits[vector][bit])
+                          : Bit(lane + 64 * (2 - bit), high + bit + 1))
+              << bit;
+    }
+    return static_cast<uint64_t>(code);
+  }
+  int Code6(uint64_t codes, uint64_t row, uint64_t col) const {
+    const uint64_t block = codes + (row / 16 * (Up(l.cols, 32) / 16) + col / 16) * 192;
+    const uint64_t lane = block + row % 16 * 4 + col % 4, vector = col % 16 / 4;
+    if (vector < 3) return data[lane + 64 * vector] % 64;
+    return data[lane] / 64 * 16 + data[lane + 64] / 64 * 4 + data[lane + 128] / 64;
+  }
+  float Scaled16(uint64_t row, uint64_t col) const {
+    const bool is3 = l.dtype == DType::kInt3;
+    const uint64_t tiles = Up(l.rows, 16) / 16, blocks = Up(l.cols, 32) / 16;
+    const uint64_t row_scales = is3 ? 64 : 0, scales = row_scales + tiles * 64;
+    const uint64_t codes = Up(scales + tiles * blocks * 16, 64);
+    const int scale = S8(scales + (row / 16 * blocks + col / 16) * 16 + row % 16);
+    const int value = is3 ? S8(Code3(codes, row, col)) : Code6(codes, row, col) - 32;
+    return static_cast<float>(value * scale) * F32(row_scales + 4 * row);
+  }
   float Int4a(uint64_t row, uint64_t col) const {
     const uint64_t tiles = Up(l.rows, 16) / 16, blocks = Up(l.cols, 32) / 32;
     const uint64_t offset_bytes = static_cast<uint64_t>(l.offset);  // 0, 1, 2 by luck
@@ -127,6 +157,7 @@ struct Naive {
     if (l.dtype == DType::kInt4) return Table(row, col, 32);
     if (l.dtype == DType::kInt4x) return Table(row, col, 16);
     if (l.dtype == DType::kInt4a) return Int4a(row, col);
+    if (l.dtype == DType::kInt3 || l.dtype == DType::kInt6) return Scaled16(row, col);
     return Float(row, col);
   }
 };

@@ -7,6 +7,7 @@
 #include <limits>
 #include <string>
 
+#include "quant/encode_tile.h"
 #include "tests/quant_samples.h"
 
 // The encoders. layout_test has the run-time half.
@@ -34,6 +35,8 @@ const Kind kKinds[] = {
     {DType::kInt4a, BlockOffset::kNone, kDefaultInt4Table, 1e-2},
     {DType::kInt4a, BlockOffset::kZero, kUnsignedTable, 1e-2},
     {DType::kInt4a, BlockOffset::kMin, kUnsignedTable, 1e-2},
+    {DType::kInt3, BlockOffset::kNone, kDefaultInt3Table, 3e-2},
+    {DType::kInt6, BlockOffset::kNone, kDefaultInt4Table, 6e-4},
 };
 
 void Encode(const Kind& kind, const std::vector<float>& x, bool search, Tensor* tensor) {
@@ -54,6 +57,15 @@ double ErrorOf(const Tensor& tensor, const std::vector<float>& x) {
     }
   }
   return error / squares;
+}
+
+// The bits of an element's code, of padding too.
+int CodeBits(const Naive& naive, uint64_t row, uint64_t col) {
+  const MatrixLayout& l = naive.l;
+  if (l.dtype == DType::kInt3) return static_cast<int>(naive.Code3(l.codes, row, col));
+  if (l.dtype == DType::kInt6) return naive.Code6(l.codes, row, col);
+  if (Info(l.dtype).has_table) return naive.Code4(l.codes, row, col, Info(l.dtype).block);
+  return naive.data[l.codes + (row / 16 * l.padded_cols / 4 + col / 4) * 64 + row % 16 * 4 + col % 4];
 }
 
 uint64_t Hash(const uint8_t* data, uint64_t n) {  // FNV-1a
@@ -110,16 +122,8 @@ TEST_CASE("encode: padding rows and columns are zero bytes") {
     Tensor wide(Layout(kind.dtype, 100, 172, kind.offset));
     Encode(kind, random.Normals(100 * 172), true, &wide);
     const Naive naive{wide.layout, wide.data};
-    const uint64_t block = Info(kind.dtype).block, tiles = wide.layout.row_tiles;
-    for (uint64_t r = 0; r < 16 * tiles; ++r) {
-      for (uint64_t c = r < 100 ? 172 : 0; c < 192; ++c) {
-        if (Info(kind.dtype).has_table) {
-          REQUIRE(naive.Code4(wide.layout.codes, r, c, block) == 0);
-        } else {
-          const uint64_t at = (r / 16 * 48 + c / 4) * 64 + r % 16 * 4 + c % 4;
-          REQUIRE(wide.data[wide.layout.codes + at] == 0);
-        }
-      }
+    for (uint64_t r = 0; r < 16 * wide.layout.row_tiles; ++r) {
+      for (uint64_t c = r < 100 ? 172 : 0; c < 192; ++c) REQUIRE(CodeBits(naive, r, c) == 0);
     }
   }
 }
@@ -133,7 +137,9 @@ TEST_CASE("encode: error on normal and heavy-tailed weights") {
   const Bound bounds[] = {{DType::kInt8, 2.5e-5, 4.5e-5},
                           {DType::kInt4, 5.4e-3, 7.0e-3},
                           {DType::kInt4x, 4.0e-3, 4.7e-3},
-                          {DType::kInt4a, 5.4e-3, 7.0e-3}};
+                          {DType::kInt4a, 5.4e-3, 7.0e-3},
+                          {DType::kInt3, 1.85e-2, 2.15e-2},
+                          {DType::kInt6, 2.8e-4, 4.5e-4}};
   const uint64_t rows = 48, cols = 4096;
   Random random{3};
   const std::vector<float> normal = random.Normals(rows * cols);
@@ -141,7 +147,7 @@ TEST_CASE("encode: error on normal and heavy-tailed weights") {
   for (float& x : student) x = static_cast<float>(random.Student5());
   for (const Bound& bound : bounds) {
     CAPTURE(std::string(Info(bound.dtype).name));
-    const Kind kind{bound.dtype, BlockOffset::kNone, kDefaultInt4Table, 0};
+    const Kind kind{bound.dtype, BlockOffset::kNone, DefaultTable(bound.dtype), 0};
     Tensor tensor(Layout(bound.dtype, rows, cols));
     Encode(kind, normal, true, &tensor);
     CHECK(ErrorOf(tensor, normal) <= bound.normal);
@@ -155,7 +161,7 @@ TEST_CASE("encode: the grouping of tiles does not change a byte; neither does th
   const uint64_t hashes[] = {11529943041647182662u, 17598819866876588516u, 17269379143499412975u,
                              526795417254316712u,   3211626513724242231u,  8862578823856113435u,
                              9349002644837898310u,  1672508458759692662u,  14972704672457093419u,
-                             8792377599281283670u};
+                             8792377599281283670u,  2835695210477214063u,  13242253796276105474u};
   Random random{4};
   const uint64_t rows = 100, cols = 172;
   const std::vector<float> x = random.Normals(rows * cols);
@@ -207,6 +213,8 @@ TEST_CASE("encode: what cannot be stored is reported by its index") {
                           {DType::kInt8, BlockOffset::kNone, 65504.0f * 127},
                           {DType::kInt4, BlockOffset::kNone, 0x1p126f},
                           {DType::kInt4x, BlockOffset::kNone, 0x1p126f},
+                          {DType::kInt3, BlockOffset::kNone, 0x1p126f},
+                          {DType::kInt6, BlockOffset::kNone, 0x1p126f},
                           {DType::kInt4a, BlockOffset::kZero, 0x1p126f},
                           {DType::kInt4a, BlockOffset::kMin, 65519.996f}};
   for (const Limit& limit : limits) {
@@ -251,7 +259,8 @@ TEST_CASE("encode: zeros, denormals, extremes and outliers") {
         if (kind.dtype == DType::kInt8 && size > 8e6f) continue;
         if (kind.dtype == DType::kBF16 && size > 3.38e38f) continue;
         if (kind.offset == BlockOffset::kMin && size > 65504) continue;
-        if (Info(kind.dtype).has_table && size > 8.5e37f) continue;
+        if (Info(kind.dtype).block_scale_bytes == 1 && size > 8.5e37f) continue;
+        if (kind.dtype == DType::kInt4a && size > 8.5e37f) continue;
         Random random{6};
         std::fill(x.begin(), x.end(), 0.0f);
         for (uint64_t c = 0; c < 64; ++c) {
@@ -262,12 +271,12 @@ TEST_CASE("encode: zeros, denormals, extremes and outliers") {
         const std::vector<float> got = tensor.Row(0);
         for (uint64_t c = 0; c < cols; ++c) {
           REQUIRE(std::isfinite(got[c]));
-          // Half a step of the coarsest table is below a fifth of the largest magnitude. What is
-          // kept in f16 has steps of 2^-24 at least.
+          // Half a step of the coarsest table of 16 entries is below a fifth of the largest
+          // magnitude, of 8 entries below a quarter. What is kept in f16 has steps of 2^-24 at least.
           const bool half = kind.dtype == DType::kF16 || kind.dtype == DType::kInt8 ||
                             kind.offset == BlockOffset::kMin;
           const double smallest = half ? 0x1p-25 : kind.dtype == DType::kBF16 ? 0x1p-134 : 0x1p-149;
-          const double bound = 0.2 * size + smallest;
+          const double bound = (kind.dtype == DType::kInt3 ? 0.25 : 0.2) * size + smallest;
           REQUIRE(std::fabs(double{got[c]} - x[c]) <= bound);
         }
       }
@@ -306,6 +315,47 @@ TEST_CASE("encode: vectors") {
   const std::vector<float> bad = {1.0f, 70000.0f, kNan};
   CHECK(EncodeVector(DType::kF16, bad.data(), 3, out.data()) == 1);
   CHECK(EncodeVector(DType::kF32, bad.data(), 3, out.data()) == 2);
+}
+
+TEST_CASE("packed 3 and 6 bits decode to the codes") {
+  constexpr size_t cols = 64, kBlock = 16;
+  Random random{7};
+  for (const DType dtype : {DType::kInt3, DType::kInt6}) {
+    for (const size_t rows : {16, 5}) {
+      const bool is3 = dtype == DType::kInt3;
+      Tensor tensor(Layout(dtype, rows, cols));
+      const TilePlanes planes = PlanesAt(tensor.layout, tensor.data, 0);
+      if (is3) WriteTable(kUnsignedTable, tensor.data);
+      std::fill_n(planes.row_scales, 16, 1.0f);
+      std::fill_n(planes.block_scales, tensor.layout.block_scales_tile, uint8_t{1});
+      std::vector<uint8_t> codes(cols * 16);
+      for (uint8_t& code : codes) code = static_cast<uint8_t>(random.Uniform() * (is3 ? 8 : 64));
+      const auto pack = [&](size_t n) {
+        for (size_t b = 0; b < cols / kBlock; ++b) {
+          const uint8_t* block = codes.data() + b * kBlock * 16;
+          if (is3) {
+            PackThrees(block, n, rows, b % 2, planes.codes + b / 2 * 192);
+          } else {
+            PackSixes(block, n, rows, planes.codes + b * 192);
+          }
+        }
+      };
+      for (const size_t n : {kBlock, kBlock - 1, size_t{0}}) {
+        pack(n);
+        for (size_t r = 0; r < rows; ++r) {
+          const std::vector<float> row = tensor.Row(r);
+          for (size_t c = 0; c < cols; ++c) {
+            const int want = c % kBlock < n ? codes[c * 16 + r] : 0;
+            REQUIRE(row[c] == static_cast<float>(is3 ? want : want - 32));
+          }
+        }
+        // Rows that are missing, and after n = 0 everything, are zero bytes.
+        for (size_t i = 0; i < tensor.layout.codes_tile; ++i) {
+          if (n == 0 || i % 64 / 4 >= rows) REQUIRE(planes.codes[i] == 0);
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("pack: THUDM's per-row codes are kept bit for bit") {

@@ -34,6 +34,8 @@ constexpr MatmulRow kMatmuls[kDTypeCount] = {
     {DType::kInt4, &KernelTable::matmul_int4, nullptr},
     {DType::kInt4x, &KernelTable::matmul_int4x, nullptr},
     {DType::kInt4a, &KernelTable::matmul_int4a, nullptr},
+    {DType::kInt3, nullptr, nullptr},
+    {DType::kInt6, nullptr, nullptr},
 };
 
 const MatmulRow& MatmulOf(const MatrixView& matrix) {
@@ -91,11 +93,12 @@ void RunFloat(const StepContext& c, const Step& step) {
   });
 }
 
-// The kernels of int4 and int4x add 64 to a table entry and need 7 bits (simd/kernels/int_dot-inl.h).
+// The kernels of int4, int4x and int3 add 64 to a table entry and need 7 bits (simd/kernels/int_dot-inl.h).
 void CheckTable(const MatrixView& matrix, const std::string& name) {
   const DType dtype = matrix.layout.dtype;
-  if (dtype != DType::kInt4 && dtype != DType::kInt4x) return;
-  for (size_t i = 0; i < 16; ++i) {
+  const bool is3 = dtype == DType::kInt3;
+  if (dtype != DType::kInt4 && dtype != DType::kInt4x && !is3) return;
+  for (size_t i = 0; i < (is3 ? 8u : 16u); ++i) {
     const int entry = matrix.Table()[i];
     if (entry >= -64 && entry <= 63) continue;
     throw Error("tensor " + Quoted(name) + ": table entry " + std::to_string(i) +
