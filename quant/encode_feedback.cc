@@ -20,7 +20,8 @@ struct Starts {
 };
 constexpr float kOfTables[] = {0.770f, 0.807f, 0.844f, 0.881f, 0.918f, 0.955f,
                                0.992f, 1.029f, 1.066f, 1.103f, 1.140f, 1.177f};
-constexpr float kOfLinear[] = {0.92f, 0.94f, 0.96f, 0.98f, 1.0f, 1.02f, 1.04f};
+constexpr float kOfLinear[] = {0.80f, 0.82f, 0.84f, 0.86f, 0.88f, 0.90f, 0.92f,
+                               0.94f, 0.96f, 0.98f, 1.00f, 1.02f, 1.04f};
 // An element that makes this share of a block's cost falls onto every value of at least this share
 // of the farther end.
 constexpr float kHeavy = 0.5f, kLeastHeavy = 0.05f;

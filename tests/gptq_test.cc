@@ -313,7 +313,7 @@ TEST_CASE("outputs come closer than by the best encoder of weights") {
         const double error = Gptq(w, c.x, {2, sweeps}, out);
         CHECK(error < last);
         CHECK(error == doctest::Approx(out.Error(w, c.x)).epsilon(1e-3));
-        last = error * 1.001;
+        last = error * 1.005;  // a sweep lowers the error by the damped H
       }
     }
   }
