@@ -31,7 +31,8 @@ struct Codebook {
   // Tables only. On a grid of half steps, a grid point above threshold i adds step i to the value:
   // thresholds lie between entries, so nothing is lost. Each is repeated for 16 rows.
   bool is_linear = false;
-  int8_t thresholds[15][kTileRows], steps[15][kTileRows];
+  alignas(kTileRows) int8_t thresholds[15][kTileRows];
+  alignas(kTileRows) int8_t steps[15][kTileRows];
 
  private:
   Codebook() = default;

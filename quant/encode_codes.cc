@@ -13,6 +13,7 @@ namespace glint {
 namespace {
 
 constexpr float kLargestScale = 127.0f;
+constexpr float kLargestMove = 1.0f / 256;  // of a row's scale, when it is solved anew
 
 // One tile on its way.
 class TileEncoder {
@@ -33,10 +34,16 @@ class TileEncoder {
 
   void Encode() {
     FindAllScales();
-    for (uint64_t begin = 0; begin < layout_.padded_cols; begin += kPackedColumns)
+    for (uint64_t begin = 0; begin < layout_.padded_cols; begin += kPackedColumns) {
       EncodeUnit(begin);
+    }
     for (size_t r = 0; r < kTileRows; ++r) {
-      if (options_.search && tt_[r] > 0.0f) row_scales_[r] = xt_[r] / tt_[r];
+      if (options_.search && tt_[r] > 0.0f) {
+        // No farther than the codes can bear: a block that weighs almost nothing keeps its values.
+        const float low = row_scales_[r] * (1.0f - kLargestMove);
+        const float high = row_scales_[r] * (1.0f + kLargestMove);
+        row_scales_[r] = std::min(std::max(xt_[r] / tt_[r], low), high);
+      }
       out_.row_scales[r] = row_scales_[r] * inverses_[r];
     }
   }

@@ -84,10 +84,10 @@ void PackSixes(const uint8_t* codes, size_t n, uint64_t n_rows, uint8_t* out) {
 TileRows TilesOf(uint64_t cols, const float* importance) {
   TileRows in{nullptr, 0, cols, {}, nullptr, 0};
   if (!importance) return in;
-  const float largest = *std::max_element(importance, importance + cols);
-  if (largest == 0.0f) return in;
+  const auto [least, largest] = std::minmax_element(importance, importance + cols);
+  if (*least == *largest) return in;  // nothing to weigh; all may be 0
   in.importance = importance;
-  (void)std::frexp(largest, &in.exponent);
+  (void)std::frexp(*largest, &in.exponent);
   return in;
 }
 

@@ -14,7 +14,7 @@ struct TileRows {
   uint64_t n_rows;    // 1..16
   uint64_t cols;
   float largest[kTileRows];
-  const float* importance;  // (cols), one at least above 0; null: all equal
+  const float* importance;  // (cols), not all equal; null: they are
   int exponent;  // of the largest importance: that lies in [2^(exponent - 1), 2^exponent)
 };
 
