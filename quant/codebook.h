@@ -31,8 +31,7 @@ struct Codebook {
   // Tables only. On a grid of half steps, a grid point above threshold i adds step i to the value:
   // thresholds lie between entries, so nothing is lost. Each is repeated for 16 rows.
   bool is_linear = false;
-  alignas(kTileRows) int8_t thresholds[15][kTileRows];
-  alignas(kTileRows) int8_t steps[15][kTileRows];
+  int8_t thresholds[15][kTileRows], steps[15][kTileRows];
 
  private:
   Codebook() = default;
@@ -66,7 +65,7 @@ void FindScales(const Codebook& book, const WeightedBlock& block, bool search, f
 
 // Integer scales: per row the k in -127..127, such that k * row_scale is near `wanted`, of least
 // weighted error with the codes that it gives (search), or the nearest. `sums` is what belongs to
-// the scales chosen.
+// the scales chosen; 0 without a search.
 void ChooseIntegerScales(const Codebook& book, const WeightedBlock& block, const float* row_scales,
                          const float* wanted, bool search, float* chosen, Products* sums);
 

@@ -4,11 +4,11 @@
 
 #include "quant/encode_tile.h"
 
-// int4 and int4x: value = codebook[code] * block_scale * row_scale, a signed 8-bit scale per block.
-// First pass: the best real scale of each block. The largest fixes the row's scale. Second pass:
-// the integers next to those scales, by the true error with the codes that each of them gives. Then
-// the row's scale is solved anew for the codes and integers chosen, by least squares: that costs
-// nothing and can only gain.
+// int3, int4, int4x and int6: value = codebook[code] * block_scale * row_scale, a signed 8-bit
+// scale per block. First pass: the best real scale of each block. The largest fixes the row's
+// scale. Second pass: the integers next to those scales, by the true error with the codes that each
+// of them gives. Then the row's scale is solved anew for the codes and integers chosen, by least
+// squares: that costs nothing and can only gain.
 namespace glint {
 namespace {
 

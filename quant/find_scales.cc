@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "quant/codebook.h"
 #include "quant/lanes.h"
@@ -12,7 +13,7 @@ constexpr float kLargestScale = 127.0f;
 
 // Where a search starts. Each start gives codes, these the best scale by least squares; what is
 // gained from start to start is luck in rounding, so that many are needed, and two families find
-// more than twice as many of one (docs/QUANT.md).
+// more than many more of one (docs/QUANT.md).
 struct Starts {
   // Multiples of an end of the codebook onto which the row's largest element falls: above 1 it is
   // clipped for the sake of the others.
@@ -123,8 +124,12 @@ void ChooseIntegerScales(const Codebook& book, const WeightedBlock& block, const
     nearest[r] = Round(limit(wanted[r] * InverseOf(row_scales[r])));
     chosen[r] = sums->xt[r] = sums->tt[r] = 0.0f;  // scale 0: the block becomes 0
   }
+  if (!search) {
+    std::copy_n(nearest, kTileRows, chosen);
+    return;
+  }
   // 0, -1, 1, -2, 2, ...
-  const int n_tries = search ? 1 + 2 * StartsOf(book).neighbours : 1;
+  const int n_tries = 1 + 2 * StartsOf(book).neighbours;
   for (int i = 0; i < n_tries; ++i) {
     const auto step = static_cast<float>(i % 2 == 0 ? i / 2 : -(i + 1) / 2);
     float k[kTileRows], scale[kTileRows], to_value[kTileRows];
@@ -137,7 +142,7 @@ void ChooseIntegerScales(const Codebook& book, const WeightedBlock& block, const
     SumProducts(book, block, to_value, &next);
     for (size_t r = 0; r < kTileRows; ++r) {
       const float error = scale[r] * (scale[r] * next.tt[r] - (next.xt[r] + next.xt[r]));
-      const bool better = !search || error < errors[r];
+      const bool better = error < errors[r];
       errors[r] = better ? error : errors[r];
       chosen[r] = better ? k[r] : chosen[r];
       sums->xt[r] = better ? next.xt[r] : sums->xt[r];

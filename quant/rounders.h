@@ -29,7 +29,7 @@ template <size_t kSteps, typename StepOf>
 inline Bytes PassSteps(const Codebook& book, Bytes grid, Bytes sum, StepOf step) {
   const Bytes zero(int8_t{0});
   for (size_t i = 0; i < kSteps; ++i) {
-    sum += xsimd::select(grid > Bytes::load_aligned(book.thresholds[i]), step(i), zero);
+    sum += xsimd::select(grid > Bytes::load_unaligned(book.thresholds[i]), step(i), zero);
   }
   return sum;
 }
@@ -48,7 +48,7 @@ struct TableRounder {
   void Values(const float* x, float* out) const {
     int8_t entries[kTileRows];
     PassSteps<kSteps>(book, GridOf(x, to_grid), Bytes(static_cast<int8_t>(book.first)),
-                      [&](size_t i) { return Bytes::load_aligned(book.steps[i]); })
+                      [&](size_t i) { return Bytes::load_unaligned(book.steps[i]); })
         .store_unaligned(entries);
     for (size_t r = 0; r < kTileRows; ++r) out[r] = entries[r];
   }
