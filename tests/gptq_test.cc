@@ -229,7 +229,7 @@ TEST_CASE("the factor is that of the inverse") {
     Hessian h(n);
     h.Add(x.Row(0), n, x.rows, pool);
     const InverseFactor f(h, {}, "x", pool);
-    CHECK(f.damping_share() == 0.01);
+    CHECK(f.damping_share() == 0.01 + 0.7 * static_cast<double>(n) / static_cast<double>(2 * n + 20));
     const std::vector<double> gram = Gram(x);
     std::vector<bool> seen(n);
     double worst = 0;
@@ -313,7 +313,7 @@ TEST_CASE("outputs come closer than by the best encoder of weights") {
         const double error = Gptq(w, c.x, {2, sweeps}, out);
         CHECK(error < last);
         CHECK(error == doctest::Approx(out.Error(w, c.x)).epsilon(1e-3));
-        last = error * 1.005;  // a sweep lowers the error by the damped H
+        last = error * 1.01;  // a sweep lowers the error by the damped H
       }
     }
   }

@@ -75,8 +75,10 @@ InverseFactor::InverseFactor(Hessian& hessian, const FactorOptions& options,
   // An H of zeros tells nothing: every column counts the same.
   const double unknown = mean > 0 ? mean : 1;
   ChooseOrder(options.order);
-  const double most = std::max(kMostDamping, options.damping);
-  for (double share = std::max(options.damping, kLeastDamping); share <= most; share *= 10) {
+  const auto tokens = static_cast<double>(std::max<uint64_t>(hessian.n_tokens(), 1));
+  const double wanted = options.damping + options.sampling * static_cast<double>(n()) / tokens;
+  const double most = std::max(kMostDamping, wanted);
+  for (double share = std::max(wanted, kLeastDamping); share <= most; share *= 10) {
     for (size_t j = 0; j < n(); ++j) {
       const double d = hessian.At(j, j);
       damping_[j] = static_cast<float>(share * (d > 0 ? d : unknown));

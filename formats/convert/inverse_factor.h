@@ -9,9 +9,13 @@
 
 namespace glint {
 
+// Damping adds to each element of the diagonal this share of itself: damping + sampling * inputs /
+// tokens. The second part is for what a sample of tokens makes inputs seem to have in common by
+// chance (docs/QUANT.md has the measurement).
 struct FactorOptions {
-  double damping = 0.01;  // share of itself that is added to each element of the diagonal
-  bool order = true;      // walk the columns from the largest diagonal down, else as they lie
+  double damping = 0.01;
+  double sampling = 0.7;
+  bool order = true;  // walk the columns from the largest diagonal down, else as they lie
 };
 
 // H^-1 = M D M^T, M lower with a diagonal of 1, D diagonal, for the damped H in the order of the
@@ -27,7 +31,7 @@ class InverseFactor {
   // Uses the array of `hessian`, which must outlive this, be added to no more, and have one factor
   // at a time. An input that was always 0 has the damping alone, as much as an average input has.
   // Throws Error, beginning with `name`, if the Hessian is not finite; if it is not positive
-  // definite, ten times the damping is tried, up to the whole diagonal, before that is an error.
+  // definite, ten times the damping is tried, until that exceeds the diagonal.
   InverseFactor(Hessian& hessian, const FactorOptions& options, const std::string& name,
                 ThreadPool& pool);
 

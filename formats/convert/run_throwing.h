@@ -8,8 +8,7 @@
 
 namespace glint {
 
-// Runs fn(task, worker) on the pool, where fn may throw; the first exception is thrown again here, and
-// tasks that have not begun by then are left out.
+// Runs fn(task, worker) on the pool; the first exception is thrown again here.
 template <class Fn>
 void RunThrowing(ThreadPool& pool, size_t n_tasks, const Fn& fn) {
   std::exception_ptr first;
