@@ -4,7 +4,7 @@
     python3 bench/quality.py [--build DIR] [--reference DIR] [--out results.json] [--quick]
 
 Two trained models are small enough to be measured whole: stories260K (reference/trained, perplexity on its 60
-windows; nothing of them is calibrated with: the model writes the calibration text itself) and the tiny bilingual
+windows; calibrated with another text) and the tiny bilingual
 model of examples/tiny (held-out questions; calibrated with training questions). Prints Markdown. Everything is
 deterministic.
 """
@@ -21,14 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = ["f32", "f16", "int8", "int6", "int4x", "int4", "int3"]
 CALIBRATED = ["int6", "int4x", "int4", "int3"]
-# How stories begin that the model then writes itself.
-OPENINGS = [
-    "Once upon a time", "One day", "There was a", "Lily and", "Tom had a", "The big dog", "A little girl", "The sun",
-    "Mom said", "In the park", "The old man", "A boy named", "The cat was", "Max and his", "It was a", "The bird",
-    "Sara loved", "Two friends", "The king", "At the zoo", "His dad", "On the beach", "The red car", "Anna saw",
-    "The tree", "They went", "Ben and Mia", "The frog", "Every day", "A mouse", "The farmer", "When it",
-]
-TOKENS_PER_STORY = 255
+WINDOW = 256  # tokens, as long as the windows of the perplexity
+CALIBRATION_TOKENS = 8192
 
 
 def run(command):
@@ -70,16 +64,17 @@ class Tok512:
             ids[i:i + 2] = [self.ids[self.pieces[ids[i]] + self.pieces[ids[i + 1]]]]
 
 
-def own_stories(glint, model, tokenizer_path, path):
-    """Windows that the unquantized model writes, greedily, after different openings."""
-    tokenizer = Tok512(tokenizer_path)
-    windows = []
-    for opening in OPENINGS:
-        ids = [1] + tokenizer.encode(opening)
-        n = TOKENS_PER_STORY + 1 - len(ids)
-        reply = run([glint, "greedy", model, "--ids", ",".join(map(str, ids)), "-n", n])
-        windows.append(ids + [int(i) for i in reply.split(",")])
-    write_npy(path, windows)
+def foreign_text(reference, path):
+    """Windows of Shakespeare in the model's tokens: English, but no story that it is measured on."""
+    tokenizer = Tok512(reference / "trained/stories260K/tok512.bin")
+    text = (reference / "corpora/tinyshakespeare.txt").read_text(encoding="utf-8")
+    ids = []
+    for word in text[:6 * CALIBRATION_TOKENS].split():
+        if all(character.encode() in tokenizer.ids for character in word):
+            ids += tokenizer.encode(word)
+    own = WINDOW - 1
+    rows = [[1] + ids[i:i + own] for i in range(0, len(ids) - own, own)]
+    write_npy(path, rows[:CALIBRATION_TOKENS // WINDOW])
 
 
 def training_text(path, lines=2000):
@@ -158,14 +153,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         if trained.is_dir():
-            base, stories = work / "base.glint", work / "stories.npy"
+            base, windows = work / "base.glint", work / "windows.npy"
             convert(glint, trained, base, "f32", "fast", "")
-            own_stories(glint, base, trained / "tok512.bin", stories)
+            foreign_text(Path(args.reference), windows)
 
             def perplexity(model):
                 return json.loads(run([glint, "perplexity", model, "--windows", trained / "ppl/windows.npy", "--base",
                                        base, "--json"]))
-            figures["stories260K"] = measure(glint, trained, work, stories, args.quick, perplexity)
+            figures["stories260K"] = measure(glint, trained, work, windows, args.quick, perplexity)
             stories_table(figures["stories260K"])
             print()
         else:

@@ -91,9 +91,10 @@ RunCommand SetUpConvert(CLI::App& app) {
                  "the text, or a NumPy file of token ids (windows, length)")
       ->option_text("TEXT");
   app.add_option("--calibrate-tokens", options->convert.calibrate_tokens,
-                 "how many tokens of it are read; more is better and slower")
+                 "how many tokens of it are read; more is better and slower (default: 8192;\n"
+                 "best: at least twice the widest input of a matrix)")
       ->check(WholeNumber(16, 1 << 24))
-      ->option_text("N [8192]");
+      ->option_text("N");
   app.add_flag("--force", options->convert.write.overwrite, "replace the file if it exists");
   AddThreadsOption(app, &options->convert.write.threads);
   app.footer(

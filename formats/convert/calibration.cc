@@ -107,10 +107,11 @@ TokenWindows ReadWindows(const SourceModel& source, const std::string& path, siz
   return {matrix.cols, std::move(matrix.ids)};
 }
 
-Moments MeasureMoments(StagedModel& model, const std::function<void(double)>& progress) {
+Moments MeasureMoments(StagedModel& model, size_t n_windows,
+                       const std::function<void(double)>& progress) {
   Moments moments;
   const std::vector<StagedModel::Stage>& stages = model.stages();
-  StagedModel::Rows rows = model.Embed(SIZE_MAX);
+  StagedModel::Rows rows = model.Embed(n_windows);
   for (size_t s = 0; s < stages.size(); ++s) {
     if (progress) progress(static_cast<double>(s) / static_cast<double>(stages.size()));
     std::vector<std::vector<double>> sums;

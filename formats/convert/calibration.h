@@ -25,8 +25,9 @@ TokenWindows ReadWindows(const SourceModel& source, const std::string& path, siz
 // (cols).
 using Moments = std::map<std::string, std::vector<float>>;
 
-// Runs the whole model over the windows. Throws Error if an activation is not finite, naming where.
-Moments MeasureMoments(StagedModel& model, const std::function<void(double)>& progress);
+// Runs the whole model over the first windows. Throws Error if an activation is not finite, naming where.
+Moments MeasureMoments(StagedModel& model, size_t n_windows,
+                       const std::function<void(double)>& progress);
 
 // How much the outputs of a matrix move when it is stored as `type`: the sum over rows and columns of
 // (stored - true)^2 * importance, on a sample of rows (evenly spread tiles of 16; the same for every

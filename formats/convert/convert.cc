@@ -19,19 +19,20 @@ namespace {
 
 using Role = ImportTensor::Role;
 
-// Below this many parameters the vocabulary matrices weigh little and lose much: they stay at 8 bits.
+// Below this many parameters the vocabulary matrices weigh little and lose much: they get more bits.
 constexpr uint64_t kSmallModel = 1'000'000'000;
 
-// Below 6 bits.
+// Below 8 bits.
 bool IsLow(DType type) {
   return type == DType::kInt3 || type == DType::kInt4 || type == DType::kInt4x ||
-         type == DType::kInt4a;
+         type == DType::kInt4a || type == DType::kInt6;
 }
 
 constexpr const char* kRecipeNames[] = {"fast", "balanced", "best"};
 
 // What decides the type of each matrix. A tied vocabulary is stored once and read twice, so 8 bits for
-// it are cheap.
+// it are cheap; and where all is to have 8, a small model's logits are worth floats, which meet
+// activations that are floats too.
 class TypeRules {
  public:
   TypeRules(const ConvertOptions& options, const SourceModel& model) : options_(options) {
@@ -39,7 +40,8 @@ class TypeRules {
     for (const SourceWeight& weight : model.weights) {
       if (weight.shape.size() == 2) parameters += weight.shape[0] * weight.shape[1];
     }
-    vocabulary_int8_ = model.tied_vocabulary || parameters < kSmallModel;
+    small_ = parameters < kSmallModel;
+    vocabulary_int8_ = model.tied_vocabulary || small_;
   }
 
   DType For(const SourceWeight& weight) const {
@@ -53,6 +55,9 @@ class TypeRules {
     if (weight.role == Role::kVocabulary && IsLow(options_.type) && vocabulary_int8_) {
       return DType::kInt8;
     }
+    if (weight.role == Role::kVocabulary && options_.type == DType::kInt8 && small_) {
+      return DType::kF16;
+    }
     return options_.type;
   }
   // From now on these matrices have these types, unless a pattern says otherwise.
@@ -60,7 +65,7 @@ class TypeRules {
 
  private:
   const ConvertOptions& options_;
-  bool vocabulary_int8_;
+  bool small_, vocabulary_int8_;
   std::map<std::string, DType> better_{};
 };
 
@@ -93,11 +98,12 @@ class Conversion {
     if (options_.recipe == Recipe::kFast) return 0;
     const bool best = options_.recipe == Recipe::kBest;
     if (best) RequireGptq();
-    windows_ = ReadWindows(source_, options_.calibrate, options_.calibrate_tokens);
+    windows_ = ReadWindows(source_, options_.calibrate, TokensWanted(best));
     staged_ = std::make_unique<StagedModel>(source_, windows_, options_.write.threads);
     const TypeOf type_of = [this](const SourceWeight& weight) { return types_.For(weight); };
     const double measured = best ? kMeasured / 2 : kMeasured;
-    moments_ = MeasureMoments(*staged_, Progress(0, measured));
+    const size_t enough = std::max<size_t>(1, kMomentTokens / windows_.length);
+    moments_ = MeasureMoments(*staged_, enough, Progress(0, measured));
     FoldScales(&source_, type_of, &moments_, staged_->pool());
     if (!best) {
       staged_.reset();
@@ -135,8 +141,23 @@ class Conversion {
  private:
   // The share of the work that calibration is, more or less.
   static constexpr double kMeasured = 0.5;
+  // Means of squares are known well by then.
+  static constexpr size_t kMomentTokens = 8192;
+  // Tokens per input of a matrix that GPTQ is given unless the user says otherwise (docs/QUANT.md).
+  static constexpr size_t kTokensPerInput = 2;
   // As many copies of them as there are matrices go through the model.
   static constexpr size_t kSensitivityTokens = 512;
+
+  size_t TokensWanted(bool best) const {
+    if (options_.calibrate_tokens != 0) return options_.calibrate_tokens;
+    size_t wanted = kMomentTokens;
+    for (const SourceWeight& weight : source_.weights) {
+      if (best && weight.shape.size() == 2) {
+        wanted = std::max<size_t>(wanted, kTokensPerInput * weight.shape[1]);
+      }
+    }
+    return wanted;
+  }
 
   std::function<void(double)> Progress(double begin, double end) const {
     if (!options_.write.progress) return {};

@@ -33,7 +33,7 @@ struct ConvertOptions {
   // What the other recipes calibrate with, and how many tokens of it: a text, or a NumPy file of ids
   // (windows, length) where its name ends with .npy.
   std::string calibrate{};
-  size_t calibrate_tokens = 8192;
+  size_t calibrate_tokens = 0;  // 0: 8192; for kBest also twice the widest input of a matrix
   // Bits per weight of the layers' matrices that kBest may add on average.
   double extra_bits = 0.15;
   std::function<void(const std::string&)> warn{};

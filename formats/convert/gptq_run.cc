@@ -26,6 +26,8 @@ GptqRun::GptqRun(const SourceModel& source, StagedModel& model, TypeOf type_of,
     for (const StagedModel::Input& input : model_.stages()[s].inputs) {
       for (const std::string& name : input.weights) {
         const SourceWeight& weight = *weights_.at(name);
+        // Fewer tokens than inputs tell more of chance than of the inputs (docs/QUANT.md).
+        if (model_.n_tokens() < input.cols) continue;
         if (!weight.tied_to.empty() || !HasGptq(type_of_(weight))) continue;
         stage_of_[name] = s;
       }

@@ -57,6 +57,7 @@ class StagedModel {
   // The first matrix, whose rows the first stage reads, and its width.
   const std::string& embedding() const { return embedding_; }
   ThreadPool& pool() { return *pool_; }
+  size_t n_tokens() const { return windows_.ids.size(); }
 
   // One activation of every token: (windows * length, width).
   using Rows = std::vector<float>;
