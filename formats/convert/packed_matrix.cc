@@ -16,10 +16,11 @@ namespace {
 constexpr uint64_t kBlock = 32;     // of int4a
 constexpr uint64_t kWordCodes = 8;  // 4-bit codes of a word
 constexpr int kMiddle = 8;          // the zero of symmetric quantization
+constexpr char kIndex[] = ".g_idx";
 // A layer up to this size is read once and whole (70B: 118 MiB); of a larger one the part wanted.
 constexpr uint64_t kMaxSlabBytes = uint64_t{160} << 20;
 
-constexpr uint8_t kInOrder[kWordCodes] = {0, 1, 2, 3, 4, 5, 6, 7};
+}  // namespace
 
 // A layer's parts for outputs [begin, begin + rows), both multiples of 8.
 struct Slab {
@@ -28,6 +29,8 @@ struct Slab {
   std::vector<uint32_t> zeros;  // (groups, rows / 8)
   std::vector<float> scales;    // (groups, rows)
 };
+
+namespace {
 
 // Columns [begin, begin + n) of a tensor of rank 2, row after row.
 template <class T, class Read>
@@ -75,16 +78,18 @@ PackedMatrix::PackedMatrix(const Checkpoint& checkpoint, const PackedFormat& for
       rows_(rows), cols_(cols), blocks_((cols + kBlock - 1) / kBlock), cache_(std::move(cache)) {
   const uint64_t group = format_.group_size == 0 ? cols_ : format_.group_size;
   groups_ = (cols_ + group - 1) / group;
-  const bool gptq = format_.method == PackedFormat::Method::kGptq;
-  if (rows_ % kWordCodes != 0 || (gptq && cols_ % kWordCodes != 0)) {
+  if (rows_ % kWordCodes != 0 || (IsGptq() && cols_ % kWordCodes != 0)) {
     throw Error(checkpoint.path() + ": layer " + Quoted(layer_) + ": " + std::to_string(rows_) +
                 " rows and " + std::to_string(cols_) + " columns cannot be packed by eights");
   }
-  words_ = gptq ? &Part(".qweight", {cols_ / kWordCodes, rows_})
+  words_ = IsGptq() ? &Part(".qweight", {cols_ / kWordCodes, rows_})
                 : &Part(".qweight", {cols_, rows_ / kWordCodes});
   zeros_ = &Part(".qzeros", {groups_, rows_ / kWordCodes});
   scales_ = &Part(".scales", {groups_, rows_});
-  SortColumns();
+  for (uint32_t j = 0; j < kWordCodes; ++j) {
+    shift_of_output_[IsGptq() ? j : kAwqOutputs[j]] = 4 * j;
+  }
+  SortColumns(Groups());
   CheckZeros();
 }
 
@@ -113,46 +118,43 @@ std::string PackedMatrix::Place() const {
   return checkpoint_->FileName(*words_) + ": tensor " + Quoted(words_->name);
 }
 
-// From each input's group to the order in which groups are consecutive.
-void PackedMatrix::SortColumns() {
+// The group of each input.
+std::vector<int32_t> PackedMatrix::Groups() const {
   const uint64_t group_size = format_.group_size == 0 ? cols_ : format_.group_size;
   std::vector<int32_t> groups(cols_);
   for (uint64_t i = 0; i < cols_; ++i) groups[i] = static_cast<int32_t>(i / group_size);
-  std::string place = Place();
-  const bool gptq = format_.method == PackedFormat::Method::kGptq;
-  if (gptq && checkpoint_->Find(layer_ + ".g_idx")) {
-    const SourceTensor& tensor = Part(".g_idx", {cols_});
-    place = checkpoint_->FileName(tensor) + ": tensor " + Quoted(tensor.name);
-    std::vector<int32_t> given(cols_);
-    checkpoint_->ReadRaw(tensor, 0, cols_, given.data());
-    for (uint64_t i = 0; i < cols_; ++i) {
-      if (given[i] >= 0 && static_cast<uint64_t>(given[i]) < groups_) continue;
-      throw Error(place + ": entry " + std::to_string(i) + ": expected 0 to " +
-                  std::to_string(groups_ - 1) + ", found " + std::to_string(given[i]));
-    }
-    // All 0 is what tools write that do not use it.
-    if (std::any_of(given.begin(), given.end(), [](int32_t g) { return g != 0; })) {
-      groups = std::move(given);
-    }
+  if (!IsGptq() || !checkpoint_->Find(layer_ + kIndex)) return groups;
+  const SourceTensor& tensor = Part(kIndex, {cols_});
+  std::vector<int32_t> given(cols_);
+  checkpoint_->ReadRaw(tensor, 0, cols_, given.data());
+  for (uint64_t i = 0; i < cols_; ++i) {
+    if (given[i] >= 0 && static_cast<uint64_t>(given[i]) < groups_) continue;
+    throw Error(checkpoint_->FileName(tensor) + ": tensor " + Quoted(tensor.name) + ": entry " +
+                std::to_string(i) + ": expected 0 to " + std::to_string(groups_ - 1) + ", found " +
+                std::to_string(given[i]));
   }
+  // All 0 is what tools write that do not use it.
+  const bool is_used = std::any_of(given.begin(), given.end(), [](int32_t g) { return g != 0; });
+  return is_used ? given : groups;
+}
 
+// Settles the order in which groups are consecutive.
+void PackedMatrix::SortColumns(const std::vector<int32_t>& groups) {
   std::vector<int32_t> order(cols_);
   std::iota(order.begin(), order.end(), 0);
-  const auto by_group = [&](int32_t a, int32_t b) {
-    return groups[static_cast<size_t>(a)] < groups[static_cast<size_t>(b)];
-  };
-  std::stable_sort(order.begin(), order.end(), by_group);
+  const auto group_of = [&](int32_t input) { return groups[static_cast<size_t>(input)]; };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return group_of(a) < group_of(b); });
   place_of_.resize(cols_);
   group_of_block_.resize(blocks_);
   for (uint64_t c = 0; c < cols_; ++c) {
-    const auto input = static_cast<size_t>(order[c]);
-    const auto group = static_cast<uint32_t>(groups[input]);
-    place_of_[input] = static_cast<uint32_t>(c);
+    const auto group = static_cast<uint32_t>(group_of(order[c]));
+    place_of_[static_cast<size_t>(order[c])] = static_cast<uint32_t>(c);
     if (c % kBlock == 0) group_of_block_[c / kBlock] = group;
     if (group_of_block_[c / kBlock] == group) continue;
-    throw Error(place + ": group " + std::to_string(group) + " begins at column " +
-                std::to_string(c) + " of those sorted by group; expected whole blocks of " +
-                std::to_string(kBlock));
+    throw Error(checkpoint_->FileName(*words_) + ": tensor " + Quoted(layer_ + kIndex) +
+                ": group " + std::to_string(group) + " begins at column " + std::to_string(c) +
+                " of those sorted by group; expected whole blocks of " + std::to_string(kBlock));
   }
   if (!std::is_sorted(order.begin(), order.end())) columns_ = std::move(order);
 }
@@ -169,70 +171,74 @@ void PackedMatrix::CheckZeros() {
   }
 }
 
-PackedMatrix::Rows PackedMatrix::Decode(uint64_t row, uint64_t n_rows) const {
-  const auto read_slab = [&](uint64_t begin, uint64_t n) {
-    const auto raw = [&](const SourceTensor& tensor, uint64_t at, uint64_t count, uint32_t* out) {
-      checkpoint_->ReadRaw(tensor, at, count, out);
-    };
-    const auto floats = [&](const SourceTensor& tensor, uint64_t at, uint64_t count, float* out) {
-      checkpoint_->ReadF32(tensor, at, count, out);
-    };
-    const uint64_t per = kWordCodes;
+std::shared_ptr<const Slab> PackedMatrix::ReadSlab(uint64_t row, uint64_t n_rows) const {
+  const auto raw = [&](const SourceTensor& tensor, uint64_t at, uint64_t count, uint32_t* out) {
+    checkpoint_->ReadRaw(tensor, at, count, out);
+  };
+  const auto floats = [&](const SourceTensor& tensor, uint64_t at, uint64_t count, float* out) {
+    checkpoint_->ReadF32(tensor, at, count, out);
+  };
+  const auto read = [&](uint64_t begin, uint64_t n) {
+    const uint64_t word = begin / kWordCodes, n_words = n / kWordCodes;
     Slab slab{begin, n, {}, {}, ReadColumns<float>(*scales_, begin, n, floats)};
-    slab.zeros = ReadColumns<uint32_t>(*zeros_, begin / per, n / per, raw);
-    const bool gptq = format_.method == PackedFormat::Method::kGptq;
-    slab.words = ReadColumns<uint32_t>(*words_, gptq ? begin : begin / per, gptq ? n : n / per, raw);
+    slab.zeros = ReadColumns<uint32_t>(*zeros_, word, n_words, raw);
+    slab.words = IsGptq() ? ReadColumns<uint32_t>(*words_, begin, n, raw)
+                          : ReadColumns<uint32_t>(*words_, word, n_words, raw);
     return slab;
   };
-  std::shared_ptr<const Slab> slab;
   if (rows_ * cols_ / 2 <= kMaxSlabBytes) {
-    slab = cache_->Get(this, [&] { return read_slab(0, rows_); });
-  } else {
-    const uint64_t begin = row / kWordCodes * kWordCodes;
-    const uint64_t end = (row + n_rows + kWordCodes - 1) / kWordCodes * kWordCodes;
-    slab = std::make_shared<const Slab>(read_slab(begin, end - begin));
+    return cache_->Get(this, [&] { return read(0, rows_); });
   }
+  const uint64_t begin = row / kWordCodes * kWordCodes;
+  const uint64_t end = (row + n_rows + kWordCodes - 1) / kWordCodes * kWordCodes;
+  return std::make_shared<const Slab>(read(begin, end - begin));
+}
 
-  Rows out;
-  out.codes.resize(n_rows * cols_);
-  out.scales.resize(n_rows * blocks_);
-  out.zeros.resize(n_rows * blocks_);
-  const uint64_t first = row - slab->begin;  // in the slab
-  const bool gptq = format_.method == PackedFormat::Method::kGptq;
-  // Where in a word of 8 outputs an output's 4 bits are.
-  uint32_t shift_of[kWordCodes];
-  for (uint32_t j = 0; j < kWordCodes; ++j) {
-    shift_of[gptq ? kInOrder[j] : kAwqOutputs[j]] = 4 * j;
-  }
-  const auto code_of = [&](const std::vector<uint32_t>& words, uint64_t line, uint64_t r) {
-    const uint64_t output = first + r;
-    const uint32_t word = words[line * (slab->rows / kWordCodes) + output / kWordCodes];
-    return word >> shift_of[output % kWordCodes] & 15;
-  };
-  for (uint64_t b = 0; b < blocks_; ++b) {
-    const uint64_t group = group_of_block_[b];
-    for (uint64_t r = 0; r < n_rows; ++r) {
-      out.scales[r * blocks_ + b] = slab->scales[group * slab->rows + first + r];
-      out.zeros[r * blocks_ + b] = static_cast<int8_t>(
-          static_cast<int>(code_of(slab->zeros, group, r)) + format_.zero_bias);
-    }
-  }
-  // 16 rows at a time stay in the first cache while the words' lines go by.
+// The codes of rows [first, first + n_rows) of the slab.
+void PackedMatrix::UnpackCodes(const Slab& slab, uint64_t first, uint64_t n_rows,
+                               uint8_t* out) const {
+  // 16 rows at a time stay in the caches while the words' lines go by.
   constexpr uint64_t kTile = 16;
   for (uint64_t begin = 0; begin < n_rows; begin += kTile) {
     const uint64_t end = std::min(n_rows, begin + kTile);
-    for (uint64_t i = 0; i < cols_; i += gptq ? kWordCodes : 1) {
+    for (uint64_t i = 0; i < cols_; i += IsGptq() ? kWordCodes : 1) {
       for (uint64_t r = begin; r < end; ++r) {
-        uint8_t* codes = out.codes.data() + r * cols_;
-        if (!gptq) {
-          codes[place_of_[i]] = static_cast<uint8_t>(code_of(slab->words, i, r));
+        uint8_t* codes = out + r * cols_;
+        if (!IsGptq()) {
+          codes[place_of_[i]] =
+              static_cast<uint8_t>(CodeOfOutput(slab.words, i, slab.rows, first + r));
           continue;
         }
-        const uint32_t word = slab->words[i / kWordCodes * slab->rows + first + r];
+        const uint32_t word = slab.words[i / kWordCodes * slab.rows + first + r];
         for (uint64_t j = 0; j < kWordCodes; ++j) {
           codes[place_of_[i + j]] = static_cast<uint8_t>(word >> 4 * j & 15);
         }
       }
+    }
+  }
+}
+
+// From line `line` of words of 8 outputs each.
+uint32_t PackedMatrix::CodeOfOutput(const std::vector<uint32_t>& words, uint64_t line,
+                                    uint64_t rows, uint64_t output) const {
+  const uint32_t word = words[line * (rows / kWordCodes) + output / kWordCodes];
+  return word >> shift_of_output_[output % kWordCodes] & 15;
+}
+
+PackedMatrix::Rows PackedMatrix::Decode(uint64_t row, uint64_t n_rows) const {
+  const std::shared_ptr<const Slab> slab = ReadSlab(row, n_rows);
+  const uint64_t first = row - slab->begin;
+  Rows out;
+  out.codes.resize(n_rows * cols_);
+  out.scales.resize(n_rows * blocks_);
+  out.zeros.resize(n_rows * blocks_);
+  UnpackCodes(*slab, first, n_rows, out.codes.data());
+  for (uint64_t b = 0; b < blocks_; ++b) {
+    const uint64_t group = group_of_block_[b];
+    for (uint64_t r = 0; r < n_rows; ++r) {
+      const uint32_t zero = CodeOfOutput(slab->zeros, group, slab->rows, first + r);
+      out.scales[r * blocks_ + b] = slab->scales[group * slab->rows + first + r];
+      out.zeros[r * blocks_ + b] = static_cast<int8_t>(static_cast<int>(zero) + format_.zero_bias);
     }
   }
   return out;

@@ -13,6 +13,7 @@
 
 namespace glint {
 
+struct Slab;      // packed_matrix.cc
 class SlabCache;  // packed_matrix.cc
 
 // One packed layer of a checkpoint (packed_format.h) as a matrix (rows, cols) of ours: its numbers are
@@ -47,8 +48,14 @@ class PackedMatrix {
     std::vector<int8_t> zeros;   // (n_rows, blocks)
   };
   const SourceTensor& Part(const char* ending, std::vector<uint64_t> shape) const;
-  void SortColumns();
+  bool IsGptq() const { return format_.method == PackedFormat::Method::kGptq; }
+  std::vector<int32_t> Groups() const;
+  void SortColumns(const std::vector<int32_t>& groups);
   void CheckZeros();
+  std::shared_ptr<const Slab> ReadSlab(uint64_t row, uint64_t n_rows) const;
+  void UnpackCodes(const Slab& slab, uint64_t first, uint64_t n_rows, uint8_t* out) const;
+  uint32_t CodeOfOutput(const std::vector<uint32_t>& words, uint64_t line, uint64_t rows,
+                        uint64_t output) const;
   Rows Decode(uint64_t row, uint64_t n_rows) const;
 
   const Checkpoint* checkpoint_;
@@ -58,6 +65,7 @@ class PackedMatrix {
   const SourceTensor* words_;
   const SourceTensor* zeros_;
   const SourceTensor* scales_;
+  uint32_t shift_of_output_[8];           // in a word of 8 outputs
   std::vector<uint32_t> place_of_;        // of each input, the column
   std::vector<int32_t> columns_;
   std::vector<uint32_t> group_of_block_;
