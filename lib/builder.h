@@ -29,7 +29,7 @@ class GraphBuilder {
   Value Embedding(Value ids, const std::string& weight);
   // y(t, n) = x(t, k) . weight(n, k)^T + bias(n); bias may be empty. `word` names the output. Where
   // there is a tensor "<weight>.columns" (i32, k), column i of the weight belongs to input
-  // columns[i]: x is gathered first, once for all linears whose columns are the same in memory.
+  // columns[i]: x is gathered first, once for all linears whose columns have one address.
   Value Linear(Value x, const std::string& weight, const std::string& bias, const char* word);
   Value LayerNorm(Value x, const std::string& weight, const std::string& bias, double eps);
   Value RmsNorm(Value x, const std::string& weight, double eps);

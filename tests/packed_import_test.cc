@@ -1,4 +1,4 @@
-// GPTQ and AWQ checkpoints: every weight bit for bit, the models that come of them, and what is refused.
+// GPTQ and AWQ checkpoints: every weight bit for bit, the models made of them, and what is refused.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "formats/convert/packed_matrix.h"
 #include "lib/error.h"
 #include "lib/session.h"
 #include "tests/packed_samples.h"
@@ -243,6 +244,47 @@ TEST_CASE("a .bin file, a packed head, a bias of zeros and a second conversion")
   }
 }
 
+TEST_CASE("layers that are not converted stay floats") {
+  PackedOptions options;
+  options.plain = "layers.1.mlp.up_proj";
+  LlamaShape shape = TinyShape();
+  PackedFolder folder = PackedWriter(shape, options).Write();
+  std::unique_ptr<Model> model = ConvertAsItIs(folder.path);
+  CHECK(model->file().Find("layer.0.ffn_up.weight")->dtype == DType::kInt4a);
+  CHECK(model->file().Find("layer.1.ffn_up.weight")->dtype == DType::kInt4);
+  // One of three that become one matrix: all are encoded anew, unless their columns differ.
+  options.plain = "layers.1.self_attn.k_proj";
+  folder = PackedWriter(shape, options).Write();
+  model = ConvertAsItIs(folder.path);
+  CHECK(model->file().Find("layer.0.qkv.weight")->dtype == DType::kInt4a);
+  CHECK(model->file().Find("layer.1.qkv.weight")->dtype == DType::kInt4);
+  const std::unique_ptr<Model> floats = ConvertAndOpen(FloatFolder(shape, folder), DType::kF32);
+  CHECK(SameBits(Logits(*ConvertAndOpen(folder.path, DType::kF32)), Logits(*floats)));
+}
+
+TEST_CASE("any rows of a layer, of one that is read whole or by pieces") {
+  for (const char* method : {"gptq", "awq"}) {
+    PackedOptions options;
+    options.method = method;
+    options.act_order = true;
+    const auto checkpoint = Checkpoint::Open(PackedWriter(TinyShape(), options).Write().path);
+    const PackedSource whole(*checkpoint, "test"), pieces(*checkpoint, "test", 100);
+    const ImportTensor tensor = {"x", {{"model.layers.0.mlp.up_proj.weight", 176}}, {176, 64}};
+    const auto a = whole.Open(tensor)[0], b = pieces.Open(tensor)[0];
+    std::vector<float> want(176 * 64);
+    a->ReadRowsF32(0, 176, want.data());
+    for (const size_t first : {0, 3, 16, 171}) {
+      for (const size_t n : {1, 5}) {
+        std::vector<float> got(n * 64);
+        b->ReadRowsF32(first, n, got.data());
+        CHECK(std::memcmp(got.data(), want.data() + first * 64, got.size() * sizeof(float)) == 0);
+        a->ReadRowsF32(first, n, got.data());
+        CHECK(std::memcmp(got.data(), want.data() + first * 64, got.size() * sizeof(float)) == 0);
+      }
+    }
+  }
+}
+
 TEST_CASE("logits after a gather do not depend on threads, chunks and batches") {
   PackedOptions packed;
   packed.act_order = true;
@@ -389,7 +431,10 @@ TEST_CASE("packed layers that lie are refused by name") {
     if (tensor != "model.layers.2.self_attn.k_proj.g_idx") return;
     for (size_t i = 0; i < 64; ++i) data->replace(4 * i, 4, U32(i / 32));
   };
-  has(ErrorOf(options), "'model.layers.2.self_attn.k_proj.qweight': g_idx: expected the same order");
+  has(ErrorOf(options), "'model.layers.2.self_attn.k_proj.qweight': g_idx: expected the same");
+  options.edit = {};
+  options.plain = "layers.1.self_attn.q_proj";
+  has(ErrorOf(options), "'model.layers.1.self_attn.k_proj.qweight': g_idx: expected the same");
   LlamaShape shape = TinyShape();
   shape.hidden_dim = 172;
   has(ErrorOf({}, shape), "cannot be packed by eights");

@@ -22,6 +22,7 @@ struct PackedOptions {
   bool shared_order = false;   // gate and up have the same
   bool pack_head = false;
   bool as_bin = false;
+  std::string plain = "none";  // layers with this in their name stay floats
   // Lies: replaces the text of config.json's quantization_config, or the data of tensors by name.
   std::string config{};
   std::function<void(const std::string& name, std::string* type, std::string* shape,
@@ -41,7 +42,8 @@ class PackedWriter {
 
   PackedFolder Write() {
     ForLlamaTensors(shape_, [&](const std::string& name, size_t rows, size_t cols) {
-      const bool packed = name.find("_proj.weight") != std::string::npos ||
+      const bool packed = (name.find("_proj.weight") != std::string::npos &&
+                           name.find(o_.plain) == std::string::npos) ||
                           (o_.pack_head && name == "lm_head.weight");
       packed ? AddPacked(name, rows, cols) : AddFloats(name, rows, cols);
     });

@@ -14,9 +14,9 @@ namespace glint {
 //   X.scales   floats (groups, rows)
 //   X.g_idx    kGptq, i32 (cols): the group of each input; absent, or all 0: cols in order
 // A weight is scale * (code - zero), zero being what is stored + zero_bias.
-// Sources: AutoGPTQ, auto_gptq/nn_modules/qlinear/qlinear_cuda.py; GPTQModel, gptqmodel/utils/model.py
-// (convert_gptq_v1_to_v2_format_module); AutoAWQ, awq/modules/linear/gemm.py and
-// awq/utils/packing_utils.py.
+// Sources: AutoGPTQ, auto_gptq/nn_modules/qlinear/qlinear_cuda.py; GPTQModel,
+// gptqmodel/utils/model.py (convert_gptq_v1_to_v2_format_module); AutoAWQ,
+// awq/modules/linear/gemm.py and awq/utils/packing_utils.py.
 struct PackedFormat {
   enum class Method : uint8_t { kGptq, kAwq };
   Method method = Method::kGptq;

@@ -17,8 +17,6 @@ constexpr uint64_t kBlock = 32;     // of int4a
 constexpr uint64_t kWordCodes = 8;  // 4-bit codes of a word
 constexpr int kMiddle = 8;          // the zero of symmetric quantization
 constexpr char kIndex[] = ".g_idx";
-// A layer up to this size is read once and whole (70B: 118 MiB); of a larger one the part wanted.
-constexpr uint64_t kMaxSlabBytes = uint64_t{160} << 20;
 
 }  // namespace
 
@@ -48,10 +46,12 @@ std::vector<T> ReadColumns(const SourceTensor& tensor, uint64_t begin, uint64_t 
 
 }  // namespace
 
-// The slabs of the layers read last, whole ones: bands of rows that are converted one after the other,
-// by several threads, and across the border of two layers, read each but once.
+// The slabs of the layers read last, whole ones: bands of rows that are converted one after the
+// other, by several threads, and across the border of two layers, read each but once.
 class SlabCache {
  public:
+  explicit SlabCache(uint64_t max_bytes) : max_bytes_(max_bytes) {}
+  uint64_t max_bytes() const { return max_bytes_; }
   std::shared_ptr<const Slab> Get(const void* layer, const std::function<Slab()>& read) {
     const std::lock_guard lock(mutex_);
     for (const auto& [key, slab] : slabs_) {
@@ -66,6 +66,7 @@ class SlabCache {
   }
 
  private:
+  const uint64_t max_bytes_;
   std::mutex mutex_;
   std::array<std::pair<const void*, std::shared_ptr<const Slab>>, 2> slabs_;
   size_t next_ = 0;
@@ -186,7 +187,7 @@ std::shared_ptr<const Slab> PackedMatrix::ReadSlab(uint64_t row, uint64_t n_rows
                           : ReadColumns<uint32_t>(*words_, word, n_words, raw);
     return slab;
   };
-  if (rows_ * cols_ / 2 <= kMaxSlabBytes) {
+  if (rows_ * cols_ / 2 <= cache_->max_bytes()) {
     return cache_->Get(this, [&] { return read(0, rows_); });
   }
   const uint64_t begin = row / kWordCodes * kWordCodes;
@@ -266,9 +267,10 @@ void PackedMatrix::Fill(const MatrixLayout& layout, uint64_t row, uint64_t n_row
               std::to_string(row + bad / cols_) + ": the scale is not finite");
 }
 
-PackedSource::PackedSource(const Checkpoint& checkpoint, const std::string& where)
+PackedSource::PackedSource(const Checkpoint& checkpoint, const std::string& where,
+                           uint64_t max_layer_bytes)
     : checkpoint_(&checkpoint), format_(ReadPackedFormat(checkpoint.config(), where)),
-      cache_(std::make_shared<SlabCache>()) {}
+      cache_(std::make_shared<SlabCache>(max_layer_bytes)) {}
 
 namespace {
 

@@ -16,9 +16,9 @@ namespace glint {
 struct Slab;      // packed_matrix.cc
 class SlabCache;  // packed_matrix.cc
 
-// One packed layer of a checkpoint (packed_format.h) as a matrix (rows, cols) of ours: its numbers are
-// int4a's, scale and zero repeated for each block of 32 columns of a group. Where the groups are not
-// consecutive ("act-order"), the columns are sorted by group, in their old order within one.
+// One packed layer of a checkpoint (packed_format.h) as a matrix (rows, cols) of ours: its numbers
+// are int4a's, scale and zero repeated for each block of 32 columns of a group. Where the groups are
+// not consecutive ("act-order"), the columns are sorted by group, in their old order within one.
 // Thread-safe for reading.
 class PackedMatrix {
  public:
@@ -31,7 +31,7 @@ class PackedMatrix {
   const std::string& layer() const { return layer_; }
   // Column i of the matrix is input columns()[i]; empty: they are in order.
   const std::vector<int32_t>& columns() const { return columns_; }
-  // Whether every zero is 8, so that int4a without an offset and with kLinearTable holds the numbers.
+  // Whether every zero is 8: then int4a with kLinearTable holds the numbers without an offset.
   bool symmetric() const { return symmetric_; }
 
   std::string Place() const;  // "file: tensor 'X.qweight'"
@@ -76,8 +76,13 @@ class PackedMatrix {
 // The packed layers of a checkpoint; none if its config.json says nothing of quantization.
 class PackedSource {
  public:
+  // A layer of up to so many bytes is read once and whole (70B: 112 MiB), two are kept; of a larger
+  // one, row by row of the file, what is wanted.
+  static constexpr uint64_t kMaxLayerBytes = uint64_t{160} << 20;
+
   // Throws Error as ReadPackedFormat does. The checkpoint must outlive what is made here.
-  PackedSource(const Checkpoint& checkpoint, const std::string& where);
+  PackedSource(const Checkpoint& checkpoint, const std::string& where,
+               uint64_t max_layer_bytes = kMaxLayerBytes);
 
   // Whether the tensor "X.weight" comes packed. Throws Error if it comes as it is, too.
   bool Has(const std::string& name) const;
@@ -86,8 +91,8 @@ class PackedSource {
   // The tools gave some layers a bias of zeros that the model knows nothing of.
   bool IsZeroBias(const SourceTensor& tensor) const;
 
-  // The sources of a tensor: packed ones open, null for the others. Throws Error if their columns are
-  // in different orders, for they are to be one matrix.
+  // The sources of a tensor: packed ones open, null for the others. Throws Error if their columns
+  // are in different orders, for they are to be one matrix.
   std::vector<std::shared_ptr<const PackedMatrix>> Open(const ImportTensor& tensor) const;
 
  private:

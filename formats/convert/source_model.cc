@@ -56,7 +56,7 @@ SourceWeight VectorOf(const Checkpoint& checkpoint, const ImportTensor& tensor) 
   return Vector(tensor.name, DType::kF32, values.data(), values.size());
 }
 
-// Adds the order of a matrix's columns, for GraphBuilder::Linear; by reference if it is there already.
+// Adds the order of a matrix's columns, for GraphBuilder::Linear; tied to an equal one if there is one.
 void AddColumns(const std::string& name, const std::vector<int32_t>& columns,
                 std::vector<SourceWeight>* weights) {
   SourceWeight order = Vector(name + ".columns", DType::kI32, columns.data(), columns.size());

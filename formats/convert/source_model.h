@@ -50,8 +50,8 @@ struct SourceModel {
 SourceModel OpenSource(const std::string& path,
                        const std::function<void(const std::string&)>& warn = {});
 
-// Names, types and shapes of a file's tensors. Only plain vectors have an address, in `jobs`: it tells
-// which are tied to each other, no more.
+// Names, types and shapes of a file's tensors. Only plain vectors have an address, in `jobs`: it
+// tells which are tied to each other, no more.
 std::vector<Tensor> TensorMetas(const std::vector<TensorJob>& jobs);
 
 }  // namespace glint
