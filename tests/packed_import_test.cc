@@ -193,7 +193,9 @@ TEST_CASE("GPTQ in act-order: columns sorted by group, activations gathered") {
       options.act_order = true;
       options.group_size = group;
       options.symmetric = symmetric;
-      CheckModels(TinyShape(), options);
+      LlamaShape shape = TinyShape();
+      shape.bias = symmetric;
+      CheckModels(shape, options);
     }
   }
 }

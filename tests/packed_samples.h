@@ -169,7 +169,7 @@ class PackedWriter {
     Add(layer + ".scales", "F16", {n_groups, rows}, scale_bytes);
     if (!awq) Add(layer + ".g_idx", "I32", {cols}, index);
     // Some tools add one where the model has none.
-    if (!awq) Add(layer + ".bias", "F16", {rows}, std::string(2 * rows, '\0'));
+    if (!awq && !shape_.bias) Add(layer + ".bias", "F16", {rows}, std::string(2 * rows, '\0'));
   }
 
   LlamaShape shape_;
