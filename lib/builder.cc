@@ -5,6 +5,11 @@
 #include "lib/error.h"
 
 namespace glint {
+namespace {
+
+constexpr char kColumns[] = ".columns";
+
+}  // namespace
 
 GraphBuilder::GraphBuilder(std::string name, std::vector<std::string> inputs,
                            const std::vector<Tensor>& tensors, std::string where)
@@ -55,12 +60,30 @@ GraphBuilder::Value GraphBuilder::AppendOne(const char* op, const char* output,
 }
 
 GraphBuilder::Value GraphBuilder::Embedding(Value ids, const std::string& weight) {
+  if (tensors_.count(weight + kColumns) != 0) {
+    throw Error(where_ + ": tensor " + Quoted(weight) +
+                ": an embedding's columns cannot be in another order");
+  }
   return AppendOne("embedding", "embedded", {ids.name, weight});
+}
+
+GraphBuilder::Value GraphBuilder::Gathered(Value x, const std::string& weight) {
+  const auto found = tensors_.find(weight + kColumns);
+  if (found == tensors_.end()) return x;
+  const Tensor* columns = found->second;
+  for (const Gather& gather : gathers_) {
+    const bool same = gather.columns == columns ||
+                      (columns->data && columns->data == gather.columns->data);
+    if (same && gather.x == x.name) return gather.y;
+  }
+  const Value y = AppendOne("gather", "gathered", {x.name, columns->name});
+  gathers_.push_back({x.name, columns, y});
+  return y;
 }
 
 GraphBuilder::Value GraphBuilder::Linear(Value x, const std::string& weight,
                                          const std::string& bias, const char* word) {
-  std::vector<std::string> inputs = {x.name, weight};
+  std::vector<std::string> inputs = {Gathered(x, weight).name, weight};
   if (!bias.empty()) inputs.push_back(bias);
   return AppendOne("linear", word, std::move(inputs));
 }

@@ -27,7 +27,9 @@ class GraphBuilder {
 
   Value Input(const std::string& name) const;  // one of the graph's inputs
   Value Embedding(Value ids, const std::string& weight);
-  // y(t, n) = x(t, k) . weight(n, k)^T + bias(n); bias may be empty. `word` names the output.
+  // y(t, n) = x(t, k) . weight(n, k)^T + bias(n); bias may be empty. `word` names the output. Where
+  // there is a tensor "<weight>.columns" (i32, k), column i of the weight belongs to input
+  // columns[i]: x is gathered first, once for all linears whose columns have one address.
   Value Linear(Value x, const std::string& weight, const std::string& bias, const char* word);
   Value LayerNorm(Value x, const std::string& weight, const std::string& bias, double eps);
   Value RmsNorm(Value x, const std::string& weight, double eps);
@@ -53,6 +55,8 @@ class GraphBuilder {
   std::vector<Value> Append(const char* op, std::vector<std::string> inputs,
                             std::vector<const char*> outputs,
                             std::map<std::string, Attribute> attributes);
+  // `x` in the order of the weight's columns.
+  Value Gathered(Value x, const std::string& weight);
   Value AppendOne(const char* op, const char* output, std::vector<std::string> inputs,
                   std::map<std::string, Attribute> attributes = {});
 
@@ -60,6 +64,12 @@ class GraphBuilder {
   std::string where_, prefix_;
   std::map<std::string, ValueInfo> values_;
   std::map<std::string, const Tensor*> tensors_;
+  struct Gather {
+    std::string x;
+    const Tensor* columns;
+    Value y;
+  };
+  std::vector<Gather> gathers_;
 };
 
 }  // namespace glint

@@ -68,6 +68,7 @@ struct Step {
   const float* vectors[2] = {};     // norm: weight, bias; linear: bias
   std::vector<InputId> inputs;      // graph inputs, in order
   const RopeTable* rope = nullptr;
+  const int32_t* index = nullptr;   // gather: (out.width), each entry known to be in range
   // Numbers from the attributes; each op uses what it needs.
   size_t heads = 0, kv_heads = 0, head_dim = 0, layer = 0;
   float eps = 0, alpha = 0, scale = 0;

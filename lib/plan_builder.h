@@ -24,6 +24,7 @@ class PlanBuilder {
   // Makes `name` a view of `base`, without a step.
   void SetView(const std::string& name, const ActivationRef& base) { places_[name] = base; }
   const ActivationRef& Place(const std::string& name) const { return places_.at(name); }
+  const Tensor& TensorOf(const std::string& tensor) const { return *find_tensor_(tensor); }
   MatrixView Matrix(const std::string& tensor) const { return ViewOf(*find_tensor_(tensor)); }
   // `value`, which a linear of `reader` wants, as bytes: made once for all linears that read it with
   // weights of one type, by the step that makes the value if that makes whole rows.

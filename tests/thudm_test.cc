@@ -136,6 +136,20 @@ TEST_CASE("int4 and int8 checkpoints of THUDM convert without a second rounding"
       CHECK(std::memcmp(decoded.data(), values.data(), values.size() * sizeof(float)) == 0);
     }
     CHECK(model->file().Find("embedding")->dtype == DType::kInt8);
+    // The same numbers where the model is stored in f32.
+    options.has_type = true;
+    options.type = DType::kF32;
+    options.write.output = TempDir() + "/f32.glint";
+    Convert(options);
+    const auto floats = Model::Open(options.write.output);
+    for (const auto& [source, values] : expected) {
+      const MatrixView view = ViewOf(*floats->file().Find(OurName(source)));
+      std::vector<float> decoded(values.size());
+      for (uint64_t row = 0; row < view.layout.rows; ++row) {
+        DecodeRow(view, row, decoded.data() + row * view.layout.cols);
+      }
+      CHECK(std::memcmp(decoded.data(), values.data(), values.size() * sizeof(float)) == 0);
+    }
     Session session(*model, {});
     CHECK(session.Start(model->tokenizer()->EncodeWithSpecial("hello")) == Status::kOk);
   }

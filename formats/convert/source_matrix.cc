@@ -9,12 +9,6 @@
 namespace glint {
 namespace {
 
-std::string ShapeText(const std::vector<uint64_t>& shape) {
-  std::string text;
-  for (const uint64_t n : shape) text += (text.empty() ? "(" : ", ") + std::to_string(n);
-  return text.empty() ? "()" : text + ")";
-}
-
 // The smallest type of ours that holds the numbers of a source type.
 DType FloatTypeOf(SourceType type) {
   if (type == SourceType::kF16) return DType::kF16;
@@ -22,6 +16,12 @@ DType FloatTypeOf(SourceType type) {
 }
 
 }  // namespace
+
+std::string ShapeText(const std::vector<uint64_t>& shape) {
+  std::string text;
+  for (const uint64_t n : shape) text += (text.empty() ? "(" : ", ") + std::to_string(n);
+  return text.empty() ? "()" : text + ")";
+}
 
 SourceMatrix::SourceMatrix(const Checkpoint& checkpoint, const std::string& name, uint64_t rows,
                            uint64_t cols)

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "formats/convert/join_rows.h"
+#include "formats/convert/packed_matrix.h"
 #include "formats/convert/source_matrix.h"
 #include "formats/import/checkpoint.h"
 #include "formats/import/input_file.h"
@@ -56,36 +57,51 @@ SourceWeight VectorOf(const Checkpoint& checkpoint, const ImportTensor& tensor) 
   return Vector(tensor.name, DType::kF32, values.data(), values.size());
 }
 
-// The rows of one of the tensor's sources.
-SourceWeight PartOf(const Checkpoint& checkpoint, const ImportTensor& tensor,
-                    const ImportSource& part) {
-  const SourceMatrix source(checkpoint, part.name, part.rows, tensor.shape[1]);
-  SourceWeight weight{tensor.name, {part.rows, tensor.shape[1]}, tensor.role};
-  weight.stored = source.stored();
-  weight.read = source.Rows();
-  weight.place = source.Place();
-  weight.native = source.Native();
-  return weight;
+// Adds the order of a matrix's columns, for GraphBuilder::Linear; tied to an equal one if there is one.
+void AddColumns(const std::string& name, const std::vector<int32_t>& columns,
+                std::vector<SourceWeight>* weights) {
+  SourceWeight order = Vector(name + ".columns", DType::kI32, columns.data(), columns.size());
+  for (const SourceWeight& other : *weights) {
+    if (other.stored != DType::kI32 || other.bytes != order.bytes) continue;
+    order.tied_to = other.name;
+    break;
+  }
+  weights->push_back(std::move(order));
 }
 
-SourceWeight MatrixOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
-  if (tensor.sources.size() == 1) return PartOf(checkpoint, tensor, tensor.sources[0]);
+void AddMatrix(const Checkpoint& checkpoint, const PackedSource& packed,
+               const ImportTensor& tensor, std::vector<SourceWeight>* weights) {
+  const auto packed_parts = packed.Open(tensor);
   std::vector<SourceWeight> parts;
   std::string place = checkpoint.path() + ": tensors";
   uint64_t row = 0;
-  for (const ImportSource& part : tensor.sources) {
-    parts.push_back(PartOf(checkpoint, tensor, part));
+  for (size_t i = 0; i < tensor.sources.size(); ++i) {
+    const ImportSource& part = tensor.sources[i];
     place += std::string(row == 0 ? " " : ", ") + Quoted(part.name) + " (rows " +
              std::to_string(row) + " to " + std::to_string(row + part.rows - 1) + ")";
     row += part.rows;
+    SourceWeight& weight = parts.emplace_back();
+    weight = {tensor.name, {part.rows, tensor.shape[1]}, tensor.role};
+    if (packed_parts[i]) {
+      SetPacked(packed_parts, i, &weight);
+      continue;
+    }
+    const SourceMatrix source(checkpoint, part.name, part.rows, tensor.shape[1]);
+    weight.stored = source.stored();
+    weight.read = source.Rows();
+    weight.place = source.Place();
+    weight.native = source.Native();
   }
-  return JoinRows(std::move(parts), std::move(place));
+  weights->push_back(parts.size() == 1 ? std::move(parts[0])
+                                       : JoinRows(std::move(parts), std::move(place)));
+  if (!packed_parts[0] || packed_parts[0]->columns().empty()) return;
+  AddColumns(tensor.name, packed_parts[0]->columns(), weights);
 }
 
 // Whether the checkpoint gives this tensor no contents of its own.
-bool IsTied(const Checkpoint& checkpoint, const ImportTensor& tensor,
+bool IsTied(const Checkpoint& checkpoint, const PackedSource& packed, const ImportTensor& tensor,
             const std::vector<ImportTensor>& all) {
-  if (tensor.tied_to.empty()) return false;
+  if (tensor.tied_to.empty() || packed.Has(tensor.sources[0].name)) return false;
   const std::string& source = tensor.sources[0].name;
   const SourceTensor* mine = checkpoint.Find(source);
   if (!mine) return true;
@@ -103,33 +119,35 @@ bool IsTied(const Checkpoint& checkpoint, const ImportTensor& tensor,
 }
 
 // A tensor that nobody asked for means that the checkpoint is not what we take it for.
-void RefuseUnknownTensors(const Checkpoint& checkpoint, const ImportPlan& plan) {
+void RefuseUnknownTensors(const Checkpoint& checkpoint, const PackedSource& packed,
+                          const ImportPlan& plan) {
   std::set<std::string> known;
   for (const ImportTensor& tensor : plan.tensors) {
     for (const ImportSource& source : tensor.sources) {
       known.insert(source.name);
       known.insert(source.name + "_scale");
+      if (packed.Has(source.name)) known.merge(packed.PartNames(source.name));
     }
   }
   for (const SourceTensor& tensor : checkpoint.tensors()) {
     const auto ignored = [&](const std::string& ending) { return tensor.name.ends_with(ending); };
-    if (known.count(tensor.name) != 0) continue;
+    if (known.count(tensor.name) != 0 || packed.IsZeroBias(tensor)) continue;
     if (std::any_of(plan.ignored.begin(), plan.ignored.end(), ignored)) continue;
     throw Error(checkpoint.FileName(tensor) + ": tensor " + Quoted(tensor.name) +
                 " is not part of this architecture");
   }
 }
 
-void AddCheckpointWeights(const Checkpoint& checkpoint, const ImportPlan& plan,
-                          SourceModel* model) {
+void AddCheckpointWeights(const Checkpoint& checkpoint, const PackedSource& packed,
+                          const ImportPlan& plan, SourceModel* model) {
   for (const ImportTensor& tensor : plan.tensors) {
-    if (IsTied(checkpoint, tensor, plan.tensors)) {
+    if (IsTied(checkpoint, packed, tensor, plan.tensors)) {
       model->weights.push_back({tensor.name, tensor.shape, tensor.role, tensor.tied_to});
       model->tied_vocabulary = true;
     } else if (tensor.role == Role::kVector) {
       model->weights.push_back(VectorOf(checkpoint, tensor));
     } else {
-      model->weights.push_back(MatrixOf(checkpoint, tensor));
+      AddMatrix(checkpoint, packed, tensor, &model->weights);
     }
   }
 }
@@ -193,7 +211,8 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
                                  tokenizer_path);
   }
   const ImportPlan plan = architecture.plan(config, tokenizer_config, path + ": config.json");
-  RefuseUnknownTensors(*checkpoint, plan);
+  const PackedSource packed(*checkpoint, path + ": config.json");
+  RefuseUnknownTensors(*checkpoint, packed, plan);
 
   SourceModel model;
   model.path = path;
@@ -204,7 +223,7 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
                             {"numerics", kNumerics}};
   *model.header.config = plan.config;
   *model.header.prompt = plan.prompt;
-  AddCheckpointWeights(*checkpoint, plan, &model);
+  AddCheckpointWeights(*checkpoint, packed, plan, &model);
   AddTokenizer(*checkpoint, plan, warn, &model);
   model.build = [path, build = plan.build](const std::vector<Tensor>& tensors) {
     std::vector<Graph> graphs;
@@ -259,7 +278,7 @@ SourceModel OpenGlint(const std::string& path) {
     const auto [first, is_new] = stored.emplace(tensor.data, tensor.name);
     if (!is_new) {
       model.weights.push_back({tensor.name, tensor.shape, Role::kVector, first->second});
-      model.tied_vocabulary = true;
+      if (tensor.IsMatrix()) model.tied_vocabulary = true;
     } else if (tensor.IsMatrix()) {
       const bool is_vocabulary = vocabulary.count(tensor.name) != 0;
       model.weights.push_back(
@@ -311,7 +330,13 @@ SampledRows SampleRows(const SourceWeight& matrix) {
 std::vector<Tensor> TensorMetas(const std::vector<TensorJob>& jobs) {
   std::vector<Tensor> tensors;
   for (const TensorJob& job : jobs) {
-    tensors.push_back({job.plan.name, job.plan.dtype, job.plan.offset, job.plan.shape});
+    Tensor& meta = tensors.emplace_back();
+    meta = {job.plan.name, job.plan.dtype, job.plan.offset, job.plan.shape};
+    if (!job.bytes.empty()) meta.data = job.bytes.data();
+    if (job.plan.tied_to.empty()) continue;
+    for (const Tensor& other : tensors) {
+      if (other.name == job.plan.tied_to) meta.data = other.data;
+    }
   }
   return tensors;
 }

@@ -60,7 +60,8 @@ SampledRows SampleRows(const SourceWeight& matrix);
 // Fills a matrix of the view's type with its bytes as they are; the view's memory must outlive it.
 FillTiles FillFromMatrix(const MatrixView& view);
 
-// Names, types and shapes of a file's tensors, without data.
+// Names, types and shapes of a file's tensors. Only plain vectors have an address, in `jobs`: it
+// tells which are tied to each other, no more.
 std::vector<Tensor> TensorMetas(const std::vector<TensorJob>& jobs);
 
 }  // namespace glint

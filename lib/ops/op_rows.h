@@ -6,6 +6,7 @@
 namespace glint {
 
 Op EmbeddingOp();   // embedding.cc
+Op GatherOp();      // gather.cc
 Op LinearOp();      // linear.cc
 Op LayerNormOp();   // norm.cc
 Op RmsNormOp();     // norm.cc

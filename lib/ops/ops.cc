@@ -10,7 +10,7 @@ namespace glint {
 const std::vector<Op> kOps = {
     EmbeddingOp(), LinearOp(),    LayerNormOp(), RmsNormOp(), SplitHeadsOp(), SplitQkvOp(),
     RopeOp(),      AttentionOp(), GeluOp(),      SiluOp(),    AddOp(),        MulOp(),
-    HiddenOp(),
+    GatherOp(),    HiddenOp(),
 };
 
 const Op* FindOp(const std::string& name) {
