@@ -21,6 +21,12 @@ bool TensorBytes(DType dtype, BlockOffset offset, const std::vector<uint64_t>& s
   return true;
 }
 
+std::string ShapeText(const std::vector<uint64_t>& shape) {
+  std::string text;
+  for (const uint64_t n : shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
+  return "(" + text + ")";
+}
+
 MatrixView ViewOf(const Tensor& tensor) {
   MatrixView view;
   if (tensor.shape.size() == 2 &&

@@ -25,6 +25,8 @@ struct Tensor {
 // Bytes that a tensor of this type and shape takes; false if it cannot exist (see ComputeLayout).
 bool TensorBytes(DType dtype, BlockOffset offset, const std::vector<uint64_t>& shape, uint64_t* bytes);
 
+std::string ShapeText(const std::vector<uint64_t>& shape);  // "(384, 128)"
+
 // The matrix view of a rank-2 tensor whose sizes have been checked.
 MatrixView ViewOf(const Tensor& tensor);
 

@@ -13,12 +13,6 @@ std::string Dump(const auto& value) {
 
 }  // namespace
 
-std::string ShapeText(const std::vector<uint64_t>& shape) {
-  std::string text;
-  for (const uint64_t n : shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
-  return "(" + text + ")";
-}
-
 std::string MetadataText(const GlintFile& file, const char* key) {
   const nlohmann::json& metadata = *file.header().metadata;
   const auto found = metadata.find(key);

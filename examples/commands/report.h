@@ -16,7 +16,6 @@ struct TensorRow {
   std::string remark;  // the shard it is in, or what it is tied to
 };
 
-std::string ShapeText(const std::vector<uint64_t>& shape);  // "(384, 128)"
 
 // A text of the file's metadata ("name", "recipe"); "unknown" if it is not there.
 std::string MetadataText(const GlintFile& file, const char* key);

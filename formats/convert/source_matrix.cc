@@ -17,12 +17,6 @@ DType FloatTypeOf(SourceType type) {
 
 }  // namespace
 
-std::string ShapeText(const std::vector<uint64_t>& shape) {
-  std::string text;
-  for (const uint64_t n : shape) text += (text.empty() ? "(" : ", ") + std::to_string(n);
-  return text.empty() ? "()" : text + ")";
-}
-
 SourceMatrix::SourceMatrix(const Checkpoint& checkpoint, const std::string& name, uint64_t rows,
                            uint64_t cols)
     : checkpoint_(&checkpoint), tensor_(checkpoint.Find(name)), cols_(cols) {

@@ -32,9 +32,6 @@ class SourceMatrix {
   DType stored_;
 };
 
-// "(4096, 512)"
-std::string ShapeText(const std::vector<uint64_t>& shape);
-
 // Whether two tensors of a checkpoint hold the same bytes. Reads no further than the first difference.
 bool SameContents(const Checkpoint& checkpoint, const SourceTensor& a, const SourceTensor& b);
 
