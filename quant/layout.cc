@@ -244,10 +244,9 @@ void DecodeInt4a(const MatrixView& m, RowPlace at, float* out) {
 
 // By DType. Types that cannot be a matrix have no layout, so none gets here.
 using Decode = void (*)(const MatrixView& m, RowPlace at, float* out);
-constexpr Decode kDecoders[kDTypeCount] = {nullptr,         nullptr,         DecodeF32,
-                                           DecodeF16,       DecodeBF16,      DecodeInt8,
-                                           DecodeTable<32>, DecodeTable<16>, DecodeInt4a,
-                                           DecodeInt3,      DecodeInt6};
+constexpr Decode kDecoders[kDTypeCount] = {
+    nullptr,         nullptr,         DecodeF32,   DecodeF16,  DecodeBF16, DecodeInt8,
+    DecodeTable<32>, DecodeTable<16>, DecodeInt4a, DecodeInt3, DecodeInt6};
 
 }  // namespace
 
