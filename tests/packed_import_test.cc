@@ -9,6 +9,7 @@
 #include "formats/convert/packed_matrix.h"
 #include "lib/error.h"
 #include "lib/session.h"
+#include "tests/convert_samples.h"
 #include "tests/packed_samples.h"
 
 using namespace glint;
