@@ -107,7 +107,15 @@ TEST_CASE("wrong usage") {
     for (const char* command : {"chat", "info", "bench"})
       CheckFails(2, {command, "a", option}, {option});
   }
-  CheckFails(2, {"convert", "a", "-o", "b", "--calibrate", "c"}, {"--calibrate"});
+  CheckFails(2, {"convert", "a", "-o", "b", "--recipe", "best"}, {"--recipe best", "--calibrate TEXT"});
+  CheckFails(2, {"convert", "a", "-o", "b", "--recipe", "fast", "--calibrate", "c"},
+             {"--calibrate", "balanced or best"});
+  CheckFails(2, {"convert", "a", "-o", "b", "--recipe", "good"}, {"--recipe"});
+  CheckFails(2, {"convert", "a", "-o", "b", "--calibrate", "c", "--calibrate-tokens", "3"},
+             {"--calibrate-tokens"});
+  CheckFails(1, {"convert", SourceDir() + "/examples/tiny/model", "-o", TempDir() + "/x.glint",
+                 "--calibrate", "/no/such/text"},
+             {"/no/such/text"});
   CheckFails(2, {"convert", "a", "-o", "b", "--recipe", "best"}, {"--recipe"});
 }
 

@@ -303,7 +303,7 @@ TEST_CASE("bench reports the contract's numbers") {
   if (!IsProgramThere()) return;
   if (!Env("GLINT_WRAPPER").empty()) return;  // the peaks take minutes under emulation
   const json report =
-      JsonOutput({"bench", TinyModel(), "-p", "40", "-n", "4", "-t", "2", "--json"});
+      JsonOutput({"bench", TinyModel("int4"), "-p", "40", "-n", "4", "-t", "2", "--json"});
   for (const char* key : {"cpu", "isa", "threads", "read_gb_per_s", "dot_gmac_per_s"}) {
     CHECK(report["machine"].contains(key));
   }
@@ -329,7 +329,7 @@ TEST_CASE("bench reports the contract's numbers") {
 TEST_CASE("a sweep of bench, and where the time goes") {
   if (!IsProgramThere()) return;
   if (!Env("GLINT_WRAPPER").empty()) return;  // the peaks take minutes under emulation
-  const json sweep = JsonOutput({"bench", TinyModel(), "-p", "30,400", "-d", "100", "-n", "12",
+  const json sweep = JsonOutput({"bench", TinyModel("int4"), "-p", "30,400", "-d", "100", "-n", "12",
                                  "-r", "2", "-t", "2", "--profile", "--json"});
   REQUIRE(sweep.size() == 2);
   for (size_t i = 0; i < 2; ++i) {
@@ -365,7 +365,7 @@ TEST_CASE("a sweep of bench, and where the time goes") {
     }
   }
   const std::string table =
-      Output({"bench", TinyModel(), "-p", "30", "-n", "2", "-r", "1", "-t", "1,2", "--profile"});
+      Output({"bench", TinyModel("int4"), "-p", "30", "-n", "2", "-r", "1", "-t", "1,2", "--profile"});
   CHECK(table.find("threads  1: ready after ") != std::string::npos);
   CHECK(table.find("threads  2: ready after ") != std::string::npos);
   CHECK(table.find("quartiles") != std::string::npos);
