@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "formats/convert/blas.h"
 #include "formats/convert/calibration.h"
@@ -38,6 +39,7 @@ class TypeRules {
   TypeRules(const ConvertOptions& options, const SourceModel& model) : options_(options) {
     uint64_t parameters = 0;
     for (const SourceWeight& weight : model.weights) {
+      if (weight.native && !options.has_type) kept_.insert(weight.name);
       if (weight.shape.size() == 2) parameters += weight.shape[0] * weight.shape[1];
     }
     small_ = parameters < kSmallModel;
@@ -51,7 +53,7 @@ class TypeRules {
     if (const auto better = better_.find(weight.name); better != better_.end()) {
       return better->second;
     }
-    if (!options_.has_type && weight.native) return weight.stored;
+    if (kept_.count(weight.name) != 0) return weight.stored;
     if (weight.role == Role::kVocabulary && IsLow(options_.type) && vocabulary_int8_) {
       return DType::kInt8;
     }
@@ -60,12 +62,19 @@ class TypeRules {
     }
     return options_.type;
   }
+  // Whether the type is the user's word, or the source's.
+  bool IsFixed(const std::string& name) const {
+    return kept_.count(name) != 0 ||
+           std::any_of(options_.tensor_types.begin(), options_.tensor_types.end(),
+                       [&](const auto& rule) { return Matches(rule.first, name); });
+  }
   // From now on these matrices have these types, unless a pattern says otherwise.
   void Improve(std::map<std::string, DType> better) { better_ = std::move(better); }
 
  private:
   const ConvertOptions& options_;
   bool small_, vocabulary_int8_;
+  std::set<std::string> kept_{};  // that stay as the source has them
   std::map<std::string, DType> better_{};
 };
 
@@ -93,12 +102,18 @@ class Conversion {
         source_(OpenSource(options.source, options.warn)),
         types_(options, source_) {}
 
-  // Shares of the whole that are done are reported from `begin` on. Returns where they end.
+  // Returns the share of the whole that is done then.
   double Calibrate() {
     if (options_.recipe == Recipe::kFast) return 0;
     const bool best = options_.recipe == Recipe::kBest;
     if (best) RequireGptq();
-    windows_ = ReadWindows(source_, options_.calibrate, TokensWanted(best));
+    const size_t wanted = TokensWanted(best);
+    windows_ = ReadWindows(source_, options_.calibrate, wanted);
+    if (windows_.ids.size() + windows_.length <= wanted && options_.warn) {
+      options_.warn(options_.calibrate + ": has " + std::to_string(windows_.ids.size()) +
+                    " tokens to calibrate with where " + std::to_string(wanted) +
+                    " would serve better");
+    }
     staged_ = std::make_unique<StagedModel>(source_, windows_, options_.write.threads);
     const TypeOf type_of = [this](const SourceWeight& weight) { return types_.For(weight); };
     const double measured = best ? kMeasured / 2 : kMeasured;
@@ -110,8 +125,9 @@ class Conversion {
       return measured;
     }
     const size_t windows = std::max<size_t>(1, kSensitivityTokens / windows_.length);
-    const Sensitivities sensitivities = MeasureSensitivities(
+    Sensitivities sensitivities = MeasureSensitivities(
         *staged_, source_, moments_, type_of, windows, Progress(measured, kMeasured));
+    std::erase_if(sensitivities, [this](const auto& row) { return types_.IsFixed(row.first); });
     types_.Improve(SpendBits(source_, moments_, sensitivities, type_of, options_.extra_bits,
                              staged_->pool()));
     gptq_ = std::make_unique<GptqRun>(
@@ -196,7 +212,9 @@ class Conversion {
       job.prepare = [this](TensorJob& self) {
         const auto matrix = std::make_shared<OwnedTensor>(gptq_->Take(self.plan.name));
         const MatrixView view = ViewOf(matrix->tensor);
-        std::memcpy(self.table.data(), view.Table(), self.table.size());
+        if (Info(self.plan.dtype).has_table) {
+          std::memcpy(self.table.data(), view.Table(), self.table.size());
+        }
         self.fill = [matrix, copy = FillFromMatrix(view)](const MatrixLayout& layout, uint64_t row,
                                                           uint64_t n_rows, TilePlanes planes) {
           copy(layout, row, n_rows, planes);

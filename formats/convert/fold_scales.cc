@@ -31,17 +31,18 @@ std::map<std::string, SourceWeight*> ByName(SourceModel* source) {
 
 bool IsNorm(const Node& node) { return node.op == "layer_norm" || node.op == "rms_norm"; }
 
-// Whether columns of this matrix may be scaled: it must be nobody else's, and not integers already.
-bool MayScale(const SourceModel& source, const SourceWeight& weight) {
+// Whether columns of this matrix may be scaled: it must be nobody else's, not integers already, and
+// become some.
+bool MayScale(const SourceModel& source, const SourceWeight& weight, const TypeOf& type_of) {
   if (!weight.tied_to.empty() || !weight.read || weight.role != ImportTensor::Role::kMatrix) {
     return false;
   }
-  if (weight.native && Info(weight.stored).block > 1) return false;
+  if (Info(weight.stored).block > 1 || Info(type_of(weight)).block == 1) return false;
   return std::none_of(source.weights.begin(), source.weights.end(),
                       [&](const SourceWeight& other) { return other.tied_to == weight.name; });
 }
 
-std::vector<Group> FindGroups(SourceModel* source, const Moments& moments) {
+std::vector<Group> FindGroups(SourceModel* source, const Moments& moments, const TypeOf& type_of) {
   const std::map<std::string, SourceWeight*> weights = ByName(source);
   std::vector<Tensor> metas;
   for (const SourceWeight& weight : source->weights) {
@@ -62,7 +63,7 @@ std::vector<Group> FindGroups(SourceModel* source, const Moments& moments) {
       for (const Node& reader : graph.nodes) {
         if (std::count(reader.inputs.begin(), reader.inputs.end(), norm.outputs[0]) == 0) continue;
         fits = fits && reader.op == "linear" && moments.count(reader.inputs[1]) != 0 &&
-               MayScale(*source, *weights.at(reader.inputs[1]));
+               MayScale(*source, *weights.at(reader.inputs[1]), type_of);
         if (fits) group.matrices.push_back(weights.at(reader.inputs[1]));
       }
       if (fits && !group.matrices.empty()) groups.push_back(group);
@@ -125,7 +126,7 @@ void ScaleColumns(SourceWeight* weight, const std::vector<float>& scales) {
 }  // namespace
 
 size_t FoldScales(SourceModel* source, const TypeOf& type_of, Moments* moments, ThreadPool& pool) {
-  std::vector<Group> groups = FindGroups(source, *moments);
+  std::vector<Group> groups = FindGroups(source, *moments, type_of);
   std::vector<size_t> best(groups.size(), 0);
   RunThrowing(pool, groups.size(), [&](size_t g, size_t) {
     const Group& group = groups[g];
