@@ -28,7 +28,8 @@ GptqRun::GptqRun(const SourceModel& source, StagedModel& model, TypeOf type_of,
         const SourceWeight& weight = *weights_.at(name);
         // Fewer tokens than inputs tell more of chance than of the inputs (docs/QUANT.md).
         if (model_.n_tokens() < input.cols) continue;
-        if (!weight.tied_to.empty() || !HasGptq(type_of_(weight))) continue;
+        const DType type = type_of_(weight);
+        if (!weight.tied_to.empty() || !HasGptq(type) || KeepsNumbers(weight, type)) continue;
         stage_of_[name] = s;
       }
     }
