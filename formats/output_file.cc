@@ -79,18 +79,21 @@ void SyncFolder(const std::string& folder, const std::string& path) {
 
 }  // namespace
 
+void CheckOutputPath(const std::string& path, bool overwrite) {
+  struct stat status;
+  if (stat(path.c_str(), &status) != 0) return;
+  if (S_ISDIR(status.st_mode)) throw Error(path + ": is a folder, expected a file name");
+  if (!S_ISREG(status.st_mode)) throw Error(path + ": exists and is not a regular file");
+  if (!overwrite) throw Error(path + ": exists already");
+}
+
 OutputFile::OutputFile(const std::string& path, bool overwrite)
     : path_(path), overwrite_(overwrite) {
   const size_t slash = path.rfind('/');
   folder_ = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   name_ = slash == std::string::npos ? path : path.substr(slash + 1);
   if (name_.empty() || name_ == "." || name_ == "..") throw Error(path + ": not a file name");
-  struct stat status;
-  if (stat(path.c_str(), &status) == 0) {
-    if (S_ISDIR(status.st_mode)) throw Error(path + ": is a folder, expected a file name");
-    if (!S_ISREG(status.st_mode)) throw Error(path + ": exists and is not a regular file");
-    if (!overwrite) throw Error(path + ": exists already");
-  }
+  CheckOutputPath(path, overwrite);
   temp_path_ = (slash == std::string::npos ? "" : folder_) + "." + name_ + ".tmp-" +
                std::to_string(getpid());
   RemoveStale();

@@ -6,6 +6,9 @@
 
 namespace glint {
 
+// Throws Error if OutputFile would refuse the path for what is there now.
+void CheckOutputPath(const std::string& path, bool overwrite);
+
 // A file that appears under its name complete or not at all: written as `.NAME.tmp-PID` beside it,
 // then fsync, rename, fsync of the folder. Throws Error naming the path.
 class OutputFile {

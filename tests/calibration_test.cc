@@ -230,6 +230,54 @@ TEST_CASE("a norm whose output goes on elsewhere keeps its scale") {
             &source, [](const SourceWeight&) { return DType::kInt3; }, &moments, model.pool()) == 0);
 }
 
+TEST_CASE("a norm whose weights serve another one too keeps its scale") {
+  SourceModel source = OpenSource(test::LlamaFolder({}));
+  Moments moments;
+  for (const SourceWeight& weight : source.weights) {
+    if (weight.role != ImportTensor::Role::kMatrix) continue;
+    moments[weight.name].assign(weight.shape[1], 1.0f);
+    moments[weight.name][0] = 1e4f;
+  }
+  const TypeOf int3 = [](const SourceWeight&) { return DType::kInt3; };
+  ThreadPool pool(1);
+  SourceModel alone = OpenSource(test::LlamaFolder({}));
+  Moments some = moments;
+  CHECK(FoldScales(&alone, int3, &some, pool) == 4);
+  // As a .glint file may say it. The tied one has no bytes of its own.
+  SourceWeight& tied = Find(&source, "layer.1.attn_norm.weight");
+  tied.tied_to = "layer.0.ffn_norm.weight";
+  tied.bytes.clear();
+  const std::vector<uint8_t> before = Find(&source, tied.tied_to).bytes;
+  CHECK(FoldScales(&source, int3, &moments, pool) == 2);
+  CHECK(Find(&source, tied.tied_to).bytes == before);
+}
+
+TEST_CASE("matrices that are quantized already stay so in every recipe") {
+  const std::string text = TempDir() + "/text.txt";
+  WriteFile(text, SomeText());
+  const Converted fast = ConvertWith(Tiny(), "", Recipe::kFast, DType::kInt4, 2, "fast4.glint");
+  const std::unique_ptr<Model> before = Model::Open(fast.path);
+  for (const Recipe recipe : {Recipe::kBalanced, Recipe::kBest}) {
+    if (recipe == Recipe::kBest && !GptqAvailable()) continue;
+    ConvertOptions options;
+    options.source = fast.path;
+    options.write.output = TempDir() + "/again.glint";
+    options.write.overwrite = true;
+    options.recipe = recipe;
+    options.calibrate = text;
+    options.calibrate_tokens = 700;
+    Convert(options);
+    const std::unique_ptr<Model> after = Model::Open(options.write.output);
+    for (const Tensor& tensor : before->file().tensors()) {
+      CAPTURE(tensor.name);
+      const Tensor* same = after->file().Find(tensor.name);
+      REQUIRE(same != nullptr);
+      REQUIRE(same->dtype == tensor.dtype);
+      CHECK(std::memcmp(same->data, tensor.data, tensor.bytes) == 0);
+    }
+  }
+}
+
 TEST_CASE("bits are spent where they take most sensitivity away") {
   const SourceModel source = OpenSource(test::LlamaFolder({}));
   Moments moments;
@@ -318,5 +366,27 @@ TEST_CASE("what cannot be calibrated is an error, and there is no file") {
   CHECK_THROWS_AS(
       ConvertWith(Tiny(), TempDir() + "/none.txt", Recipe::kBalanced, DType::kInt4, 1, "x.glint"),
       Error);
+  const std::string npy = TempDir() + "/ids.npy";
+  const auto write_ids = [&](const std::string& shape, const std::string& ids) {
+    std::string header = "{'descr': '<i4', 'fortran_order': False, 'shape': " + shape + ", }";
+    header.resize(117, ' ');
+    WriteFile(npy, std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header + "\n" + ids);
+  };
+  write_ids("(1, 2)", std::string("\x05\0\0\0\xff\xff\xff\x7f", 8));
+  CHECK_THROWS_WITH_AS(ConvertWith(Tiny(), npy, Recipe::kBalanced, DType::kInt4, 1, "x.glint"),
+                       doctest::Contains("ids.npy: row 0, column 1: not an id below"), Error);
+  write_ids("(1, 100000)", std::string(400000, '\0'));
+  CHECK_THROWS_WITH_AS(ConvertWith(Tiny(), npy, Recipe::kBalanced, DType::kInt4, 1, "x.glint"),
+                       doctest::Contains("ids.npy: windows of 100000 tokens;"), Error);
   CHECK_THROWS(ReadFile(TempDir() + "/x.glint"));
+}
+
+TEST_CASE("an output that exists is refused before the calibration") {
+  ConvertOptions options;
+  options.source = Tiny();
+  options.write.output = TempDir() + "/there.glint";
+  options.recipe = Recipe::kBalanced;
+  options.calibrate = TempDir() + "/none.txt";
+  WriteFile(options.write.output, "x");
+  CHECK_THROWS_WITH_AS(Convert(options), doctest::Contains("exists already"), Error);
 }

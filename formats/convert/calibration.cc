@@ -63,6 +63,20 @@ WindowShape ShapeFor(const SourceModel& source) {
   return shape;
 }
 
+size_t LongestWindow(const SourceModel& source) {
+  return static_cast<size_t>(GetUint(*source.header.config, "max_seq_len", 1, kMaxContext,
+                                     source.path + ": config"));
+}
+
+// Ids are below this.
+uint64_t VocabularyOf(const SourceModel& source) {
+  uint64_t rows = 0;
+  for (const SourceWeight& weight : source.weights) {
+    if (weight.role == ImportTensor::Role::kVocabulary) rows = std::max(rows, weight.shape[0]);
+  }
+  return rows == 0 ? INT32_MAX : rows;  // then StagedModel says what is wrong
+}
+
 }  // namespace
 
 TokenWindows WindowsOfText(const SourceModel& source, std::string_view text, size_t tokens,
@@ -70,8 +84,7 @@ TokenWindows WindowsOfText(const SourceModel& source, std::string_view text, siz
   const std::vector<int32_t> ids = TokenizerOf(source)->Encode(text);
   const WindowShape shape = ShapeFor(source);
   const size_t added = shape.begin.size() + shape.middle.size();
-  const auto longest = static_cast<size_t>(GetUint(
-      *source.header.config, "max_seq_len", 1, kMaxContext, source.path + ": config"));
+  const size_t longest = LongestWindow(source);
   const size_t length =
       std::min({window == 0 ? kDefaultWindow : window, longest, ids.size() + added});
   if (length < std::min(longest, kShortestWindow) || length <= added) {
@@ -101,7 +114,12 @@ TokenWindows ReadWindows(const SourceModel& source, const std::string& path, siz
     return WindowsOfText(source, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, tokens,
                          0, path);
   }
-  IdMatrix matrix = ReadIdMatrix(path, INT32_MAX);  // StagedModel knows the vocabulary
+  const uint64_t longest = LongestWindow(source);
+  IdMatrix matrix = ReadIdMatrix(path, VocabularyOf(source));
+  if (matrix.cols > longest) {
+    throw Error(path + ": windows of " + std::to_string(matrix.cols) + " tokens; " + source.path +
+                " reads " + std::to_string(longest) + " at most");
+  }
   const size_t n = std::clamp<size_t>(tokens / matrix.cols, 1, matrix.rows);
   matrix.ids.resize(n * matrix.cols);
   return {matrix.cols, std::move(matrix.ids)};

@@ -12,6 +12,8 @@
 #include "formats/convert/sensitivity.h"
 #include "formats/convert/source_model.h"
 #include "formats/json.h"
+#include "formats/output_file.h"
+#include "lib/fp_mode.h"
 #include "lib/version.h"
 #include "quant/fit_table.h"
 
@@ -46,10 +48,15 @@ class TypeRules {
     vocabulary_int8_ = model.tied_vocabulary || small_;
   }
 
-  DType For(const SourceWeight& weight) const {
+  // The user's own choice for this matrix, if there is one.
+  const DType* Pattern(const SourceWeight& weight) const {
     for (const auto& [pattern, type] : options_.tensor_types) {
-      if (Matches(pattern, weight.name)) return type;
+      if (Matches(pattern, weight.name)) return &type;
     }
+    return nullptr;
+  }
+  DType For(const SourceWeight& weight) const {
+    if (const DType* type = Pattern(weight)) return *type;
     if (const auto better = better_.find(weight.name); better != better_.end()) {
       return better->second;
     }
@@ -63,10 +70,8 @@ class TypeRules {
     return options_.type;
   }
   // Whether the type is the user's word, or the source's.
-  bool IsFixed(const std::string& name) const {
-    return kept_.count(name) != 0 ||
-           std::any_of(options_.tensor_types.begin(), options_.tensor_types.end(),
-                       [&](const auto& rule) { return Matches(rule.first, name); });
+  bool IsFixed(const SourceWeight& weight) const {
+    return Pattern(weight) || kept_.count(weight.name) != 0;
   }
   // From now on these matrices have these types, unless a pattern says otherwise.
   void Improve(std::map<std::string, DType> better) { better_ = std::move(better); }
@@ -127,7 +132,9 @@ class Conversion {
     const size_t windows = std::max<size_t>(1, kSensitivityTokens / windows_.length);
     Sensitivities sensitivities = MeasureSensitivities(
         *staged_, source_, moments_, type_of, windows, Progress(measured, kMeasured));
-    std::erase_if(sensitivities, [this](const auto& row) { return types_.IsFixed(row.first); });
+    for (const SourceWeight& weight : source_.weights) {
+      if (types_.IsFixed(weight)) sensitivities.erase(weight.name);
+    }
     types_.Improve(SpendBits(source_, moments_, sensitivities, type_of, options_.extra_bits,
                              staged_->pool()));
     gptq_ = std::make_unique<GptqRun>(
@@ -204,7 +211,7 @@ class Conversion {
     if (weight.role == Role::kVector) {
       job.plan.dtype = weight.stored;
       job.bytes = weight.bytes;
-    } else if (weight.native && type == weight.stored) {
+    } else if (KeepsNumbers(weight, type)) {
       job.plan.offset = weight.native->offset;
       job.table = weight.native->table;
       job.fill = weight.native->fill;
@@ -286,7 +293,9 @@ bool Matches(const std::string& pattern, const std::string& text) {
 }
 
 void Convert(const ConvertOptions& options) {
+  const FpModeScope fp_mode;
   Conversion conversion(options);
+  CheckOutputPath(options.write.output, options.write.overwrite);  // before a long calibration
   conversion.Write(conversion.Calibrate());
 }
 

@@ -41,7 +41,8 @@ struct ConvertOptions {
 
 // Makes a .glint file. kFast needs memory for a band of rows, whatever the size of the model; kBalanced
 // besides for a layer in the source's floats and the activations of all calibration tokens; kBest also for
-// two squares of floats as wide as the layer's widest inputs. kFast and kBalanced make the same file on
+// two squares of floats as wide as the layer's widest inputs, and before that for a window's activations
+// (512 tokens) for each of the model's matrices. kFast and kBalanced make the same file on
 // every machine, kBest on every machine for which OpenBLAS chooses the same kernels (their name is in the
 // metadata); the number of threads never matters. Throws Error; then there is no output file.
 void Convert(const ConvertOptions& options);

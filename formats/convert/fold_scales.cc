@@ -31,15 +31,23 @@ std::map<std::string, SourceWeight*> ByName(SourceModel* source) {
 
 bool IsNorm(const Node& node) { return node.op == "layer_norm" || node.op == "rms_norm"; }
 
-// Whether columns of this matrix may be scaled: it must be nobody else's, not integers already, and
-// become some.
-bool MayScale(const SourceModel& source, const SourceWeight& weight, const TypeOf& type_of) {
-  if (!weight.tied_to.empty() || !weight.read || weight.role != ImportTensor::Role::kMatrix) {
-    return false;
-  }
-  if (Info(weight.stored).block > 1 || Info(type_of(weight)).block == 1) return false;
+// How many inputs of nodes each name is.
+using Uses = std::map<std::string, size_t>;
+
+// Whether one node alone reads these contents.
+bool IsOwn(const SourceModel& source, const SourceWeight& weight, const Uses& uses) {
+  if (!weight.tied_to.empty() || uses.at(weight.name) != 1) return false;
   return std::none_of(source.weights.begin(), source.weights.end(),
                       [&](const SourceWeight& other) { return other.tied_to == weight.name; });
+}
+
+// Whether columns of this matrix may be scaled: it must be nobody else's, not integers already, and
+// become some.
+bool MayScale(const SourceModel& source, const SourceWeight& weight, const Uses& uses,
+              const TypeOf& type_of) {
+  if (!weight.read || weight.role != ImportTensor::Role::kMatrix) return false;
+  if (Info(weight.stored).block > 1 || Info(type_of(weight)).block == 1) return false;
+  return IsOwn(source, weight, uses);
 }
 
 std::vector<Group> FindGroups(SourceModel* source, const Moments& moments, const TypeOf& type_of) {
@@ -49,27 +57,30 @@ std::vector<Group> FindGroups(SourceModel* source, const Moments& moments, const
     metas.push_back({weight.name, weight.stored, BlockOffset::kNone, weight.shape});
   }
   std::vector<Group> groups;
-  std::map<std::string, size_t> uses;  // of each norm weight: one that serves two norms stays
-  for (const Graph& graph : source->build(metas)) {
+  const std::vector<Graph> graphs = source->build(metas);
+  Uses uses;
+  for (const Graph& graph : graphs) {
     for (const Node& node : graph.nodes) {
-      if (IsNorm(node)) ++uses[node.inputs[1]];
+      for (const std::string& input : node.inputs) ++uses[input];
     }
+  }
+  for (const Graph& graph : graphs) {
     for (const Node& norm : graph.nodes) {
       if (!IsNorm(norm)) continue;
       Group group{weights.at(norm.inputs[1])};
       if (norm.inputs.size() > 2) group.bias = weights.at(norm.inputs[2]);
-      bool fits = graph.name == "main";
+      bool fits = graph.name == "main" && IsOwn(*source, *group.norm, uses) &&
+                  (!group.bias || IsOwn(*source, *group.bias, uses));
       for (const std::string& output : graph.outputs) fits = fits && output != norm.outputs[0];
       for (const Node& reader : graph.nodes) {
         if (std::count(reader.inputs.begin(), reader.inputs.end(), norm.outputs[0]) == 0) continue;
         fits = fits && reader.op == "linear" && moments.count(reader.inputs[1]) != 0 &&
-               MayScale(*source, *weights.at(reader.inputs[1]), type_of);
+               MayScale(*source, *weights.at(reader.inputs[1]), uses, type_of);
         if (fits) group.matrices.push_back(weights.at(reader.inputs[1]));
       }
       if (fits && !group.matrices.empty()) groups.push_back(group);
     }
   }
-  std::erase_if(groups, [&](const Group& group) { return uses[group.norm->name] != 1; });
   return groups;
 }
 

@@ -29,8 +29,7 @@ GptqRun::GptqRun(const SourceModel& source, StagedModel& model, TypeOf type_of,
         // Fewer tokens than inputs tell more of chance than of the inputs (docs/QUANT.md).
         if (model_.n_tokens() < input.cols) continue;
         const DType type = type_of_(weight);
-        const bool stays = weight.native && weight.stored == type;
-        if (!weight.tied_to.empty() || stays || !HasGptq(type)) continue;
+        if (!weight.tied_to.empty() || !HasGptq(type) || KeepsNumbers(weight, type)) continue;
         stage_of_[name] = s;
       }
     }

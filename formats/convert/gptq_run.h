@@ -24,7 +24,8 @@ class GptqRun {
   GptqRun(const SourceModel& source, StagedModel& model, TypeOf type_of, OptionsOf options_of);
 
   // Whether a matrix is encoded here: it is one that a linear of the main graph multiplies by, has a
-  // type for it, is not tied, and its inputs are not more than the calibration has tokens.
+  // type for it that it is not in already, is not tied, and its inputs are not more than the
+  // calibration has tokens.
   bool Handles(const SourceWeight& weight) const;
 
   // The matrix as stored. Runs the model as far as that takes; each may be taken once, in the order of

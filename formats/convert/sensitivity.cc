@@ -76,7 +76,7 @@ Sensitivities MeasureSensitivities(StagedModel& model, const SourceModel& source
       for (const std::string& name : input.weights) {
         const SourceWeight& weight = *weights.at(name);
         const DType type = type_of(weight);
-        if (RungOf(type) == kRungs) continue;
+        if (RungOf(type) == kRungs || KeepsNumbers(weight, type)) continue;
         const OwnedTensor tensor = Distorted(weight, type, moments.at(name), model.pool());
         distorted.emplace_back(name, plain);
         model.Run(&distorted.back().second, true, {&tensor.tensor}, {});

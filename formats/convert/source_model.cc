@@ -277,7 +277,8 @@ SourceModel OpenGlint(const std::string& path) {
   for (const Tensor& tensor : file->tensors()) {
     const auto [first, is_new] = stored.emplace(tensor.data, tensor.name);
     if (!is_new) {
-      model.weights.push_back({tensor.name, tensor.shape, Role::kVector, first->second});
+      model.weights.push_back(
+          {tensor.name, tensor.shape, Role::kVector, first->second, tensor.dtype});
       if (tensor.IsMatrix()) model.tied_vocabulary = true;
     } else if (tensor.IsMatrix()) {
       const bool is_vocabulary = vocabulary.count(tensor.name) != 0;

@@ -33,6 +33,11 @@ struct SourceWeight {
   std::optional<NativeForm> native{};    // set: stays in the stored type unless another is asked for
 };
 
+// Whether a matrix that gets this type keeps its very numbers, without an encoder.
+inline bool KeepsNumbers(const SourceWeight& weight, DType type) {
+  return weight.native && type == weight.stored;
+}
+
 // A model as it comes: everything but the choice of types. Not copied, for it owns what `read` reads.
 struct SourceModel {
   std::string path;
