@@ -139,6 +139,16 @@ def questions_table(rows):
             100 * r["accuracy"]))
 
 
+def one_per_line(figures):
+    """JSON of which every measurement is a line, so that two files can be compared."""
+    parts = []
+    for name, rows in figures.items():
+        lines = [json.dumps({key: value for key, value in row.items() if key not in ("model", "groups")})
+                 for row in rows]
+        parts.append("%s: [\n%s\n]" % (json.dumps(name), ",\n".join(lines)))
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=str(ROOT / "build"), help="build folder")
@@ -173,7 +183,7 @@ def main():
         figures["tiny"] = measure(glint, ROOT / "examples/tiny/model", work, text, args.quick, accuracy)
         questions_table(figures["tiny"])
     if args.out:
-        Path(args.out).write_text(json.dumps(figures, indent=1) + "\n")
+        Path(args.out).write_text(one_per_line(figures))
 
 
 if __name__ == "__main__":
