@@ -8,6 +8,7 @@
 
 #include "formats/mapped_file.h"
 #include "lib/error.h"
+#include "lib/tensor.h"
 
 namespace glint {
 namespace {
@@ -155,12 +156,6 @@ std::optional<size_t> TakeIds(const std::vector<uint8_t>& bytes, size_t n, uint6
     out[i] = static_cast<int32_t>(value);
   }
   return std::nullopt;
-}
-
-std::string ShapeText(const std::vector<uint64_t>& shape) {
-  std::string text;
-  for (const uint64_t n : shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
-  return "(" + text + ")";
 }
 
 }  // namespace

@@ -74,6 +74,15 @@ const BaseTensor& FindIn(const BaseModel& base, const Tensor& tensor) {
   return found->second;
 }
 
+// Columns that an act-order import has sorted compare only with columns sorted alike.
+void CheckOrder(const Model& model, const BaseModel& base, const Tensor& tensor) {
+  const std::string order = tensor.name + ".columns";
+  if ((model.file().Find(order) != nullptr) == (base.tensors.count(order) != 0)) return;
+  throw Error(base.path + ": tensor " + Quoted(tensor.name) +
+              ": only one of the two has its columns in act-order; compare with the checkpoint "
+              "that the model was made of");
+}
+
 // The norm whose output this matrix alone multiplies, as the name of its weights; empty if there is
 // none.
 std::string NormBefore(const Graph& graph, const std::string& matrix) {
@@ -123,7 +132,10 @@ std::vector<Row> MatricesOf(const GlintFile& file) {
 }
 
 void Compare(const Model& model, const BaseModel& base, size_t threads, std::vector<Row>* rows) {
-  for (const Row& row : *rows) FindIn(base, *row.tensor);  // before minutes of work
+  for (const Row& row : *rows) {  // before minutes of work
+    FindIn(base, *row.tensor);
+    CheckOrder(model, base, *row.tensor);
+  }
   ThreadPool pool(threads != 0 ? threads : DefaultThreads());
   ProgressBar bar("comparing");
   uint64_t done = 0, all = 0;

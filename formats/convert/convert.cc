@@ -105,7 +105,17 @@ class Conversion {
   explicit Conversion(const ConvertOptions& options)
       : options_(options),
         source_(OpenSource(options.source, options.warn)),
-        types_(options, source_) {}
+        types_(options, source_) {
+    for (const auto& [pattern, type] : options_.tensor_types) {
+      const bool matches = std::any_of(
+          source_.weights.begin(), source_.weights.end(), [&, &pattern = pattern](const auto& weight) {
+            return weight.shape.size() == 2 && Matches(pattern, weight.name);
+          });
+      if (!matches && options_.warn) {
+        options_.warn("--tensor-type " + pattern + "=" + Info(type).name + ": there is no such matrix");
+      }
+    }
+  }
 
   // Returns the share of the whole that is done then.
   double Calibrate() {
