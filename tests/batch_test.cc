@@ -24,6 +24,7 @@ std::unique_ptr<Model> ConvertTiny(DType type, const std::string& source) {
   options.write.output = TempDir() + "/tiny.glint";
   options.has_type = true;
   options.type = type;
+  options.search = false;  // which takes its time under emulation
   Convert(options);
   return Model::Open(options.write.output);
 }

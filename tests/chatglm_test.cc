@@ -29,6 +29,7 @@ std::unique_ptr<Model> ConvertAndOpen(const std::string& source, DType type) {
   options.write.output = TempDir() + "/model.glint";
   options.has_type = true;
   options.type = type;
+  options.search = false;  // which takes its time under emulation
   Convert(options);
   return Model::Open(options.write.output);
 }

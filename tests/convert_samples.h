@@ -9,12 +9,14 @@
 namespace glint::test {
 
 // The model of a checkpoint, its matrices in this type.
-inline std::unique_ptr<Model> ConvertAndOpen(const std::string& source, DType type) {
+inline std::unique_ptr<Model> ConvertAndOpen(const std::string& source, DType type,
+                                             bool search = true) {
   ConvertOptions options;
   options.source = source;
   options.write.output = TempDir() + "/model.glint";
   options.has_type = true;
   options.type = type;
+  options.search = search;
   Convert(options);
   return Model::Open(options.write.output);
 }

@@ -217,7 +217,7 @@ TEST_CASE("logits do not depend on threads, chunks, rows together, or what follo
   const std::string folder = LlamaFolder({});
   for (const DType type : {DType::kF32, DType::kF16, DType::kInt8, DType::kInt4, DType::kInt4x}) {
     CAPTURE(std::string(Info(type).name));
-    const std::unique_ptr<Model> model = ConvertAndOpen(folder, type);
+    const std::unique_ptr<Model> model = ConvertAndOpen(folder, type, false);
     const std::vector<int32_t> ids = SomeIds(*model, 290);  // two blocks of keys
     const size_t vocab = model->n_outputs();
     for (size_t kv = 0; kv < kKvTypeCount; ++kv) {
