@@ -182,35 +182,12 @@ TEST_CASE("the residual after each layer is the golden's") {
   }
 }
 
-TEST_CASE("the trained stories260K: its story, and the published perplexity") {
+TEST_CASE("the trained stories260K writes its story") {
   if (SkipWithoutReference("stories260K")) return;
   const std::string folder = ReferenceDir() + "/trained/stories260K/";
   CheckCase(*ConvertAndOpen(folder + "pytorch_model.bin", DType::kF32), folder + "cases/once");
-  const std::unique_ptr<Model> model = ConvertAndOpen(folder + "model.safetensors", DType::kF32);
-  CheckCase(*model, folder + "cases/once");
-  const NpyArray windows = ReadNpy(folder + "ppl/windows.npy");
-  const NpyArray nll = ReadNpy(folder + "ppl/token_nll_f32model.npy");
-  const size_t n = windows.Dim(1), vocab = model->n_outputs();
-  const std::vector<int32_t> all_ids = Ids(windows);
-  SessionOptions options = ExactSession();
-  options.max_outputs = n;
-  Session session(*model, options);
-  double total = 0, worst = 0;
-  for (size_t window = 0; window < windows.Dim(0); ++window) {
-    const std::span<const int32_t> ids = std::span(all_ids).subspan(window * n, n);
-    const std::vector<float> all = AllLogits(session, ids);
-    for (size_t i = 0; i + 1 < n; ++i) {
-      const float* row = all.data() + i * vocab;
-      double sum = 0;
-      for (size_t v = 0; v < vocab; ++v) sum += std::exp(double{row[v]});
-      const double token = std::log(sum) - double{row[ids[i + 1]]};
-      worst = std::max(worst, std::fabs(token - double{nll.floats[window * (n - 1) + i]}));
-      total += token;
-    }
-  }
-  CHECK(worst < 1e-4);
-  const double perplexity = std::exp(total / static_cast<double>(nll.floats.size()));
-  CHECK(std::fabs(perplexity - 6.40356) < 1e-4);
+  CheckCase(*ConvertAndOpen(folder + "model.safetensors", DType::kF32), folder + "cases/once");
+  // Its perplexity: tests/instruments_test.cc.
 }
 
 TEST_CASE("logits do not depend on threads, chunks, rows together, or what follows") {
