@@ -9,10 +9,12 @@
 #include "formats/convert/convert.h"
 #include "lib/sampler.h"
 #include "lib/session.h"
+#include "tests/convert_samples.h"
 #include "tests/npy.h"
 #include "tests/test_util.h"
 
 using namespace glint;
+using glint::test::ConvertAndOpen;
 
 namespace {
 
@@ -21,17 +23,6 @@ constexpr int32_t kPad = 3;
 
 std::string Golden(const std::string& rest) {
   return ReferenceDir() + "/goldens/chatglm1-tiny/" + rest;
-}
-
-std::unique_ptr<Model> ConvertAndOpen(const std::string& source, DType type) {
-  ConvertOptions options;
-  options.source = source;
-  options.write.output = TempDir() + "/model.glint";
-  options.has_type = true;
-  options.type = type;
-  options.search = false;  // which takes its time under emulation
-  Convert(options);
-  return Model::Open(options.write.output);
 }
 
 SessionOptions ExactSession() {
@@ -131,7 +122,7 @@ TEST_CASE("logits do not depend on threads, chunks or how many rows come out tog
   const std::vector<int32_t> ids(input_ids.integers.begin(), input_ids.integers.end());
   for (const DType type : kTypes) {
     CAPTURE(std::string(Info(type).name));
-    const std::unique_ptr<Model> model = ConvertAndOpen(Golden("model.safetensors"), type);
+    const std::unique_ptr<Model> model = ConvertAndOpen(Golden("model.safetensors"), type, false);
     std::vector<float> first;
     struct Split {
       size_t threads, chunk, outputs;

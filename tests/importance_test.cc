@@ -61,12 +61,6 @@ double ErrorOf(const Tensor& tensor, const std::vector<float>& x, const float* i
   return error / squares;
 }
 
-uint64_t Hash(const uint8_t* data, uint64_t n) {  // FNV-1a
-  uint64_t hash = 14695981039346656037u;
-  for (uint64_t i = 0; i < n; ++i) hash = (hash ^ data[i]) * 1099511628211u;
-  return hash;
-}
-
 }  // namespace
 
 TEST_CASE("importance: the weighted error falls") {

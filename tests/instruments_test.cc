@@ -15,6 +15,7 @@
 #include "lib/matrix_error.h"
 #include "lib/perplexity.h"
 #include "quant/encode.h"
+#include "tests/convert_samples.h"
 #include "tests/instrument_samples.h"
 #include "tests/npy.h"
 #include "tests/test_util.h"
@@ -23,16 +24,6 @@ using namespace glint;
 using namespace glint::test;
 
 namespace {
-
-std::unique_ptr<Model> ConvertAndOpen(const std::string& source, DType type) {
-  ConvertOptions options;
-  options.source = source;
-  options.write.output = TempDir() + "/model.glint";
-  options.has_type = true;
-  options.type = type;
-  Convert(options);
-  return Model::Open(options.write.output);
-}
 
 std::unique_ptr<Model> Tiny(DType type) {
   return ConvertAndOpen(SourceDir() + "/examples/tiny/model", type);

@@ -168,4 +168,10 @@ struct Shape {
 inline constexpr Shape kShapes[] = {{1, 1},    {1, 32},  {3, 5},   {16, 16},
                                     {16, 172}, {17, 33}, {31, 31}, {100, 240}};
 
+inline uint64_t Hash(const uint8_t* data, uint64_t n) {  // FNV-1a
+  uint64_t hash = 14695981039346656037u;
+  for (uint64_t i = 0; i < n; ++i) hash = (hash ^ data[i]) * 1099511628211u;
+  return hash;
+}
+
 }  // namespace glint

@@ -69,12 +69,6 @@ int CodeBits(const Naive& naive, uint64_t row, uint64_t col) {
   return naive.data[l.codes + quad * 64 + row % 16 * 4 + col % 4];
 }
 
-uint64_t Hash(const uint8_t* data, uint64_t n) {  // FNV-1a
-  uint64_t hash = 14695981039346656037u;
-  for (uint64_t i = 0; i < n; ++i) hash = (hash ^ data[i]) * 1099511628211u;
-  return hash;
-}
-
 }  // namespace
 
 TEST_CASE("encode then decode: every type, every tail") {

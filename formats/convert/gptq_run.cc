@@ -16,12 +16,11 @@ void RequireGptq() {
 
 GptqRun::GptqRun(const SourceModel& source, StagedModel& model, TypeOf type_of,
                  OptionsOf options_of)
-    : source_(source),
-      model_(model),
+    : model_(model),
       type_of_(std::move(type_of)),
-      options_of_(std::move(options_of)) {
+      options_of_(std::move(options_of)),
+      weights_(WeightsByName(source)) {
   RequireGptq();
-  for (const SourceWeight& weight : source_.weights) weights_[weight.name] = &weight;
   for (size_t s = 0; s < model_.stages().size(); ++s) {
     for (const StagedModel::Input& input : model_.stages()[s].inputs) {
       for (const std::string& name : input.weights) {

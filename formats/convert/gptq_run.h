@@ -35,12 +35,11 @@ class GptqRun {
  private:
   void RunStage();
 
-  const SourceModel& source_;
   StagedModel& model_;
   TypeOf type_of_;
   OptionsOf options_of_;
-  std::map<std::string, size_t> stage_of_;  // of each matrix handled
   std::map<std::string, const SourceWeight*> weights_;
+  std::map<std::string, size_t> stage_of_;  // of each matrix handled
   size_t next_stage_ = 0;
   StagedModel::Rows rows_;
   std::map<std::string, OwnedTensor> done_;

@@ -16,12 +16,6 @@ size_t RungOf(DType type) {
   return static_cast<size_t>(std::find(kLadder, kLadder + kRungs, type) - kLadder);
 }
 
-std::map<std::string, const SourceWeight*> ByName(const SourceModel& source) {
-  std::map<std::string, const SourceWeight*> weights;
-  for (const SourceWeight& weight : source.weights) weights[weight.name] = &weight;
-  return weights;
-}
-
 // The matrix in f32, with what storing it in `type` does to it.
 OwnedTensor Distorted(const SourceWeight& weight, DType type, const std::vector<float>& importance,
                       ThreadPool& pool) {
@@ -60,7 +54,7 @@ double RelativeChange(const StagedModel::Rows& from, const StagedModel::Rows& to
 Sensitivities MeasureSensitivities(StagedModel& model, const SourceModel& source,
                                    const Moments& moments, const TypeOf& type_of, size_t n_windows,
                                    const std::function<void(double)>& progress) {
-  const std::map<std::string, const SourceWeight*> weights = ByName(source);
+  const std::map<std::string, const SourceWeight*> weights = WeightsByName(source);
   const std::vector<StagedModel::Stage>& stages = model.stages();
   StagedModel::Rows plain = model.Embed(n_windows);
   std::vector<std::pair<std::string, StagedModel::Rows>> distorted;

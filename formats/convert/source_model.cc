@@ -314,6 +314,12 @@ FillTiles FillFromMatrix(const MatrixView& view) {
   };
 }
 
+std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& source) {
+  std::map<std::string, const SourceWeight*> weights;
+  for (const SourceWeight& weight : source.weights) weights[weight.name] = &weight;
+  return weights;
+}
+
 SampledRows SampleRows(const SourceWeight& matrix) {
   const uint64_t rows = matrix.shape[0], cols = matrix.shape[1];
   const uint64_t tiles = (rows + kTileRows - 1) / kTileRows, n = std::min(tiles, kSampleTiles);

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,8 @@ struct SourceModel {
 // empty) gets remarks. Throws Error.
 SourceModel OpenSource(const std::string& path,
                        const std::function<void(const std::string&)>& warn = {});
+
+std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& source);
 
 // A few rows that stand for a matrix: tiles of 16, evenly spread.
 struct SampledRows {
