@@ -229,13 +229,13 @@ void Gguf::Impl::OpenParts() {
                   std::to_string(split.parts) + ", but its keys say part " +
                   std::to_string(found.part + 1) + " of " + std::to_string(found.parts));
     }
-    part.metadata = {};  // the first part's is the set's
     parts.push_back(std::move(part));
   }
 }
 
 void Gguf::Impl::CollectTensors() {
   for (size_t i = 0; i < parts.size(); ++i) {
+    if (i > 0) parts[i].metadata = {};  // the first part's is the set's
     for (GgufTensor& tensor : parts[i].tensors) {
       tensor.file = static_cast<uint32_t>(i);
       tensors.push_back(std::move(tensor));
