@@ -65,7 +65,8 @@ class GgufReader {
   // allocated for them.
   void Require(uint64_t count, uint64_t item_bytes, const char* what) const {
     if (count <= remaining() / item_bytes) return;
-    Fail("expected " + std::to_string(count) + (item_bytes == 1 ? " bytes (" : " items (") + what +
+    Fail("expected " + std::to_string(count) +
+         (item_bytes == 1 ? "" : " * " + std::to_string(item_bytes)) + " bytes (" + what +
          "), only " + std::to_string(remaining()) + " bytes are left" +
          (end_ < file_.size() ? " of the 256 MiB that a header may have" : ""));
   }
