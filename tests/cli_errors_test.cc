@@ -128,7 +128,7 @@ TEST_CASE("no such file, and files of another kind") {
     CheckFails(1, command, {"bad.glint"});
   CheckFails(1, {"chat", TinyFolder()}, {TinyFolder(), "glint convert"});
   CheckFails(1, {"chat", TinyFolder() + "/model.safetensors"}, {"glint convert"});
-  CheckFails(1, {"info", FileOf("GGUF\3\0\0\0", "a.gguf")}, {"a.gguf", "not supported yet"});
+  CheckFails(1, {"info", FileOf("GGUF\3\0\0\0", "a.gguf")}, {"a.gguf", "version"});
   CheckFails(1, {"info", "--graph", TinyFolder()}, {"glint convert"});
   CheckFails(1, {"verify", std::string("no\nsuch") + kEsc + "[31m.glint"}, {"such\\x1b[31m"});
 }

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "tests/cli.h"
+#include "tests/gguf_files.h"
 #include "tests/npy.h"
 
 using namespace glint;
@@ -124,6 +125,38 @@ TEST_CASE("convert replaces a file only when told to") {
   CHECK(ReadFile(path).size() > 1000000);
   CheckFails(1, {"convert", path, "-o", path, "--force"}, {path, "the source itself"});
   CHECK(ReadFile(path).size() > 1000000);
+}
+
+TEST_CASE("info of a GGUF file") {
+  if (!IsProgramThere()) return;
+  std::string tokens;
+  for (int i = 0; i < 40; ++i) tokens += GgufString(i == 1 ? "\x1b\xFF" : "t");
+  GgufParts parts;
+  parts.pairs = {GgufText("general.architecture", "llama"), GgufU32("llama.block_count", 2),
+                 GgufPairOf("tokens", 9, GgufArray(8, 40, tokens)),
+                 GgufPairOf("few", 9, GgufArray(4, 2, U32(5) + U32(6)))};
+  parts.tensors = {GgufEntry("w", {32, 2}, 2, 0)};
+  parts.data = std::string(36, '\1');
+  const std::string path = TempDir() + "/small.gguf";
+  WriteFile(path, GgufBytes(parts));
+  const json info = JsonOutput({"info", path, "--json"});
+  CHECK(info["format"] == "gguf");
+  CHECK(info["version"] == 3);
+  CHECK(info["metadata"]["llama.block_count"] == 2);
+  CHECK(info["metadata"]["few"] == json::array({5, 6}));
+  CHECK(info["metadata"]["tokens"]["count"] == 40);
+  CHECK(info["metadata"]["tokens"]["first"].size() == 8);
+  CHECK(info["tensors"] ==
+        json::array({{{"name", "w"}, {"type", "Q4_0"}, {"shape", {2, 32}}, {"bytes", 36}}}));
+  const std::string text = Output({"info", path});
+  for (const char* words : {"GGUF version 3", "array of 40 strings", "Q4_0", "(2, 32)"}) {
+    CAPTURE(words);
+    CHECK(text.find(words) != std::string::npos);
+  }
+  CHECK(text.find('\x1b') == std::string::npos);
+  WriteFile(path, GgufBytes(parts).substr(0, 200));
+  CheckFails(1, {"info", path}, {"small.gguf", "key 'tokens'"});
+  CheckFails(1, {"info", "--graph", path}, {"glint convert"});
 }
 
 TEST_CASE("info of a checkpoint, of the graph, of this machine") {

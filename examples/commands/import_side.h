@@ -16,6 +16,8 @@ namespace glint {
 
 // `glint info` of a checkpoint: folder, .safetensors or .bin.
 void PrintCheckpoint(const std::string& path, bool json);
+// Of a GGUF file, with all parts of a split one.
+void PrintGguf(const std::string& path, bool json);
 
 // The tokenizer of a Hugging Face folder or of a vocabulary file alone. `type` names the rules
 // where the file cannot; may be empty. What is returned owns all that the tokenizer reads.

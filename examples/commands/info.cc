@@ -132,7 +132,6 @@ void Run(const Options& options) {
     return PrintCpu(options.json);
   }
   const std::string magic = Magic(options.file);
-  if (magic == "GGUF") throw Error(options.file + ": GGUF files are not supported yet");
   std::error_code ignored;
   const bool is_folder = std::filesystem::is_directory(options.file, ignored);
   const bool is_checkpoint = is_folder || (!options.file.ends_with(".glint") &&
@@ -140,6 +139,9 @@ void Run(const Options& options) {
   if (!is_checkpoint) return PrintModel(options);
   if (options.graph || options.planned) {
     throw Error(options.file + ": a checkpoint holds no graph; convert it first (glint convert)");
+  }
+  if (magic == "GGUF" || options.file.ends_with(".gguf")) {
+    return PrintGguf(options.file, options.json);
   }
   PrintCheckpoint(options.file, options.json);
 }
@@ -149,7 +151,7 @@ void Run(const Options& options) {
 RunCommand SetUpInfo(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("FILE", options->file,
-                 "a .glint file, 'builtin', a Hugging Face folder, .safetensors or .bin")
+                 "a .glint file, 'builtin', a Hugging Face folder, .safetensors, .bin or .gguf")
       ->option_text(" ");
   app.add_flag("--json", options->json, "one JSON object");
   app.add_flag("--graph", options->graph, "the graph instead: one line per node, like layers once");
@@ -158,7 +160,7 @@ RunCommand SetUpInfo(CLI::App& app) {
   app.add_flag("--cpu", options->cpu, "about this machine: which kernels run here");
   app.footer(
       "Checks the whole structure of the file (checksums of weights: glint verify), then lists\n"
-      "metadata and tensors.\n\n"
+      "metadata and tensors. Of a GGUF file's long arrays the first items are shown.\n\n"
       "Examples:\n"
       "  glint info chatglm-6b.glint\n"
       "  glint info --graph builtin\n"

@@ -16,6 +16,9 @@ namespace {
 void PrintCheckpoint(const std::string& path, bool) {
   Refuse(path);
 }
+void PrintGguf(const std::string& path, bool) {
+  Refuse(path);
+}
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string&) {
   Refuse(path);
 }
