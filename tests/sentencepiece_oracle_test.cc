@@ -1,4 +1,4 @@
-// Our Unigram tokenizer against libsentencepiece itself: the same ids for every text, the same text
+// Our Unigram and BPE tokenizers against libsentencepiece itself: the same ids for every text, the same text
 // for any ids. Built only where the library is.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
@@ -58,6 +58,8 @@ std::vector<std::string> SmallModels() {
     paths.push_back(ReferenceDir() + "/tokenizers/sentencepiece/test_model.model");
     paths.push_back(ReferenceDir() + "/tokenizers/sentencepiece/test_ja_model.model");
     paths.push_back(ReferenceDir() + "/tokenizers/chatglm1/ice_text.model");
+    paths.push_back(ReferenceDir() + "/tokenizers/chatglm2/tokenizer.model");
+    paths.push_back(ReferenceDir() + "/tokenizers/llama2/tokenizer.model");
   }
   return paths;
 }

@@ -196,6 +196,49 @@ TEST_CASE("ChatGLM-6B's vectors, exactly") {
   MESSAGE(lines.size() << " + " << raw.size() << " vectors");
 }
 
+TEST_CASE("BPE: the vectors of ChatGLM2, ChatGLM3 and LLaMA-2, exactly") {
+  if (SkipWithoutReference("the BPE tokenizers' vectors")) return;
+  const std::pair<const char*, const char*> kModels[] = {
+      {"chatglm2", "chatglm2"}, {"chatglm3", "chatglm3"}, {"llama2", "llama"}};
+  for (const auto& [folder, rules] : kModels) {
+    const std::string dir = ReferenceDir() + "/tokenizers/" + folder + "/";
+    CAPTURE(dir);
+    const auto loaded = Load(dir + "tokenizer.model", rules);
+    const Tokenizer& t = *loaded->tokenizer;
+    const std::vector<Json> lines = ReadLines(dir + "vectors.jsonl");
+    CHECK(lines.size() == 195);
+    for (const Json& line : lines) {
+      const std::string text = line["text"];
+      const Ids ids = line["ids"];
+      CAPTURE(text);
+      CHECK(t.Encode(text) == ids);
+      CHECK(t.EncodeWithSpecial(text) == line["ids_special"].get<Ids>());
+      CHECK(t.Decode(ids) == line["decoded"].get<std::string>());
+      CHECK(t.Decode(line["ids_special"].get<Ids>()) == line["decoded"].get<std::string>());
+      CHECK(Streamed(t, ids) == line["decoded"].get<std::string>());
+    }
+    // LLaMA has no such file.
+    const std::vector<Json> raw = ReadLines(dir + "vectors_raw_sp.jsonl");
+    CHECK(raw.size() == (rules == std::string("llama") ? 0 : 12));
+    for (const Json& line : raw) {
+      CAPTURE(line.dump());
+      CHECK(t.Encode(FromBase64(line["bytes_b64"])) == line["sp_ids"].get<Ids>());
+    }
+    if (rules == std::string("llama")) continue;
+    const Json meta = Json::parse(ReadFile(dir + "meta.json"));
+    CHECK(t.size() == meta["vocab_size"].get<size_t>());
+    for (const auto& [name, id] : meta["special"].items()) {
+      CHECK(PieceOf(loaded->model.Tables(), id.get<size_t>()) == name);
+      CHECK(t.Decode(Ids{id.get<int32_t>()}).empty());
+    }
+    const char* file = folder == std::string("chatglm2") ? "build_prompt.json" : nullptr;
+    if (file == nullptr) continue;
+    for (const Json& prompt : Json::parse(ReadFile(dir + file))) {
+      CHECK(t.EncodeWithSpecial(prompt["prompt"].get<std::string>()) == prompt["ids"].get<Ids>());
+    }
+  }
+}
+
 // The first revision's ice_text.model ends before the special pieces, and its ids begin at 20000.
 TEST_CASE("ChatGLM-6B's first revision gives the same ids, shifted") {
   if (SkipWithoutReference("ChatGLM-6B's first revision")) return;
@@ -300,12 +343,12 @@ TEST_CASE("options are checked by name") {
   const auto loaded = LoadFixture("chatglm1");
   const std::pair<std::string, std::string> kCases[] = {
       {R"({"algorithm":"unigram","lowercase":true})", "m: 'lowercase': unknown tokenizer option"},
-      {R"({"algorithm":"bpe"})",
-       "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1), found "
-       "'bpe/plain'"},
+      {R"({"algorithm":"wordpiece"})",
+       "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1, unigram/llama, "
+       "bpe/plain, bpe/llama, bpe/chatglm2, bpe/chatglm3), found 'wordpiece/plain'"},
       {R"({"algorithm":"unigram","rules":"chatglm9"})",
-       "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1), found "
-       "'unigram/chatglm9'"},
+       "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1, unigram/llama, "
+       "bpe/plain, bpe/llama, bpe/chatglm2, bpe/chatglm3), found 'unigram/chatglm9'"},
       {R"({"algorithm":7})", "m: 'algorithm': expected a text, found number"},
       {R"({"algorithm":"unigram","byte_fallback":1})",
        "m: 'byte_fallback': expected true or false, found number"},
