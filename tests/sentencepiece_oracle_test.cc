@@ -5,8 +5,10 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -164,6 +166,64 @@ TEST_CASE("every setting of the normalizer") {
   }
 }
 
+// A BPE model of a few letters, in which all that decides happens often: equal scores, pieces of
+// every type that overlap, unused ones on the way, runs; with or without byte pieces.
+std::string RandomBpeModel(std::mt19937* random) {
+  const auto chance = [&](uint32_t of) { return (*random)() % of == 0; };
+  const std::string kLetters[] = {"a", "b", "c", "\u2581", "\u4f60", "\u00e9"};
+  // The unknown piece's name may come about in text.
+  const char* unknown = chance(4) ? "ab" : "<unk>";
+  std::string bytes = Piece(unknown, 0, 2) + Piece("<s>", 0, 3) + Piece("</s>", 0, 3);
+  std::set<std::string> seen;
+  std::vector<std::string> pieces;
+  for (const std::string& letter : kLetters) {
+    if (!chance(6)) pieces.push_back(letter);
+  }
+  const uint32_t n_merged = 4 + (*random)() % 30;
+  for (uint32_t i = 0; i < n_merged && !pieces.empty(); ++i) {
+    const auto any = [&] { return pieces[(*random)() % pieces.size()]; };
+    const std::string piece = any() + (chance(5) ? kLetters[(*random)() % 6] : any());
+    if (piece.size() < 40) pieces.push_back(piece);
+  }
+  const bool has_unused = chance(3), has_defined = chance(2);
+  for (const std::string& piece : pieces) {
+    if (!seen.insert(piece).second) continue;
+    const float score = -static_cast<float>((*random)() % 8);
+    uint64_t type = 1;
+    if (has_unused && chance(3)) type = 5;
+    if (has_defined && chance(6)) type = 4;
+    bytes += Piece(piece, score, type);
+  }
+  const bool byte_fallback = chance(2);
+  for (unsigned byte = 0; byte_fallback && byte < 256; ++byte) {
+    char name[8];
+    std::snprintf(name, sizeof(name), "<0x%02X>", byte);
+    bytes += Piece(name, 0, 6);
+  }
+  return bytes + Field(2, Field(3, uint64_t{2}) + Field(35, uint64_t{byte_fallback})) +
+         Field(3, Field(3, uint64_t{chance(2)}) + Field(4, uint64_t{chance(3)}) +
+                      Field(5, uint64_t{!chance(4)}));
+}
+
+TEST_CASE("random BPE models, random texts and ids") {
+  const std::string path = TempDir() + "/bpe.model";
+  const std::string kParts[] = {"a",  "b",  "c",      "a",      "b",         "aaaa", " ",
+                                "  ", "\n", "\u4f60", "\u00e9", "\u2581", "Z",    "\xFF"};
+  std::mt19937 random(31);
+  for (int model = 0; model < 400; ++model) {
+    WriteFile(path, RandomBpeModel(&random));
+    const Pair pair(path);
+    for (int i = 0; i < 60; ++i) {
+      std::string text;
+      for (size_t n = random() % 40; n > 0; --n) text += kParts[random() % std::size(kParts)];
+      pair.CheckText(text);
+      Ids ids = pair.ours->tokenizer->Encode(text);
+      if (i % 2) std::shuffle(ids.begin(), ids.end(), random);
+      pair.CheckIds(ids);
+    }
+  }
+}
+
 std::string Replaced(std::string text, const std::string& from, const std::string& to) {
   for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size()) {
     text.replace(at, from.size(), to);
@@ -256,6 +316,8 @@ TEST_CASE("random ids") {
     const Pair pair(path);
     std::mt19937 random(19);
     const int32_t n = pair.theirs.GetPieceSize();
+    const bool has_bytes = pair.theirs.PieceToId("<0x00>") != pair.theirs.unk_id();
+    const int32_t byte0 = has_bytes ? pair.theirs.PieceToId("<0x00>") : n - 256;
     const std::string bytes = "\U0001F600\u4f60\u00e9\xF0\x9F\xE4\xFF";
     for (int i = 0; i < 20000; ++i, ++lists) {
       Ids ids;
@@ -266,7 +328,7 @@ TEST_CASE("random ids") {
         if (kind > 1) {
           const size_t begin = random() % bytes.size();
           for (size_t b = begin; b < std::min(bytes.size(), begin + random() % 5); ++b) {
-            ids.push_back(n - 256 + static_cast<uint8_t>(bytes[b]));
+            ids.push_back(byte0 + static_cast<uint8_t>(bytes[b]));
           }
         }
       }

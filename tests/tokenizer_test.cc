@@ -196,6 +196,72 @@ TEST_CASE("ChatGLM-6B's vectors, exactly") {
   MESSAGE(lines.size() << " + " << raw.size() << " vectors");
 }
 
+std::unique_ptr<LoadedTokenizer> LoadBpe(const std::string& rules, const std::string& trainer = "") {
+  const std::string path = TempDir() + "/bpe.model";
+  WriteFile(path, SmallBpe(trainer));
+  return Load(path, rules);
+}
+
+TEST_CASE("BPE: what is merged, and when") {
+  const auto loaded = LoadBpe("plain");
+  const Tokenizer& t = *loaded->tokenizer;
+  const Case kCases[] = {
+      {"", {}, ""},
+      {" ", {3, 3}, " "},
+      {"a", {11}, "a"},
+      {"abc", {3, 7, 6}, "abc"},          // of equal scores the leftmost
+      {"aaaaa", {3, 10, 4}, "aaaaa"},     // aa and aa, not a piece at a time
+      {"<x>a<x", {3, 12, 4, 0}, "<x>a \u2047 "},  // user-defined, whole; unknown ones, once
+      {"bca", {3, 5, 6, 4}, "bca"},       // an unused piece, made and taken apart
+      {"\xFF", {3, 0}, " \u2047 "},
+      {"</s>", {3, 0}, " \u2047 "},       // a control piece is not found in text
+  };
+  for (const Case& c : kCases) {
+    CAPTURE(c.text);
+    CHECK(t.Encode(c.text) == c.ids);
+    CHECK(t.Decode(c.ids) == c.decoded);
+    CHECK(Streamed(t, c.ids) == c.decoded);
+  }
+}
+
+TEST_CASE("BPE: what the rules put in front") {
+  const auto llama = LoadBpe("llama");
+  CHECK(llama->tokenizer->EncodeWithSpecial("") == Ids{1});
+  CHECK(llama->tokenizer->EncodeWithSpecial("ab") == Ids{1, 3, 7});
+  CHECK(llama->tokenizer->Decode(Ids{1, 3, 7, 2, 11}) == "ab a");
+  CHECK(llama->model.options["bos_id"] == 1);
+  CHECK_THROWS_WITH(LoadBpe("llama", Field(41, UINT64_MAX)), doctest::Contains("bos_id"));
+  const auto unigram = LoadFixture("llama");
+  CHECK(unigram->tokenizer->EncodeWithSpecial("hello") == Ids{1, 20});
+  for (const auto& [rules, size] : {std::pair("chatglm2", 19), std::pair("chatglm3", 23)}) {
+    const auto loaded = LoadBpe(rules);
+    CHECK(loaded->tokenizer->size() == static_cast<size_t>(size));
+    CHECK(loaded->tokenizer->EncodeWithSpecial("ab") == Ids{15, 17, 3, 7});
+    CHECK(loaded->tokenizer->Decode(Ids{15, 17, 3, 7, 18}) == "ab");
+    CHECK(loaded->model.options["gmask_id"] == 15);
+    CHECK(loaded->model.options["sop_id"] == 17);
+    CHECK(loaded->model.options["eop_id"] == 18);
+  }
+  Json options = llama->model.options;
+  options["bos_id"] = 14;
+  CHECK_THROWS_WITH_AS(Tokenizer::Create(options, llama->model.Tables(), "m"),
+                       "m: bos_id: expected an id below 14, found 14", Error);
+  options = llama->model.options;
+  options["rules"] = "chatglm2";
+  CHECK_THROWS_WITH_AS(Tokenizer::Create(options, llama->model.Tables(), "m"),
+                       "m: expected gmask_id or a piece [gMASK], found neither", Error);
+}
+
+TEST_CASE("BPE: text of one character takes little more than linear time") {
+  const auto loaded = LoadBpe("llama");
+  for (const char* part : {"a", " ", "ca", "<x>", "abc", "\xFF", "\u4f60"}) {
+    std::string text;
+    while (text.size() < 1000000) text += part;
+    CAPTURE(part);
+    CHECK(Milliseconds([&] { loaded->tokenizer->Encode(text); }) < 10000);  // quadratic: hours
+  }
+}
+
 TEST_CASE("BPE: the vectors of ChatGLM2, ChatGLM3 and LLaMA-2, exactly") {
   if (SkipWithoutReference("the BPE tokenizers' vectors")) return;
   const std::pair<const char*, const char*> kModels[] = {

@@ -40,8 +40,10 @@ BpeTokenizer::BpeTokenizer(const TokenizerOptions& options, const TokenizerTable
         AddNeighbours(piece);
         break;
       case PieceType::kUserDefined:
+      case PieceType::kControl:
         break;
-      default:
+      case PieceType::kUnknown:
+      case PieceType::kByte:
         if (single || Find(piece) != kNone) reserved_.push_back({piece, id});
     }
   }

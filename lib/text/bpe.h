@@ -34,12 +34,13 @@ class BpeTokenizer : public PieceTokenizer {
   // May a piece hold these two characters (their bytes as a number) next to each other?
   bool MayMerge(uint32_t left, uint32_t right) const;
   uint32_t Find(std::string_view piece) const;  // among the pieces found in text; else kNone
-  // The piece's number as sentencepiece tells it: pieces not found in text go first; unk_ if none.
+  // The piece's number as sentencepiece tells it: unknown and byte pieces go first; unk_ if none.
   uint32_t IdOf(std::string_view piece) const;
 
   bool has_unused_ = false;       // of two characters or more
   std::vector<uint64_t> filter_;  // 2^kFilterBits bits: hashes of neighbours within pieces
-  // Control, unknown and byte pieces that a merge or a single character may come to.
+  // The unknown and the byte pieces that a merge or a single character may come to. (sentencepiece
+  // fails on a text that comes to a control piece; here it means the piece of that text.)
   std::vector<std::pair<std::string_view, uint32_t>> reserved_;
 };
 
