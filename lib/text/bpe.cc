@@ -1,6 +1,9 @@
 #include "lib/text/bpe.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
+#include <map>
 #include <unordered_map>
 
 #include "lib/text/utf8.h"
@@ -23,6 +26,76 @@ size_t HashOfNeighbours(uint32_t left, uint32_t right, int bits) {
   const uint64_t mixed = (uint64_t{left} << 32 | right) * 0x9E3779B97F4A7C15u;
   return ((mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93u) >> (64 - bits);
 }
+
+// Two neighbours that make a piece.
+struct Pair {
+  float score;
+  uint32_t left, right;  // symbols
+  uint32_t bytes;        // of both together when they were neighbours
+  uint32_t id;           // the piece's number
+};
+
+bool Worse(const Pair& a, const Pair& b) {
+  return a.score < b.score || (a.score == b.score && a.left > b.left);
+}
+
+// The pairs yet to merge, the best first.
+class HeapAgenda {
+ public:
+  void Push(const Pair& pair) {
+    pairs_.push_back(pair);
+    std::push_heap(pairs_.begin(), pairs_.end(), Worse);
+  }
+  bool Pop(Pair* pair) {
+    if (pairs_.empty()) return false;
+    *pair = pairs_.front();
+    std::pop_heap(pairs_.begin(), pairs_.end(), Worse);
+    pairs_.pop_back();
+    return true;
+  }
+
+ private:
+  std::vector<Pair> pairs_;
+};
+
+// The same for long stretches, whose heap would not stay in the CPU's cache: a queue for each
+// score. Pairs of one score come from left to right mostly; a heap takes those that do not.
+class QueueAgenda {
+ public:
+  void Push(const Pair& pair) {
+    Queue& queue = queues_[pair.score];
+    if (queue.next == queue.pairs.size() || queue.pairs.back().left <= pair.left) {
+      queue.pairs.push_back(pair);
+    } else {
+      queue.late.Push(pair);
+    }
+    queue.n_waiting++;
+  }
+  bool Pop(Pair* pair) {
+    if (queues_.empty()) return false;
+    Queue& queue = queues_.begin()->second;
+    const bool has_next = queue.next < queue.pairs.size();
+    const Pair next = has_next ? queue.pairs[queue.next] : Pair();
+    if (!queue.late.Pop(pair)) {
+      *pair = next;
+      queue.next++;
+    } else if (has_next && next.left < pair->left) {
+      queue.late.Push(*pair);
+      *pair = next;
+      queue.next++;
+    }
+    if (--queue.n_waiting == 0) queues_.erase(queues_.begin());
+    return true;
+  }
+
+ private:
+  struct Queue {
+    std::vector<Pair> pairs;  // from left to right; those before `next` are done
+    size_t next = 0, n_waiting = 0;
+    HeapAgenda late;
+  };
+  std::map<float, Queue, std::greater<float>> queues_;
+};
 
 }  // namespace
 
@@ -73,12 +146,11 @@ uint32_t BpeTokenizer::Find(std::string_view piece) const {
   return found;
 }
 
-uint32_t BpeTokenizer::IdOf(std::string_view piece) const {
+uint32_t BpeTokenizer::IdOf(uint32_t found, std::string_view piece) const {
   for (const auto& [text, id] : reserved_) {
     if (text == piece) return id;
   }
-  const uint32_t id = Find(piece);
-  return id == kNone ? unk_ : id;
+  return found == kNone ? unk_ : found;
 }
 
 struct BpeTokenizer::Segmentation {
@@ -86,13 +158,13 @@ struct BpeTokenizer::Segmentation {
     size_t begin;         // within text
     uint32_t bytes;       // 0: has become part of the one before
     uint32_t prev, next;  // kNone at the ends
+    uint32_t id;          // the piece's number; kNone if there is none
     bool whole;           // user-defined: never merged
   };
-  struct Pair {
-    float score;
-    uint32_t left, right;
-    uint32_t bytes;  // of both together when they were neighbours
+  struct Known {  // what two pieces make; kNone: nothing
+    uint32_t left = kNone, right = kNone, id = kNone;
   };
+  static constexpr size_t kLongStretch = 1024;  // symbols
 
   Segmentation(const BpeTokenizer& rules, std::string_view normalized, std::vector<int32_t>* out)
       : tokenizer(rules), text(normalized), ids(out) {}
@@ -101,15 +173,13 @@ struct BpeTokenizer::Segmentation {
   std::string_view text;
   std::vector<int32_t>* ids;
   std::vector<Symbol> symbols;  // of one stretch
-  std::vector<Pair> agenda;     // a heap, the best in front
+  HeapAgenda heap;
+  QueueAgenda queues;
+  std::array<Known, 4096> known;  // by a hash of left and right
   // Of each unused piece that was made: where sentencepiece takes it apart, which is where it was
   // made last, anywhere in the text.
   std::unordered_map<uint32_t, uint32_t> left_bytes;
   bool after_unknown = false;
-
-  static bool Worse(const Pair& a, const Pair& b) {
-    return a.score < b.score || (a.score == b.score && a.left > b.left);
-  }
 
   void Run() {
     uint32_t left = 0;
@@ -132,53 +202,72 @@ struct BpeTokenizer::Segmentation {
   void Add(size_t at, size_t bytes, bool whole) {
     const uint32_t n = static_cast<uint32_t>(symbols.size());
     if (n > 0) symbols.back().next = n;
-    symbols.push_back({at, static_cast<uint32_t>(bytes), n == 0 ? kNone : n - 1, kNone, whole});
+    symbols.push_back({at, static_cast<uint32_t>(bytes), n == 0 ? kNone : n - 1, kNone,
+                       tokenizer.Find(text.substr(at, bytes)), whole});
   }
 
-  void Offer(uint32_t left, uint32_t right) {
+  // The piece that two neighbours make.
+  uint32_t Join(const Symbol& l, const Symbol& r) {
+    const std::string_view both = text.substr(l.begin, l.bytes + r.bytes);
+    if (l.id == kNone || r.id == kNone) return tokenizer.Find(both);
+    Known& entry = known[HashOfNeighbours(l.id, r.id, 12)];
+    if (entry.left != l.id || entry.right != r.id) entry = {l.id, r.id, tokenizer.Find(both)};
+    return entry.id;
+  }
+
+  template <class Agenda>
+  void Offer(uint32_t left, uint32_t right, Agenda* agenda) {
     if (left == kNone || right == kNone) return;
     const Symbol& l = symbols[left];
     const Symbol& r = symbols[right];
     if (l.whole || r.whole) return;
-    const uint32_t id = tokenizer.Find(text.substr(l.begin, l.bytes + r.bytes));
+    const uint32_t id = Join(l, r);
     if (id == kNone) return;
-    agenda.push_back({tokenizer.tables_.scores[id], left, right, l.bytes + r.bytes});
-    std::push_heap(agenda.begin(), agenda.end(), Worse);
+    agenda->Push({tokenizer.tables_.scores[id], left, right, l.bytes + r.bytes, id});
     if (tokenizer.Type(id) == PieceType::kUnused) left_bytes[id] = l.bytes;
   }
 
-  // Merges the stretch, writes its ids and begins the next.
-  void GiveOut() {
-    for (uint32_t i = 1; i < symbols.size(); ++i) Offer(i - 1, i);
-    while (!agenda.empty()) {
-      const Pair pair = agenda.front();
-      std::pop_heap(agenda.begin(), agenda.end(), Worse);
-      agenda.pop_back();
+  template <class Agenda>
+  void Merge(Agenda* agenda) {
+    for (uint32_t i = 1; i < symbols.size(); ++i) Offer(i - 1, i, agenda);
+    for (Pair pair; agenda->Pop(&pair);) {
       Symbol& l = symbols[pair.left];
       Symbol& r = symbols[pair.right];
       // Either may have been merged with another since.
       if (l.bytes == 0 || r.bytes == 0 || l.bytes + r.bytes != pair.bytes) continue;
       l.bytes += r.bytes;
+      l.id = pair.id;
       l.next = r.next;
       r.bytes = 0;
       if (l.next != kNone) symbols[l.next].prev = pair.left;
-      Offer(l.prev, pair.left);
-      Offer(pair.left, l.next);
+      Offer(l.prev, pair.left, agenda);
+      Offer(pair.left, l.next, agenda);
+    }
+  }
+
+  // Merges the stretch, writes its ids and begins the next.
+  void GiveOut() {
+    if (symbols.size() < kLongStretch) {
+      Merge(&heap);
+    } else {
+      Merge(&queues);
     }
     for (const Symbol& symbol : symbols) {
-      if (symbol.bytes != 0) Write(text.substr(symbol.begin, symbol.bytes));
+      if (symbol.bytes != 0) Write(symbol.id, text.substr(symbol.begin, symbol.bytes));
     }
     symbols.clear();
   }
 
   // An unused piece is taken apart; its parts are shorter, so kMaxPieceBytes bounds the depth.
-  void Write(std::string_view piece) {
-    const uint32_t id = tokenizer.IdOf(piece);
+  void Write(uint32_t found, std::string_view piece) {
+    const uint32_t id = tokenizer.IdOf(found, piece);
     if (tokenizer.Type(id) == PieceType::kUnused) {
       const auto made = left_bytes.find(id);
       if (made != left_bytes.end() && made->second < piece.size()) {
-        Write(piece.substr(0, made->second));
-        Write(piece.substr(made->second));
+        for (const std::string_view part :
+             {piece.substr(0, made->second), piece.substr(made->second)}) {
+          Write(tokenizer.Find(part), part);
+        }
         return;
       }
     }

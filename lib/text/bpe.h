@@ -35,7 +35,8 @@ class BpeTokenizer : public PieceTokenizer {
   bool MayMerge(uint32_t left, uint32_t right) const;
   uint32_t Find(std::string_view piece) const;  // among the pieces found in text; else kNone
   // The piece's number as sentencepiece tells it: unknown and byte pieces go first; unk_ if none.
-  uint32_t IdOf(std::string_view piece) const;
+  // `found` is what Find gave.
+  uint32_t IdOf(uint32_t found, std::string_view piece) const;
 
   bool has_unused_ = false;       // of two characters or more
   std::vector<uint64_t> filter_;  // 2^kFilterBits bits: hashes of neighbours within pieces
