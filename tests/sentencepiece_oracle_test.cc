@@ -71,11 +71,15 @@ TEST_CASE("the corpora, line by line and whole") {
   size_t lines = 0;
   for (const std::string& path : SmallModels()) {
     const Pair pair(path);
+    // The library takes its time for BPE.
+    const size_t step = path.ends_with("tokenizer.model") ? 4 : 1;
     for (const char* name : {"botchan", "lunyu", "shijing", "tinyshakespeare",
                              "tinystories-valid-sample", "wikitext-2-test"}) {
       const std::string file = ReferenceDir() + "/corpora/" + name + ".txt";
       std::ifstream in(file);
-      for (std::string line; std::getline(in, line); ++lines) pair.CheckText(line);
+      for (std::string line; std::getline(in, line); ++lines) {
+        if (lines % step == 0) pair.CheckText(line);
+      }
       // As one text too: sums of thousands of scores, rounded as theirs are.
       pair.CheckText(ReadFile(file).substr(0, 300000));
     }
@@ -210,13 +214,13 @@ TEST_CASE("random BPE models, random texts and ids") {
   const std::string kParts[] = {"a",  "b",  "c",      "a",      "b",         "aaaa", " ",
                                 "  ", "\n", "\u4f60", "\u00e9", "\u2581", "Z",    "\xFF"};
   std::mt19937 random(31);
-  for (int model = 0; model < 400; ++model) {
+  for (int model = 0; model < 120; ++model) {
     WriteFile(path, RandomBpeModel(&random));
     const Pair pair(path);
-    for (int i = 0; i < 60; ++i) {
+    for (int i = 0; i < 40; ++i) {
       std::string text;
       // Long ones too: their pairs are kept otherwise.
-      size_t n = i < 3 ? 2000 + random() % 2000 : random() % 40;
+      size_t n = i < 2 ? 2000 + random() % 2000 : random() % 40;
       for (; n > 0; --n) text += kParts[random() % std::size(kParts)];
       pair.CheckText(text);
       Ids ids = pair.ours->tokenizer->Encode(text);

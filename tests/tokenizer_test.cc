@@ -510,6 +510,25 @@ TEST_CASE("a damaged index or charsmap gives other ids, never a crash or a hang"
   }
 }
 
+TEST_CASE("BPE: a damaged index gives other ids, never a crash or a hang") {
+  const auto loaded = LoadBpe("llama");
+  std::mt19937 random(7);
+  const std::string text = "abcabc caca<x>aaaa \u4f60\xFF" + std::string(1500, 'a');
+  for (int round = 0; round < 1000; ++round) {
+    SentencePieceModel model = loaded->model;
+    const uint32_t n = static_cast<uint32_t>(model.index.size());
+    for (int k = 0; k < 6; ++k) {
+      const int32_t kValues[] = {static_cast<int32_t>(random()), static_cast<int32_t>(random() % n),
+                                 ~static_cast<int32_t>(random() % n), INT32_MIN, 0};
+      model.index[random() % n] = kValues[random() % std::size(kValues)];
+    }
+    const auto t = Tokenizer::Create(model.options, model.Tables(), "m");
+    const Ids ids = t->Encode(text);
+    for (const int32_t id : ids) REQUIRE((id >= 0 && id < static_cast<int32_t>(t->size())));
+    t->Decode(ids);
+  }
+}
+
 TEST_CASE("without an index one is built, and finds the same") {
   const auto loaded = LoadFixture("plain");
   SentencePieceModel model = loaded->model;
