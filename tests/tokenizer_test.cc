@@ -196,7 +196,8 @@ TEST_CASE("ChatGLM-6B's vectors, exactly") {
   MESSAGE(lines.size() << " + " << raw.size() << " vectors");
 }
 
-std::unique_ptr<LoadedTokenizer> LoadBpe(const std::string& rules, const std::string& trainer = "") {
+std::unique_ptr<LoadedTokenizer> LoadBpe(const std::string& rules,
+                                         const std::string& trainer = "") {
   const std::string path = TempDir() + "/bpe.model";
   WriteFile(path, SmallBpe(trainer));
   return Load(path, rules);
@@ -209,12 +210,12 @@ TEST_CASE("BPE: what is merged, and when") {
       {"", {}, ""},
       {" ", {3, 3}, " "},
       {"a", {11}, "a"},
-      {"abc", {3, 7, 6}, "abc"},          // of equal scores the leftmost
-      {"aaaaa", {3, 10, 4}, "aaaaa"},     // aa and aa, not a piece at a time
+      {"abc", {3, 7, 6}, "abc"},                  // of equal scores the leftmost
+      {"aaaaa", {3, 10, 4}, "aaaaa"},             // aa and aa, not a piece at a time
       {"<x>a<x", {3, 12, 4, 0}, "<x>a \u2047 "},  // user-defined, whole; unknown ones, once
-      {"bca", {3, 5, 6, 4}, "bca"},       // an unused piece, made and taken apart
+      {"bca", {3, 5, 6, 4}, "bca"},               // an unused piece, made and taken apart
       {"\xFF", {3, 0}, " \u2047 "},
-      {"</s>", {3, 0}, " \u2047 "},       // a control piece is not found in text
+      {"</s>", {3, 0}, " \u2047 "},  // a control piece is not found in text
   };
   for (const Case& c : kCases) {
     CAPTURE(c.text);

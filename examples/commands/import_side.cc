@@ -84,7 +84,8 @@ std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const 
   const InputFile file(path);  // a file that is not there is said to be so
   throw Error(path +
               ": whose rules these are cannot be told from the file; name them with --type "
-              "(known: " + kKnownList + ")");
+              "(known: " +
+              kKnownList + ")");
 }
 
 void PrintCheckpoint(const std::string& path, bool as_json) {

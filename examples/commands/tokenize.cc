@@ -97,10 +97,12 @@ RunCommand SetUpTokenize(CLI::App& app) {
                  "a .glint file, 'builtin', a Hugging Face folder, or a vocabulary file alone")
       ->required()
       ->option_text(" ");
-  CLI::Option* special = app.add_flag("--special", options->special,
-                                      "add what the model's own tokenizer adds ([gMASK], <sop>, <s>)");
+  CLI::Option* special =
+      app.add_flag("--special", options->special,
+                   "add what the model's own tokenizer adds ([gMASK], <sop>, <s>)");
   app.add_flag("--decode", options->decode, "ids to text")->excludes(special);
-  app.add_option("--type", options->type, "whose rules, where the file cannot say: chatglm1, chatglm2, chatglm3, llama")
+  app.add_option("--type", options->type,
+                 "whose rules, where the file cannot say: chatglm1, chatglm2, chatglm3, llama")
       ->check(CLI::IsMember(kTypes).description(""))
       ->option_text("TYPE");
   app.footer(

@@ -231,13 +231,9 @@ void AddChatGlm2Pieces(bool roles, SentencePieceModel* model) {
 // The special ids by the names that ChatGLM's rules know; an importer may replace them by
 // config.json's.
 void AddChatGlmIds(int32_t id_offset, SentencePieceModel* model) {
-  constexpr std::pair<std::string_view, const char*> kIds[] = {{"[MASK]", "mask_id"},
-                                                               {"[gMASK]", "gmask_id"},
-                                                               {"<sop>", "sop_id"},
-                                                               {"<eop>", "eop_id"},
-                                                               {"<pad>", "pad_id"},
-                                                               {"sop", "sop_id"},
-                                                               {"eop", "eop_id"}};
+  constexpr std::pair<std::string_view, const char*> kIds[] = {
+      {"[MASK]", "mask_id"}, {"[gMASK]", "gmask_id"}, {"<sop>", "sop_id"}, {"<eop>", "eop_id"},
+      {"<pad>", "pad_id"},   {"sop", "sop_id"},       {"eop", "eop_id"}};
   const TokenizerTables tables = model->Tables();
   for (size_t id = 0; id < model->size(); ++id) {
     for (const auto& [piece, name] : kIds) {

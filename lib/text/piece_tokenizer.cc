@@ -129,7 +129,8 @@ void PieceTokenizer::AddPrefix(const char* name, int32_t option, std::string_vie
                                const std::string& where) {
   const int32_t id = option >= 0 ? option : FindSpecial(piece);
   if (id < 0) {
-    throw Error(where + ": expected " + name + " or a piece " + std::string(piece) + ", found neither");
+    throw Error(where + ": expected " + name + " or a piece " + std::string(piece) +
+                ", found neither");
   }
   if (static_cast<size_t>(id) >= size()) {
     throw Error(where + ": " + name + ": expected an id below " + std::to_string(size()) +
