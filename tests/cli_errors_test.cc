@@ -10,6 +10,7 @@
 #include "formats/prefix.h"
 #include "tests/cli.h"
 #include "tests/llama_samples.h"
+#include "tests/spm_samples.h"
 
 using namespace glint;
 using namespace glint::test;
@@ -244,16 +245,37 @@ TEST_CASE("a checkpoint without a tokenizer") {
         Output({"greedy", TinyModel(), "--ids", "5,2537,2540", "-n", "3"}));
 }
 
-TEST_CASE("a LLaMA: no tokenizer and no chat format yet, all else works") {
+TEST_CASE("a LLaMA with its tokenizer.model") {
+  if (!IsProgramThere()) return;
+  const std::string folder = LlamaFolder({}), out = TempDir() + "/out.glint";
+  WriteFile(folder + "/tokenizer.model", SmallBpe());
+  const Result result = Glint({"convert", folder, "-o", out});
+  CHECK(result.status == 0);
+  CHECK(result.err.find("tokenizer") == std::string::npos);
+  const std::string text = "\"abc aaaaa\"\n", ids = "[1,3,7,6,3,10,4]\n";
+  CHECK(Output({"tokenize", out, "--special"}, text) == ids);
+  CHECK(Output({"tokenize", folder, "--special"}, text) == ids);
+  CHECK(Output({"tokenize", folder, "--special", "--type", "llama"}, text) == ids);
+  CHECK(Output({"tokenize", folder + "/tokenizer.model", "--special", "--type", "llama"}, text) ==
+        ids);
+  CHECK(Output({"tokenize", out, "--decode"}, ids) == text);
+  CHECK(Glint({"generate", out, "-p", "abc", "-n", "4"}).status == 0);
+  WriteFile(folder + "/tokenizer_config.json", "{\"add_bos_token\": false}");
+  CHECK(Output({"tokenize", folder, "--special"}, text) == "[3,7,6,3,10,4]\n");
+  WriteFile(folder + "/tokenizer_config.json", "{\"add_eos_token\": true}");
+  CheckFails(1, {"tokenize", folder}, {"tokenizer_config.json", "'add_eos_token'"});
+}
+
+TEST_CASE("a LLaMA without tokenizer.model and chat format: all else works") {
   if (!IsProgramThere()) return;
   const std::string folder = LlamaFolder({}), out = TempDir() + "/out.glint";
   const Result result = Glint({"convert", folder, "-o", out});
   CHECK(result.status == 0);
-  CHECK(result.err.find("tokenizers of 'llama' models are not supported yet") != std::string::npos);
+  CHECK(result.err.find("there is no tokenizer.model") != std::string::npos);
   CheckFails(1, {"chat", out}, {out, "no tokenizer"}, "hi\n");
   CheckFails(1, {"generate", out, "-p", "x"}, {out, "no tokenizer"});
   CheckFails(1, {"tokenize", out}, {out, "no tokenizer"});
-  CheckFails(1, {"tokenize", folder}, {folder, "tokenizers of 'llama'"});
+  CheckFails(1, {"tokenize", folder}, {folder, "tokenizer.model"});
   CheckFails(1, {"greedy", out, "--ids", "96", "-n", "1"}, {"id 96", "vocabulary of 96"});
   CheckFails(1, {"convert", LlamaFolder({}, ", \"rope_scaling\": {\"rope_type\": \"yarn\"}"), "-o",
                  TempDir() + "/x.glint"}, {"config.json", "'rope_scaling'", "yarn"});
@@ -316,7 +338,9 @@ TEST_CASE("tokenize names the line") {
   CheckFails(2, {"tokenize", TinyModel(), "--type", "chatglm1"}, {"--type"});
   const std::string model = FileOf("x", "tokenizer.model");
   CheckFails(1, {"tokenize", model}, {model, "--type"});
-  CheckFails(1, {"tokenize", model, "--type", "llama"}, {"llama", "not supported yet"});
-  CheckFails(1, {"tokenize", model, "--type", "chatglm1"}, {model});
+  CheckFails(1, {"tokenize", model, "--type", "gpt2"}, {"gpt2", "not supported yet"});
+  for (const char* type : {"chatglm1", "chatglm2", "chatglm3", "llama"}) {
+    CheckFails(1, {"tokenize", model, "--type", type}, {model});
+  }
   CheckFails(1, {"tokenize", "no-such.model"}, {"no-such.model"});
 }

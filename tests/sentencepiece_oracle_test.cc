@@ -1,12 +1,14 @@
-// Our Unigram tokenizer against libsentencepiece itself: the same ids for every text, the same text
-// for any ids. Built only where the library is.
+// Our Unigram and BPE tokenizers against libsentencepiece itself: the same ids for every text, the
+// same text for any ids. Built only where the library is.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +60,8 @@ std::vector<std::string> SmallModels() {
     paths.push_back(ReferenceDir() + "/tokenizers/sentencepiece/test_model.model");
     paths.push_back(ReferenceDir() + "/tokenizers/sentencepiece/test_ja_model.model");
     paths.push_back(ReferenceDir() + "/tokenizers/chatglm1/ice_text.model");
+    paths.push_back(ReferenceDir() + "/tokenizers/chatglm2/tokenizer.model");
+    paths.push_back(ReferenceDir() + "/tokenizers/llama2/tokenizer.model");
   }
   return paths;
 }
@@ -67,11 +71,15 @@ TEST_CASE("the corpora, line by line and whole") {
   size_t lines = 0;
   for (const std::string& path : SmallModels()) {
     const Pair pair(path);
+    // The library takes its time for BPE.
+    const size_t step = path.ends_with("tokenizer.model") ? 4 : 1;
     for (const char* name : {"botchan", "lunyu", "shijing", "tinyshakespeare",
                              "tinystories-valid-sample", "wikitext-2-test"}) {
       const std::string file = ReferenceDir() + "/corpora/" + name + ".txt";
       std::ifstream in(file);
-      for (std::string line; std::getline(in, line); ++lines) pair.CheckText(line);
+      for (std::string line; std::getline(in, line); ++lines) {
+        if (lines % step == 0) pair.CheckText(line);
+      }
       // As one text too: sums of thousands of scores, rounded as theirs are.
       pair.CheckText(ReadFile(file).substr(0, 300000));
     }
@@ -154,6 +162,66 @@ TEST_CASE("every setting of the normalizer") {
     std::mt19937 random(23);
     for (int i = 0; i < 3000; ++i) {
       const std::string text = RandomText(pair, &random);
+      pair.CheckText(text);
+      Ids ids = pair.ours->tokenizer->Encode(text);
+      if (i % 2) std::shuffle(ids.begin(), ids.end(), random);
+      pair.CheckIds(ids);
+    }
+  }
+}
+
+// A BPE model of a few letters, in which all that decides happens often: equal scores, pieces of
+// every type that overlap, unused ones on the way, runs; with or without byte pieces.
+std::string RandomBpeModel(std::mt19937* random) {
+  const auto chance = [&](uint32_t of) { return (*random)() % of == 0; };
+  const std::string kLetters[] = {"a", "b", "c", "\u2581", "\u4f60", "\u00e9"};
+  // The unknown piece's name may come about in text.
+  const char* unknown = chance(4) ? "ab" : "<unk>";
+  std::string bytes = Piece(unknown, 0, 2) + Piece("<s>", 0, 3) + Piece("</s>", 0, 3);
+  std::set<std::string> seen;
+  std::vector<std::string> pieces;
+  for (const std::string& letter : kLetters) {
+    if (!chance(6)) pieces.push_back(letter);
+  }
+  const uint32_t n_merged = 4 + (*random)() % 30;
+  for (uint32_t i = 0; i < n_merged && !pieces.empty(); ++i) {
+    const auto any = [&] { return pieces[(*random)() % pieces.size()]; };
+    const std::string piece = any() + (chance(5) ? kLetters[(*random)() % 6] : any());
+    if (piece.size() < 40) pieces.push_back(piece);
+  }
+  const bool has_unused = chance(2), has_defined = chance(2);
+  for (const std::string& piece : pieces) {
+    if (!seen.insert(piece).second) continue;
+    const float score = -static_cast<float>((*random)() % 8);
+    uint64_t type = 1;
+    if (has_unused && chance(2)) type = 5;
+    if (has_defined && chance(6)) type = 4;
+    bytes += Piece(piece, score, type);
+  }
+  const bool byte_fallback = chance(2);
+  for (unsigned byte = 0; byte_fallback && byte < 256; ++byte) {
+    char name[8];
+    std::snprintf(name, sizeof(name), "<0x%02X>", byte);
+    bytes += Piece(name, 0, 6);
+  }
+  return bytes + Field(2, Field(3, uint64_t{2}) + Field(35, uint64_t{byte_fallback})) +
+         Field(3, Field(3, uint64_t{chance(2)}) + Field(4, uint64_t{chance(3)}) +
+                      Field(5, uint64_t{!chance(4)}));
+}
+
+TEST_CASE("random BPE models, random texts and ids") {
+  const std::string path = TempDir() + "/bpe.model";
+  const std::string kParts[] = {"a",  "b",  "c",      "a",      "b",      "aaaa", " ",
+                                "  ", "\n", "\u4f60", "\u00e9", "\u2581", "Z",    "\xFF"};
+  std::mt19937 random(31);
+  for (int model = 0; model < 120; ++model) {
+    WriteFile(path, RandomBpeModel(&random));
+    const Pair pair(path);
+    for (int i = 0; i < 40; ++i) {
+      std::string text;
+      // Long ones too: their pairs are kept otherwise.
+      size_t n = i < 2 ? 2000 + random() % 2000 : random() % 40;
+      for (; n > 0; --n) text += kParts[random() % std::size(kParts)];
       pair.CheckText(text);
       Ids ids = pair.ours->tokenizer->Encode(text);
       if (i % 2) std::shuffle(ids.begin(), ids.end(), random);
@@ -254,6 +322,8 @@ TEST_CASE("random ids") {
     const Pair pair(path);
     std::mt19937 random(19);
     const int32_t n = pair.theirs.GetPieceSize();
+    const bool has_bytes = pair.theirs.PieceToId("<0x00>") != pair.theirs.unk_id();
+    const int32_t byte0 = has_bytes ? pair.theirs.PieceToId("<0x00>") : n - 256;
     const std::string bytes = "\U0001F600\u4f60\u00e9\xF0\x9F\xE4\xFF";
     for (int i = 0; i < 20000; ++i, ++lists) {
       Ids ids;
@@ -264,7 +334,7 @@ TEST_CASE("random ids") {
         if (kind > 1) {
           const size_t begin = random() % bytes.size();
           for (size_t b = begin; b < std::min(bytes.size(), begin + random() % 5); ++b) {
-            ids.push_back(n - 256 + static_cast<uint8_t>(bytes[b]));
+            ids.push_back(byte0 + static_cast<uint8_t>(bytes[b]));
           }
         }
       }

@@ -32,6 +32,16 @@ inline std::string Piece(std::string_view text, float score, uint64_t type = 1) 
   return Field(1, Field(1, text) + Field(2, score) + Field(3, type));
 }
 
+// A BPE model of 14 pieces that has all kinds but byte pieces. `trainer` are further fields of its
+// trainer_spec.
+inline std::string SmallBpe(const std::string& trainer = "") {
+  return Piece("<unk>", 0, 2) + Piece("<s>", 0, 3) + Piece("</s>", 0, 3) + Piece("\u2581", -6) +
+         Piece("a", -6) + Piece("b", -6) + Piece("c", -6) + Piece("ab", -1) + Piece("bc", -1) +
+         Piece("aa", -2) + Piece("aaaa", -3) + Piece("\u2581a", -4) + Piece("<x>", 0, 4) +
+         Piece("ca", -0.5f, 5) + Field(2, Field(3, uint64_t{2}) + trainer) +
+         Field(3, Field(4, uint64_t{0}));
+}
+
 // The project's folder: where meson says, else where this header is.
 inline std::string SourceDir() {
   if (const char* dir = std::getenv("GLINT_SOURCE_DIR")) return dir;

@@ -196,6 +196,116 @@ TEST_CASE("ChatGLM-6B's vectors, exactly") {
   MESSAGE(lines.size() << " + " << raw.size() << " vectors");
 }
 
+std::unique_ptr<LoadedTokenizer> LoadBpe(const std::string& rules,
+                                         const std::string& trainer = "") {
+  const std::string path = TempDir() + "/bpe.model";
+  WriteFile(path, SmallBpe(trainer));
+  return Load(path, rules);
+}
+
+TEST_CASE("BPE: what is merged, and when") {
+  const auto loaded = LoadBpe("plain");
+  const Tokenizer& t = *loaded->tokenizer;
+  const Case kCases[] = {
+      {"", {}, ""},
+      {" ", {3, 3}, " "},
+      {"a", {11}, "a"},
+      {"abc", {3, 7, 6}, "abc"},                  // of equal scores the leftmost
+      {"aaaaa", {3, 10, 4}, "aaaaa"},             // aa and aa, not a piece at a time
+      {"<x>a<x", {3, 12, 4, 0}, "<x>a \u2047 "},  // user-defined, whole; unknown ones, once
+      {"bca", {3, 5, 6, 4}, "bca"},               // an unused piece, made and taken apart
+      {"\xFF", {3, 0}, " \u2047 "},
+      {"</s>", {3, 0}, " \u2047 "},  // a control piece is not found in text
+  };
+  for (const Case& c : kCases) {
+    CAPTURE(c.text);
+    CHECK(t.Encode(c.text) == c.ids);
+    CHECK(t.Decode(c.ids) == c.decoded);
+    CHECK(Streamed(t, c.ids) == c.decoded);
+  }
+}
+
+TEST_CASE("BPE: what the rules put in front") {
+  const auto llama = LoadBpe("llama");
+  CHECK(llama->tokenizer->EncodeWithSpecial("") == Ids{1});
+  CHECK(llama->tokenizer->EncodeWithSpecial("ab") == Ids{1, 3, 7});
+  CHECK(llama->tokenizer->Decode(Ids{1, 3, 7, 2, 11}) == "ab a");
+  CHECK(llama->model.options["bos_id"] == 1);
+  CHECK_THROWS_WITH(LoadBpe("llama", Field(41, UINT64_MAX)), doctest::Contains("bos_id"));
+  const auto unigram = LoadFixture("llama");
+  CHECK(unigram->tokenizer->EncodeWithSpecial("hello") == Ids{1, 20});
+  for (const auto& [rules, size] : {std::pair("chatglm2", 19), std::pair("chatglm3", 23)}) {
+    const auto loaded = LoadBpe(rules);
+    CHECK(loaded->tokenizer->size() == static_cast<size_t>(size));
+    CHECK(loaded->tokenizer->EncodeWithSpecial("ab") == Ids{15, 17, 3, 7});
+    CHECK(loaded->tokenizer->Decode(Ids{15, 17, 3, 7, 18}) == "ab");
+    CHECK(loaded->model.options["gmask_id"] == 15);
+    CHECK(loaded->model.options["sop_id"] == 17);
+    CHECK(loaded->model.options["eop_id"] == 18);
+  }
+  Json options = llama->model.options;
+  options["bos_id"] = 14;
+  CHECK_THROWS_WITH_AS(Tokenizer::Create(options, llama->model.Tables(), "m"),
+                       "m: bos_id: expected an id below 14, found 14", Error);
+  options = llama->model.options;
+  options["rules"] = "chatglm2";
+  CHECK_THROWS_WITH_AS(Tokenizer::Create(options, llama->model.Tables(), "m"),
+                       "m: expected gmask_id or a piece [gMASK], found neither", Error);
+}
+
+TEST_CASE("BPE: text of one character takes little more than linear time") {
+  const auto loaded = LoadBpe("llama");
+  for (const char* part : {"a", " ", "ca", "<x>", "abc", "\xFF", "\u4f60"}) {
+    std::string text;
+    while (text.size() < 1000000) text += part;
+    CAPTURE(part);
+    CHECK(Milliseconds([&] { loaded->tokenizer->Encode(text); }) < 10000);  // quadratic: hours
+  }
+}
+
+TEST_CASE("BPE: the vectors of ChatGLM2, ChatGLM3 and LLaMA-2, exactly") {
+  if (SkipWithoutReference("the BPE tokenizers' vectors")) return;
+  const std::pair<const char*, const char*> kModels[] = {
+      {"chatglm2", "chatglm2"}, {"chatglm3", "chatglm3"}, {"llama2", "llama"}};
+  for (const auto& [folder, rules] : kModels) {
+    const std::string dir = ReferenceDir() + "/tokenizers/" + folder + "/";
+    CAPTURE(dir);
+    const auto loaded = Load(dir + "tokenizer.model", rules);
+    const Tokenizer& t = *loaded->tokenizer;
+    const std::vector<Json> lines = ReadLines(dir + "vectors.jsonl");
+    CHECK(lines.size() == 195);
+    for (const Json& line : lines) {
+      const std::string text = line["text"];
+      const Ids ids = line["ids"];
+      CAPTURE(text);
+      CHECK(t.Encode(text) == ids);
+      CHECK(t.EncodeWithSpecial(text) == line["ids_special"].get<Ids>());
+      CHECK(t.Decode(ids) == line["decoded"].get<std::string>());
+      CHECK(t.Decode(line["ids_special"].get<Ids>()) == line["decoded"].get<std::string>());
+      CHECK(Streamed(t, ids) == line["decoded"].get<std::string>());
+    }
+    // LLaMA has no such file.
+    const std::vector<Json> raw = ReadLines(dir + "vectors_raw_sp.jsonl");
+    CHECK(raw.size() == (rules == std::string("llama") ? 0 : 12));
+    for (const Json& line : raw) {
+      CAPTURE(line.dump());
+      CHECK(t.Encode(FromBase64(line["bytes_b64"])) == line["sp_ids"].get<Ids>());
+    }
+    if (rules == std::string("llama")) continue;
+    const Json meta = Json::parse(ReadFile(dir + "meta.json"));
+    CHECK(t.size() == meta["vocab_size"].get<size_t>());
+    for (const auto& [name, id] : meta["special"].items()) {
+      CHECK(PieceOf(loaded->model.Tables(), id.get<size_t>()) == name);
+      CHECK(t.Decode(Ids{id.get<int32_t>()}).empty());
+    }
+    const char* file = folder == std::string("chatglm2") ? "build_prompt.json" : nullptr;
+    if (file == nullptr) continue;
+    for (const Json& prompt : Json::parse(ReadFile(dir + file))) {
+      CHECK(t.EncodeWithSpecial(prompt["prompt"].get<std::string>()) == prompt["ids"].get<Ids>());
+    }
+  }
+}
+
 // The first revision's ice_text.model ends before the special pieces, and its ids begin at 20000.
 TEST_CASE("ChatGLM-6B's first revision gives the same ids, shifted") {
   if (SkipWithoutReference("ChatGLM-6B's first revision")) return;
@@ -300,12 +410,12 @@ TEST_CASE("options are checked by name") {
   const auto loaded = LoadFixture("chatglm1");
   const std::pair<std::string, std::string> kCases[] = {
       {R"({"algorithm":"unigram","lowercase":true})", "m: 'lowercase': unknown tokenizer option"},
-      {R"({"algorithm":"bpe"})",
-       "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1), found "
-       "'bpe/plain'"},
+      {R"({"algorithm":"wordpiece"})",
+       "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1, unigram/llama, "
+       "bpe/plain, bpe/llama, bpe/chatglm2, bpe/chatglm3), found 'wordpiece/plain'"},
       {R"({"algorithm":"unigram","rules":"chatglm9"})",
-       "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1), found "
-       "'unigram/chatglm9'"},
+       "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1, unigram/llama, "
+       "bpe/plain, bpe/llama, bpe/chatglm2, bpe/chatglm3), found 'unigram/chatglm9'"},
       {R"({"algorithm":7})", "m: 'algorithm': expected a text, found number"},
       {R"({"algorithm":"unigram","byte_fallback":1})",
        "m: 'byte_fallback': expected true or false, found number"},
@@ -398,6 +508,25 @@ TEST_CASE("a damaged index or charsmap gives other ids, never a crash or a hang"
     } catch (const Error&) {
       // A damaged charsmap may be refused.
     }
+  }
+}
+
+TEST_CASE("BPE: a damaged index gives other ids, never a crash or a hang") {
+  const auto loaded = LoadBpe("llama");
+  std::mt19937 random(7);
+  const std::string text = "abcabc caca<x>aaaa \u4f60\xFF" + std::string(1500, 'a');
+  for (int round = 0; round < 1000; ++round) {
+    SentencePieceModel model = loaded->model;
+    const uint32_t n = static_cast<uint32_t>(model.index.size());
+    for (int k = 0; k < 6; ++k) {
+      const int32_t kValues[] = {static_cast<int32_t>(random()), static_cast<int32_t>(random() % n),
+                                 ~static_cast<int32_t>(random() % n), INT32_MIN, 0};
+      model.index[random() % n] = kValues[random() % std::size(kValues)];
+    }
+    const auto t = Tokenizer::Create(model.options, model.Tables(), "m");
+    const Ids ids = t->Encode(text);
+    for (const int32_t id : ids) REQUIRE((id >= 0 && id < static_cast<int32_t>(t->size())));
+    t->Decode(ids);
   }
 }
 

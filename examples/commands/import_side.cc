@@ -1,5 +1,6 @@
 #include "examples/commands/import_side.h"
 
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -67,17 +68,24 @@ std::shared_ptr<const Tokenizer> LoadFromFolder(const std::string& folder) {
 }  // namespace
 
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string& type) {
-  if (!type.empty() && type != "chatglm1") {
-    throw Error("--type " + type + ": these rules are not supported yet; known: chatglm1");
+  constexpr std::string_view kKnown[] = {"chatglm1", "chatglm2", "chatglm3", "llama"};
+  constexpr const char* kKnownList = "chatglm1, chatglm2, chatglm3, llama";
+  if (!type.empty() && std::find(std::begin(kKnown), std::end(kKnown), type) == std::end(kKnown)) {
+    throw Error("--type " + type + ": these rules are not supported yet; known: " + kKnownList);
   }
-  if (FolderExists(path)) return LoadFromFolder(path);
-  if (BaseName(path) == "ice_text.model" || type == "chatglm1") {
+  const bool folder = FolderExists(path);
+  if (folder && (type.empty() || type == "chatglm1")) return LoadFromFolder(path);
+  if (!type.empty()) {
+    return Load(folder ? path + "/tokenizer.model" : path, {type, 0}, nlohmann::json::object());
+  }
+  if (BaseName(path) == "ice_text.model") {
     return Load(path, {"chatglm1", 0}, nlohmann::json::object());
   }
   const InputFile file(path);  // a file that is not there is said to be so
   throw Error(path +
               ": whose rules these are cannot be told from the file; name them with --type "
-              "(known: chatglm1)");
+              "(known: " +
+              kKnownList + ")");
 }
 
 void PrintCheckpoint(const std::string& path, bool as_json) {

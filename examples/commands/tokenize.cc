@@ -94,13 +94,15 @@ void Run(const Options& options) {
 RunCommand SetUpTokenize(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("SRC", options->source,
-                 "a .glint file, 'builtin', a Hugging Face folder, or an ice_text.model alone")
+                 "a .glint file, 'builtin', a Hugging Face folder, or a vocabulary file alone")
       ->required()
       ->option_text(" ");
-  CLI::Option* special = app.add_flag("--special", options->special,
-                                      "add what the model's own tokenizer adds ([gMASK], <sop>)");
+  CLI::Option* special =
+      app.add_flag("--special", options->special,
+                   "add what the model's own tokenizer adds ([gMASK], <sop>, <s>)");
   app.add_flag("--decode", options->decode, "ids to text")->excludes(special);
-  app.add_option("--type", options->type, "whose rules, where the file cannot say: chatglm1")
+  app.add_option("--type", options->type,
+                 "whose rules, where the file cannot say: chatglm1, chatglm2, chatglm3, llama")
       ->check(CLI::IsMember(kTypes).description(""))
       ->option_text("TYPE");
   app.footer(

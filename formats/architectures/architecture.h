@@ -37,7 +37,8 @@ struct ImportTensor {
 // How a checkpoint becomes a model: its tensors, header sections and graph.
 struct ImportPlan {
   nlohmann::json config, prompt;
-  nlohmann::json tokenizer;  // options besides what the tokenizer's own file says: special ids
+  // Options besides what the tokenizer's own file says: special ids.
+  nlohmann::json tokenizer = nlohmann::json::object();
   SentencePieceRules tokenizer_rules;
   // Names to look for in the folder. None: tokenizers of this architecture are not supported yet.
   std::vector<std::string> tokenizer_files;

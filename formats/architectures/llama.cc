@@ -203,7 +203,15 @@ Json StopIds(const Json& c, uint64_t last, const std::string& where) {
   return ids;
 }
 
-ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
+// tokenizer_config.json may say that a text begins without <s>.
+SentencePieceRules TokenizerRules(const Json& tokenizer_config, const std::string& where) {
+  if (tokenizer_config.is_null()) return {"llama", 0};
+  const std::string place = where + ": tokenizer_config.json";
+  RequireOption(tokenizer_config, "add_eos_token", false, place);
+  return {BoolOr(tokenizer_config, "add_bos_token", true, place) ? "llama" : "plain", 0};
+}
+
+ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
   const Hyper h = ReadHyper(c, where);
   ImportPlan plan;
   plan.config = {{"architecture", "llama"},      {"dim", h.dim},
@@ -216,6 +224,8 @@ ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   if (HasOption(c, "bos_token_id")) {
     plan.prompt["bos_id"] = GetUint(c, "bos_token_id", 0, last, where);
   }
+  plan.tokenizer_rules = TokenizerRules(tokenizer_config, where);
+  plan.tokenizer_files = {"tokenizer.model"};
   plan.tensors = Tensors(h);
   plan.ignored = {".rotary_emb.inv_freq"};
   plan.build = [h](const std::vector<Tensor>& tensors, const std::string& place) {

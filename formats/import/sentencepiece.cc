@@ -24,7 +24,7 @@ enum PieceField : uint64_t { kPieceText = 1, kPieceScore, kPieceType };
 constexpr uint64_t kCharsmap = 2, kUnkSurface = 44;
 
 constexpr const char* kModelTypes[] = {"none", "unigram", "bpe", "word", "char"};
-constexpr int32_t kUnigram = 1;
+constexpr int32_t kUnigram = 1, kBpe = 2;
 
 // The settings that matter after training, with the format's defaults.
 struct Specs {
@@ -147,9 +147,9 @@ Specs ReadModel(ProtoReader in, const std::string& where, SentencePieceModel* mo
 
 void CheckSpecs(const Specs& specs, const SentencePieceModel& model, const std::string& where) {
   if (model.size() == 0) throw Error(where + ": expected a sentencepiece model, found no pieces");
-  if (specs.model_type != kUnigram) {
+  if (specs.model_type != kUnigram && specs.model_type != kBpe) {
     const bool named = specs.model_type > 0 && specs.model_type < int32_t{std::size(kModelTypes)};
-    throw Error(where + ": model_type: expected unigram, found " +
+    throw Error(where + ": model_type: expected unigram or bpe, found " +
                 (named ? kModelTypes[specs.model_type] : std::to_string(specs.model_type)) +
                 ", which is not supported yet");
   }
@@ -216,22 +216,49 @@ void CompleteChatGlmPieces(Specs* specs, SentencePieceModel* model) {
   }
 }
 
+// The special tokens of THUDM's tokenization_chatglm.py, which have the ids behind the file's.
+void AddChatGlm2Pieces(bool roles, SentencePieceModel* model) {
+  if (HasPiece(*model, "[gMASK]")) return;
+  for (const char* special : {"[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"}) {
+    AppendPiece(special, 0.0f, PieceType::kControl, model);
+  }
+  if (!roles) return;
+  for (const char* role : {"<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"}) {
+    AppendPiece(role, 0.0f, PieceType::kControl, model);
+  }
+}
+
 // The special ids by the names that ChatGLM's rules know; an importer may replace them by
 // config.json's.
 void AddChatGlmIds(int32_t id_offset, SentencePieceModel* model) {
-  constexpr std::pair<std::string_view, const char*> kIds[] = {{"[MASK]", "mask_id"},
-                                                               {"[gMASK]", "gmask_id"},
-                                                               {"<sop>", "sop_id"},
-                                                               {"<eop>", "eop_id"},
-                                                               {"<pad>", "pad_id"}};
+  constexpr std::pair<std::string_view, const char*> kIds[] = {
+      {"[MASK]", "mask_id"}, {"[gMASK]", "gmask_id"}, {"<sop>", "sop_id"}, {"<eop>", "eop_id"},
+      {"<pad>", "pad_id"},   {"sop", "sop_id"},       {"eop", "eop_id"}};
   const TokenizerTables tables = model->Tables();
   for (size_t id = 0; id < model->size(); ++id) {
     for (const auto& [piece, name] : kIds) {
-      if (PieceOf(tables, id) == piece) {
+      const bool in_text = static_cast<PieceType>(model->types[id]) == PieceType::kNormal;
+      if (!in_text && PieceOf(tables, id) == piece) {
         model->options[name] = static_cast<int64_t>(id) + id_offset;
       }
     }
   }
+}
+
+// 1 to 3; 0 for other rules.
+int ChatGlmGeneration(std::string_view rules) {
+  constexpr std::pair<std::string_view, int> kNames[] = {
+      {"chatglm1", 1}, {"chatglm2", 2}, {"chatglm3", 3}};
+  for (const auto& [name, generation] : kNames) {
+    if (name == rules) return generation;
+  }
+  return 0;
+}
+
+void AddBosId(const Specs& specs, int32_t id_offset, const std::string& where,
+              SentencePieceModel* model) {
+  if (specs.bos_id < 0) throw Error(where + ": rules llama: expected a bos_id, found none");
+  model->options["bos_id"] = int64_t{specs.bos_id} + id_offset;
 }
 
 }  // namespace
@@ -245,10 +272,11 @@ SentencePieceModel ParseSentencePiece(std::span<const uint8_t> bytes,
   SentencePieceModel model;
   Specs specs = ReadModel(ProtoReader(bytes, where), where, &model);
   CheckSpecs(specs, model, where);
-  const bool chatglm = rules.rules == "chatglm1";
-  if (chatglm) CompleteChatGlmPieces(&specs, &model);
+  const int chatglm = ChatGlmGeneration(rules.rules);
+  if (chatglm == 1) CompleteChatGlmPieces(&specs, &model);
+  if (chatglm > 1) AddChatGlm2Pieces(chatglm == 3, &model);
   CheckPieces(specs, model, where);
-  model.options = {{"algorithm", "unigram"},
+  model.options = {{"algorithm", kModelTypes[specs.model_type]},
                    {"rules", rules.rules},
                    {"add_dummy_prefix", specs.add_dummy_prefix},
                    {"remove_extra_whitespaces", specs.remove_extra_whitespaces},
@@ -261,7 +289,8 @@ SentencePieceModel ParseSentencePiece(std::span<const uint8_t> bytes,
     if (static_cast<PieceType>(model.types[id]) != PieceType::kUnknown) continue;
     model.options["unk_id"] = static_cast<int64_t>(id) + rules.id_offset;
   }
-  if (chatglm) AddChatGlmIds(rules.id_offset, &model);
+  if (rules.rules == "llama") AddBosId(specs, rules.id_offset, where, &model);
+  if (chatglm != 0) AddChatGlmIds(rules.id_offset, &model);
   model.index = BuildPieceIndex(model.Tables());
   // A model that no tokenizer accepts is refused here, not when its .glint file is opened.
   Tokenizer::Create(model.options, model.Tables(), where);

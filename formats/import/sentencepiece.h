@@ -28,14 +28,15 @@ struct SentencePieceModel {
 
 // Which model's rules stand around the pieces. With "chatglm1", a file of ChatGLM-6B's first
 // revision, which lacks the special, blank and byte pieces, gets them as the published code adds
-// them; `id_offset` is that revision's 20000 image tokens.
+// them; `id_offset` is that revision's 20000 image tokens. With "chatglm2" and "chatglm3" the
+// special tokens that the published code puts behind the file's pieces become control pieces.
 struct SentencePieceRules {
-  std::string rules = "plain";  // or "chatglm1"
+  std::string rules = "plain";  // or "chatglm1", "chatglm2", "chatglm3", "llama"
   int32_t id_offset = 0;
 };
 
 // Reads a serialized ModelProto (sentencepiece_model.proto), checks it as sentencepiece does and
-// builds the index. Only Unigram models. `where` begins each message. Throws Error.
+// builds the index. Only Unigram and BPE models. `where` begins each message. Throws Error.
 SentencePieceModel ParseSentencePiece(std::span<const uint8_t> bytes,
                                       const SentencePieceRules& rules, const std::string& where);
 SentencePieceModel ReadSentencePiece(const std::string& path, const SentencePieceRules& rules = {});

@@ -27,6 +27,8 @@ class Normalizer {
              const PieceIndex& index, const std::string& where);
 
   void Normalize(std::string_view text, std::string* out) const;
+  // Of the longest user-defined piece that `text` (not empty) begins with; 0 if there is none.
+  size_t UserDefinedBytes(std::string_view text) const;
 
  private:
   // What the beginning of a text becomes, and how many of its bytes that accounts for.
@@ -35,7 +37,6 @@ class Normalizer {
     size_t bytes;
   };
   Step FirstStep(std::string_view text) const;
-  size_t UserDefinedBytes(std::string_view text) const;
   void AppendEscaped(std::string_view text, std::string* out) const;
 
   NormalizerOptions options_;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/error.h"
+#include "lib/text/bpe.h"
 #include "lib/text/chatglm_rules.h"
 #include "lib/text/unigram.h"
 #include "lib/text/utf8.h"
@@ -30,15 +31,35 @@ constexpr struct {
   int32_t low;
 } kIdOptions[] = {
     {"id_offset", &Options::id_offset, 0}, {"unk_id", &Options::unk_id, -1},
-    {"gmask_id", &Options::gmask_id, -1},  {"mask_id", &Options::mask_id, -1},
-    {"sop_id", &Options::sop_id, -1},      {"eop_id", &Options::eop_id, -1},
-    {"pad_id", &Options::pad_id, -1},
+    {"bos_id", &Options::bos_id, -1},      {"gmask_id", &Options::gmask_id, -1},
+    {"mask_id", &Options::mask_id, -1},    {"sop_id", &Options::sop_id, -1},
+    {"eop_id", &Options::eop_id, -1},      {"pad_id", &Options::pad_id, -1},
 };
 
 template <class T>
 std::unique_ptr<Tokenizer> Make(const Options& options, const TokenizerTables& tables,
                                 const std::string& where) {
   return std::make_unique<T>(options, tables, where);
+}
+
+// An id that the published tokenizer puts in front of a text: an option, or the piece's.
+struct Prefix {
+  const char* name;
+  int32_t Options::*member;
+  std::string_view piece;
+};
+constexpr Prefix kLlamaPrefix[] = {{"bos_id", &Options::bos_id, "<s>"}};
+constexpr Prefix kChatGlm2Prefix[] = {{"gmask_id", &Options::gmask_id, "[gMASK]"},
+                                      {"sop_id", &Options::sop_id, "sop"}};
+
+template <class T, const auto& kPrefix>
+std::unique_ptr<Tokenizer> MakePrefixed(const Options& options, const TokenizerTables& tables,
+                                        const std::string& where) {
+  auto tokenizer = std::make_unique<T>(options, tables, where);
+  for (const Prefix& prefix : kPrefix) {
+    tokenizer->AddPrefix(prefix.name, options.*prefix.member, prefix.piece, where);
+  }
+  return tokenizer;
 }
 
 constexpr struct {
@@ -48,6 +69,11 @@ constexpr struct {
 } kRules[] = {
     {"unigram", "plain", Make<UnigramTokenizer>},
     {"unigram", "chatglm1", Make<ChatGlmTokenizer>},
+    {"unigram", "llama", MakePrefixed<UnigramTokenizer, kLlamaPrefix>},
+    {"bpe", "plain", Make<BpeTokenizer>},
+    {"bpe", "llama", MakePrefixed<BpeTokenizer, kLlamaPrefix>},
+    {"bpe", "chatglm2", MakePrefixed<BpeTokenizer, kChatGlm2Prefix>},
+    {"bpe", "chatglm3", MakePrefixed<BpeTokenizer, kChatGlm2Prefix>},
 };
 
 constexpr size_t kMaxSurfaceBytes = 255;

@@ -13,7 +13,7 @@ namespace glint {
 struct TokenizerTables {
   std::span<const uint8_t> piece_bytes;  // all pieces' UTF-8 bytes, one after another
   std::span<const int32_t> piece_ends;   // (n_pieces): end of piece i in piece_bytes
-  std::span<const float> scores;         // (n_pieces): log probability
+  std::span<const float> scores;         // (n_pieces): log probability; of bpe: best merged first
   std::span<const uint8_t> types;        // (n_pieces): PieceType
   std::span<const uint8_t> charsmap;     // sentencepiece's precompiled normalization; may be empty
   std::span<const int32_t> index;        // made by the importer for quick opening; piece_index.h
@@ -37,7 +37,7 @@ class Tokenizer {
   // `options` is the file's "tokenizer" object ({"algorithm": "unigram", "rules": "chatglm1",
   // ...}); an option that we do not know is an error. Copies nothing large: the tables must outlive
   // it. Without an index it builds one, which takes a while. `where` begins each message. Throws
-  // Error. The options: docs/FORMAT.md and struct TokenizerOptions in unigram.h.
+  // Error. The options: docs/FORMAT.md and struct TokenizerOptions in piece_tokenizer.h.
   static std::unique_ptr<Tokenizer> Create(const nlohmann::json& options,
                                            const TokenizerTables& tables, const std::string& where);
   virtual ~Tokenizer() = default;
