@@ -60,6 +60,7 @@ class TypeRules {
     if (const auto better = better_.find(weight.name); better != better_.end()) {
       return better->second;
     }
+    if (weight.role == Role::kSmall) return DType::kF32;
     if (kept_.count(weight.name) != 0) return weight.stored;
     if (weight.role == Role::kVocabulary && IsLow(options_.type) && vocabulary_int8_) {
       return DType::kInt8;

@@ -40,20 +40,23 @@ void AppendVector(const Checkpoint& checkpoint, const ImportSource& part,
                   std::vector<float>* values) {
   const SourceTensor* source = checkpoint.Find(part.name);
   if (!source) throw Error(checkpoint.path() + ": tensor " + Quoted(part.name) + " is missing");
-  if (source->shape != std::vector<uint64_t>{part.rows}) {
+  if (source->shape != std::vector<uint64_t>{part.TensorRows()}) {
     throw Error(checkpoint.FileName(*source) + ": tensor " + Quoted(source->name) +
-                ": expected a vector of " + std::to_string(part.rows) + ", found " +
+                ": expected a vector of " + std::to_string(part.TensorRows()) + ", found " +
                 std::to_string(source->elements) + " elements of rank " +
                 std::to_string(source->shape.size()));
   }
   const size_t begin = values->size();
   values->resize(begin + part.rows);
-  checkpoint.ReadF32(*source, 0, part.rows, values->data() + begin);
+  checkpoint.ReadF32(*source, part.first_row, part.rows, values->data() + begin);
 }
 
 SourceWeight VectorOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
   std::vector<float> values = tensor.values;
   for (const ImportSource& part : tensor.sources) AppendVector(checkpoint, part, &values);
+  if (tensor.plus != 0) {
+    for (float& value : values) value += tensor.plus;
+  }
   return Vector(tensor.name, DType::kF32, values.data(), values.size());
 }
 
@@ -80,17 +83,17 @@ void AddMatrix(const Checkpoint& checkpoint, const PackedSource& packed,
     place += std::string(row == 0 ? " " : ", ") + Quoted(part.name) + " (rows " +
              std::to_string(row) + " to " + std::to_string(row + part.rows - 1) + ")";
     row += part.rows;
-    SourceWeight& weight = parts.emplace_back();
-    weight = {tensor.name, {part.rows, tensor.shape[1]}, tensor.role};
+    SourceWeight weight{tensor.name, {part.TensorRows(), tensor.shape[1]}, tensor.role};
     if (packed_parts[i]) {
       SetPacked(packed_parts, i, &weight);
-      continue;
+    } else {
+      const SourceMatrix source(checkpoint, part.name, part.TensorRows(), tensor.shape[1]);
+      weight.stored = source.stored();
+      weight.read = source.Rows();
+      weight.place = source.Place();
+      weight.native = source.Native();
     }
-    const SourceMatrix source(checkpoint, part.name, part.rows, tensor.shape[1]);
-    weight.stored = source.stored();
-    weight.read = source.Rows();
-    weight.place = source.Place();
-    weight.native = source.Native();
+    parts.push_back(SliceRows(std::move(weight), part.first_row, part.rows));
   }
   weights->push_back(parts.size() == 1 ? std::move(parts[0])
                                        : JoinRows(std::move(parts), std::move(place)));

@@ -1,0 +1,70 @@
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "formats/architectures/architecture.h"
+#include "formats/architectures/network.h"
+#include "formats/architectures/rope.h"
+
+// What LLaMA and the models after it have in common: options of config.json, and the two halves of a
+// layer. An architecture's file puts them together and adds what is its own.
+namespace glint {
+
+struct DecoderConfig {
+  uint64_t dim, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, vocab_size, max_seq_len;
+  double norm_eps;
+  bool tied;      // the head is the embedding
+  RopeForm rope;
+  std::vector<uint64_t> windows;  // (n_layers): tokens that a layer sees; 0: all
+};
+
+// Reads these options under Hugging Face's names. Windows are 0 but where `layer_types` says that a
+// layer has one. `partial_rotary` is the default of the option that says what part of each head is
+// turned; where it is 1, nothing else is taken. Throws Error naming what is missing, does not fit, or
+// changes what is computed and is
+// not known.
+DecoderConfig ReadDecoderConfig(const nlohmann::json& config, const std::string& where,
+                                double partial_rotary = 1);
+
+// Windows of `sliding_window` tokens (absent or null: none) for the layers for which `has_window` is
+// true, unless `layer_types` has said which.
+void SetWindows(const nlohmann::json& config, const std::string& where,
+                const std::function<bool(uint64_t layer)>& has_window, DecoderConfig* decoder);
+
+struct AttentionForm {
+  bool qkv_bias = false, out_bias = false;
+  bool qk_norm = false;          // each head of q and k is normed (q_norm, k_norm)
+  const char* fused = nullptr;   // all of q, k, v come from this one
+  double scale = 0;              // of scores; 0: 1 / sqrt(head_dim)
+  double softcap = 0;            // of scores; 0: none
+};
+// Projections, rotation, attention and output of the layer begun; `x` is normed.
+Network::Value AttentionPart(Network& network, Network::Value x, const DecoderConfig& decoder,
+                             const AttentionForm& form);
+
+struct FfnForm {
+  bool bias = false;
+  const char* fused = nullptr;  // gate and then up come from this one
+  bool gelu = false;            // in place of SiLU
+  const char* prefix = "mlp.";  // of the checkpoint's names
+  const char* word = "ffn";     // of ours
+  uint64_t hidden_dim = 0;      // 0: the decoder's
+};
+// down(act(gate(x)) * up(x)) of the layer begun; `x` is normed.
+Network::Value FfnPart(Network& network, Network::Value x, const DecoderConfig& decoder,
+                       const FfnForm& form);
+
+// A plan for causal decoders, whose network is `describe`. `name` becomes config.architecture.
+ImportPlan DecoderPlan(const char* name, const DecoderConfig& decoder,
+                       const nlohmann::json& hf_config, const nlohmann::json& tokenizer_config,
+                       const std::string& where, Description describe);
+
+// config.json's model_type is this one.
+bool HasModelType(const nlohmann::json& config, const char* model_type);
+
+// The ids that end a reply: none, one, or a list (`eos_token_id`). Throws Error unless they are at most
+// `last`.
+nlohmann::json StopIds(const nlohmann::json& config, uint64_t last, const std::string& where);
+
+}  // namespace glint

@@ -1,0 +1,61 @@
+// Qwen2 and Qwen2.5 (Yang et al. 2024; transformers, modeling_qwen2.py): a LLaMA with biases on q, k
+// and v. Some of its config.json files give the upper layers a window; the published ones do not
+// use it.
+#include "formats/architectures/decoder.h"
+#include "formats/architectures/hf_options.h"
+
+namespace glint {
+namespace {
+
+using Json = nlohmann::json;
+
+bool Accepts(const Json& c) { return HasModelType(c, "qwen2"); }
+
+ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+  RequireOption(c, "hidden_act", "silu", where);
+  DecoderConfig d = ReadDecoderConfig(c, where);
+  if (BoolOr(c, "use_sliding_window", false, where)) {
+    const uint64_t first = UintOr(c, "max_window_layers", 28, 4096, where);
+    SetWindows(c, where, [first](uint64_t layer) { return layer >= first; }, &d);
+  }
+  const auto describe = [=](Network& n) {
+    Network::Value x = n.Embedding("model.embed_tokens", d.vocab_size, d.dim);
+    n.SetRope(d.rope);
+    for (uint64_t i = 0; i < d.n_layers; ++i) {
+      n.BeginLayer(i, "model.layers." + std::to_string(i) + ".");
+      const Network::Value a = n.RmsNorm(x, "attn_norm", "input_layernorm", d.norm_eps);
+      x = n.Add(x, AttentionPart(n, a, d, {.qkv_bias = true}));
+      const Network::Value f = n.RmsNorm(x, "ffn_norm", "post_attention_layernorm", d.norm_eps);
+      x = n.Add(x, FfnPart(n, f, d, {}));
+    }
+    n.EndLayers();
+    x = n.RmsNorm(x, "final_norm", "model.norm", d.norm_eps);
+    return n.Head(x, "lm_head", d.vocab_size, d.tied);
+  };
+  return DecoderPlan("qwen2", d, c, tokenizer_config, where, describe);
+}
+
+// Qwen2.5-0.5B-Instruct.
+constexpr char kQwen05b[] = R"({
+  "model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+  "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151936,
+  "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+  "hidden_act": "silu", "tie_word_embeddings": true, "eos_token_id": 151645
+})";
+
+// Qwen2.5-7B-Instruct.
+constexpr char kQwen7b[] = R"({
+  "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+  "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064,
+  "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+  "hidden_act": "silu", "tie_word_embeddings": false, "eos_token_id": 151645
+})";
+
+}  // namespace
+
+extern const Architecture kQwen2;
+const Architecture kQwen2 = {
+    "qwen2", Accepts, Plan, {{"qwen2.5-0.5b", kQwen05b}, {"qwen2.5-7b", kQwen7b}},
+    {.architecture = "qwen2", .adapt = [](Json* c) { (*c)["model_type"] = "qwen2"; }}};
+
+}  // namespace glint

@@ -1,0 +1,54 @@
+// Qwen3, dense (Yang et al. 2025; transformers, modeling_qwen3.py): each head of q and k is normed
+// before it is turned, in place of Qwen2's biases.
+#include "formats/architectures/decoder.h"
+#include "formats/architectures/hf_options.h"
+
+namespace glint {
+namespace {
+
+using Json = nlohmann::json;
+
+bool Accepts(const Json& c) { return HasModelType(c, "qwen3"); }
+
+ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+  RequireOption(c, "hidden_act", "silu", where);
+  DecoderConfig d = ReadDecoderConfig(c, where);
+  if (BoolOr(c, "use_sliding_window", false, where)) {
+    const uint64_t first = UintOr(c, "max_window_layers", 28, 4096, where);
+    SetWindows(c, where, [first](uint64_t layer) { return layer >= first; }, &d);
+  }
+  const bool bias = BoolOr(c, "attention_bias", false, where);
+  const auto describe = [=](Network& n) {
+    Network::Value x = n.Embedding("model.embed_tokens", d.vocab_size, d.dim);
+    n.SetRope(d.rope);
+    for (uint64_t i = 0; i < d.n_layers; ++i) {
+      n.BeginLayer(i, "model.layers." + std::to_string(i) + ".");
+      const Network::Value a = n.RmsNorm(x, "attn_norm", "input_layernorm", d.norm_eps);
+      x = n.Add(x, AttentionPart(n, a, d, {.qkv_bias = bias, .out_bias = bias, .qk_norm = true}));
+      const Network::Value f = n.RmsNorm(x, "ffn_norm", "post_attention_layernorm", d.norm_eps);
+      x = n.Add(x, FfnPart(n, f, d, {}));
+    }
+    n.EndLayers();
+    x = n.RmsNorm(x, "final_norm", "model.norm", d.norm_eps);
+    return n.Head(x, "lm_head", d.vocab_size, d.tied);
+  };
+  return DecoderPlan("qwen3", d, c, tokenizer_config, where, describe);
+}
+
+// Qwen3-8B.
+constexpr char kQwen8b[] = R"({
+  "model_type": "qwen3", "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36,
+  "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936,
+  "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+  "hidden_act": "silu", "tie_word_embeddings": false, "bos_token_id": 151643,
+  "eos_token_id": 151645
+})";
+
+}  // namespace
+
+extern const Architecture kQwen3;
+const Architecture kQwen3 = {
+    "qwen3", Accepts, Plan, {{"qwen3-8b", kQwen8b}},
+    {.architecture = "qwen3", .adapt = [](Json* c) { (*c)["model_type"] = "qwen3"; }}};
+
+}  // namespace glint
