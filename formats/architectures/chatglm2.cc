@@ -51,24 +51,18 @@ Json Renamed(const Json& c, const std::string& where) {
 
 Network::Value Describe(Network& n, const DecoderConfig& d, bool qkv_bias) {
   using Value = Network::Value;
-  const uint64_t qkv_rows = (d.n_heads + 2 * d.n_kv_heads) * d.head_dim;
+  const AttentionForm attention = {.qkv_bias = qkv_bias,
+                                   .fused = "self_attention.query_key_value",
+                                   .out = "self_attention.dense"};
+  const FfnForm ffn = {.down = "mlp.dense_4h_to_h", .fused = "mlp.dense_h_to_4h"};
   Value x = n.Embedding("transformer.embedding.word_embeddings", d.vocab_size, d.dim);
   n.SetRope(d.rope);
   for (uint64_t i = 0; i < d.n_layers; ++i) {
     n.BeginLayer(i, "transformer.encoder.layers." + std::to_string(i) + ".");
     const Value a = n.RmsNorm(x, "attn_norm", "input_layernorm", d.norm_eps);
-    const Value qkv =
-        n.Linear(a, "qkv", {{"self_attention.query_key_value", qkv_rows}}, qkv_bias);
-    const Value attention =
-        n.Attention(n.Rope(n.SplitQkv(qkv, d.n_heads, d.n_kv_heads)), "causal");
-    x = n.Add(x, n.Linear(attention, "attn_out", {{"self_attention.dense", d.dim}}));
+    x = n.Add(x, AttentionPart(n, a, d, attention));
     const Value f = n.RmsNorm(x, "ffn_norm", "post_attention_layernorm", d.norm_eps);
-    const auto half = [&](uint64_t first) {
-      return ImportSource{"mlp.dense_h_to_4h", d.hidden_dim, first, 2 * d.hidden_dim};
-    };
-    const Value gate = n.Silu(n.Linear(f, "ffn_gate", {half(0)}));
-    const Value gated = n.Mul(gate, n.Linear(f, "ffn_up", {half(d.hidden_dim)}));
-    x = n.Add(x, n.Linear(gated, "ffn_down", {{"mlp.dense_4h_to_h", d.dim}}));
+    x = n.Add(x, FfnPart(n, f, d, ffn));
   }
   n.EndLayers();
   x = n.RmsNorm(x, "final_norm", "transformer.encoder.final_layernorm", d.norm_eps);

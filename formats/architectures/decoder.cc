@@ -100,22 +100,40 @@ Network::Value AttentionPart(Network& n, Network::Value x, const DecoderConfig& 
   }
   const Network::Value out =
       n.Attention(n.Rope(heads), "causal", d.windows[n.layer()], form.scale, form.softcap);
-  return n.Linear(out, "attn_out", {{"self_attn.o_proj", d.dim}}, form.out_bias);
+  return n.Linear(out, "attn_out", {{form.out, d.dim}}, form.out_bias);
 }
 
 Network::Value FfnPart(Network& n, Network::Value x, const DecoderConfig& d, const FfnForm& form) {
-  const std::string from = form.prefix, to = form.word;
+  const std::string word = form.word;
   const uint64_t hidden = form.hidden_dim == 0 ? d.hidden_dim : form.hidden_dim;
-  ImportSource gate = {from + "gate_proj", hidden}, up = {from + "up_proj", hidden};
+  ImportSource gate = {form.gate, hidden}, up = {form.up, hidden};
   if (form.fused) {
     gate = {form.fused, hidden, 0, 2 * hidden};
     up = {form.fused, hidden, hidden, 2 * hidden};
   }
   // In this order the plan does the activation function and the product along with the linears.
-  const Network::Value gated = n.Linear(x, to + "_gate", {gate}, form.bias);
+  const Network::Value gated = n.Linear(x, word + "_gate", {gate}, form.bias);
   const Network::Value active = form.gelu ? n.Gelu(gated) : n.Silu(gated);
-  const Network::Value product = n.Mul(active, n.Linear(x, to + "_up", {up}, form.bias));
-  return n.Linear(product, to + "_down", {{from + "down_proj", d.dim}}, form.bias);
+  const Network::Value product = n.Mul(active, n.Linear(x, word + "_up", {up}, form.bias));
+  return n.Linear(product, word + "_down", {{form.down, d.dim}}, form.bias);
+}
+
+Description LlamaNetwork(const DecoderConfig& d, const AttentionForm& attention,
+                         const FfnForm& ffn) {
+  return [=](Network& n) {
+    Network::Value x = n.Embedding("model.embed_tokens", d.vocab_size, d.dim);
+    n.SetRope(d.rope);
+    for (uint64_t i = 0; i < d.n_layers; ++i) {
+      n.BeginLayer(i, "model.layers." + std::to_string(i) + ".");
+      const Network::Value a = n.RmsNorm(x, "attn_norm", "input_layernorm", d.norm_eps);
+      x = n.Add(x, AttentionPart(n, a, d, attention));
+      const Network::Value f = n.RmsNorm(x, "ffn_norm", "post_attention_layernorm", d.norm_eps);
+      x = n.Add(x, FfnPart(n, f, d, ffn));
+    }
+    n.EndLayers();
+    x = n.RmsNorm(x, "final_norm", "model.norm", d.norm_eps);
+    return n.Head(x, "lm_head", d.vocab_size, d.tied);
+  };
 }
 
 bool HasModelType(const Json& config, const char* model_type) {

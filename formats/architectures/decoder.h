@@ -35,7 +35,8 @@ void SetWindows(const nlohmann::json& config, const std::string& where,
 struct AttentionForm {
   bool qkv_bias = false, out_bias = false;
   bool qk_norm = false;          // each head of q and k is normed (q_norm, k_norm)
-  const char* fused = nullptr;   // all of q, k, v come from this one
+  const char* fused = nullptr;   // the checkpoint's name if q, k and v are one matrix
+  const char* out = "self_attn.o_proj";
   double scale = 0;              // of scores; 0: 1 / sqrt(head_dim)
   double softcap = 0;            // of scores; 0: none
 };
@@ -45,15 +46,20 @@ Network::Value AttentionPart(Network& network, Network::Value x, const DecoderCo
 
 struct FfnForm {
   bool bias = false;
-  const char* fused = nullptr;  // gate and then up come from this one
-  bool gelu = false;            // in place of SiLU
-  const char* prefix = "mlp.";  // of the checkpoint's names
-  const char* word = "ffn";     // of ours
-  uint64_t hidden_dim = 0;      // 0: the decoder's
+  bool gelu = false;  // in place of SiLU
+  // The checkpoint's names; `fused` if gate and up are one matrix.
+  const char *gate = "mlp.gate_proj", *up = "mlp.up_proj", *down = "mlp.down_proj";
+  const char* fused = nullptr;
+  const char* word = "ffn";  // of ours
+  uint64_t hidden_dim = 0;   // 0: the decoder's
 };
 // down(act(gate(x)) * up(x)) of the layer begun; `x` is normed.
 Network::Value FfnPart(Network& network, Network::Value x, const DecoderConfig& decoder,
                        const FfnForm& form);
+
+// The whole network of LLaMA, and of those that differ from it in these forms alone.
+Description LlamaNetwork(const DecoderConfig& decoder, const AttentionForm& attention,
+                         const FfnForm& ffn);
 
 // A plan for causal decoders, whose network is `describe`. `name` becomes config.architecture.
 ImportPlan DecoderPlan(const char* name, const DecoderConfig& decoder,

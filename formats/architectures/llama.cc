@@ -18,23 +18,10 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
     throw Error(where + ": 'sliding_window': a LLaMA has no attention windows");
   }
   const DecoderConfig d = ReadDecoderConfig(c, where);
-  const bool attention_bias = BoolOr(c, "attention_bias", false, where);
+  const bool bias = BoolOr(c, "attention_bias", false, where);
   const bool mlp_bias = BoolOr(c, "mlp_bias", false, where);
-  const auto describe = [=](Network& n) {
-    Network::Value x = n.Embedding("model.embed_tokens", d.vocab_size, d.dim);
-    n.SetRope(d.rope);
-    for (uint64_t i = 0; i < d.n_layers; ++i) {
-      n.BeginLayer(i, "model.layers." + std::to_string(i) + ".");
-      const Network::Value a = n.RmsNorm(x, "attn_norm", "input_layernorm", d.norm_eps);
-      x = n.Add(x, AttentionPart(n, a, d, {.qkv_bias = attention_bias, .out_bias = attention_bias}));
-      const Network::Value f = n.RmsNorm(x, "ffn_norm", "post_attention_layernorm", d.norm_eps);
-      x = n.Add(x, FfnPart(n, f, d, {.bias = mlp_bias}));
-    }
-    n.EndLayers();
-    x = n.RmsNorm(x, "final_norm", "model.norm", d.norm_eps);
-    return n.Head(x, "lm_head", d.vocab_size, d.tied);
-  };
-  return DecoderPlan("llama", d, c, tokenizer_config, where, describe);
+  return DecoderPlan("llama", d, c, tokenizer_config, where,
+                     LlamaNetwork(d, {.qkv_bias = bias, .out_bias = bias}, {.bias = mlp_bias}));
 }
 
 // LLaMA-2-7B.

@@ -18,21 +18,8 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
   const double part = NumberOr(c, "partial_rotary_factor", 1.0, where);
   DecoderConfig d = ReadDecoderConfig(c, where, part);
   SetWindows(c, where, [](uint64_t) { return true; }, &d);
-  const auto describe = [=](Network& n) {
-    Network::Value x = n.Embedding("model.embed_tokens", d.vocab_size, d.dim);
-    n.SetRope(d.rope);
-    for (uint64_t i = 0; i < d.n_layers; ++i) {
-      n.BeginLayer(i, "model.layers." + std::to_string(i) + ".");
-      const Network::Value a = n.RmsNorm(x, "attn_norm", "input_layernorm", d.norm_eps);
-      x = n.Add(x, AttentionPart(n, a, d, {.fused = "self_attn.qkv_proj"}));
-      const Network::Value f = n.RmsNorm(x, "ffn_norm", "post_attention_layernorm", d.norm_eps);
-      x = n.Add(x, FfnPart(n, f, d, {.fused = "mlp.gate_up_proj"}));
-    }
-    n.EndLayers();
-    x = n.RmsNorm(x, "final_norm", "model.norm", d.norm_eps);
-    return n.Head(x, "lm_head", d.vocab_size, d.tied);
-  };
-  return DecoderPlan("phi3", d, c, tokenizer_config, where, describe);
+  return DecoderPlan("phi3", d, c, tokenizer_config, where,
+                     LlamaNetwork(d, {.fused = "self_attn.qkv_proj"}, {.fused = "mlp.gate_up_proj"}));
 }
 
 // Phi-3-mini-4k-instruct.

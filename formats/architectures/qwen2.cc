@@ -18,21 +18,8 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
     const uint64_t first = UintOr(c, "max_window_layers", 28, 4096, where);
     SetWindows(c, where, [first](uint64_t layer) { return layer >= first; }, &d);
   }
-  const auto describe = [=](Network& n) {
-    Network::Value x = n.Embedding("model.embed_tokens", d.vocab_size, d.dim);
-    n.SetRope(d.rope);
-    for (uint64_t i = 0; i < d.n_layers; ++i) {
-      n.BeginLayer(i, "model.layers." + std::to_string(i) + ".");
-      const Network::Value a = n.RmsNorm(x, "attn_norm", "input_layernorm", d.norm_eps);
-      x = n.Add(x, AttentionPart(n, a, d, {.qkv_bias = true}));
-      const Network::Value f = n.RmsNorm(x, "ffn_norm", "post_attention_layernorm", d.norm_eps);
-      x = n.Add(x, FfnPart(n, f, d, {}));
-    }
-    n.EndLayers();
-    x = n.RmsNorm(x, "final_norm", "model.norm", d.norm_eps);
-    return n.Head(x, "lm_head", d.vocab_size, d.tied);
-  };
-  return DecoderPlan("qwen2", d, c, tokenizer_config, where, describe);
+  return DecoderPlan("qwen2", d, c, tokenizer_config, where,
+                     LlamaNetwork(d, {.qkv_bias = true}, {}));
 }
 
 // Qwen2.5-0.5B-Instruct.
