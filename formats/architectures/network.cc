@@ -115,9 +115,12 @@ Network::Heads Network::Rope(const Heads& heads) {
   for (const std::string& input : inputs_) {
     if (input.starts_with("position.")) positions.push_back(graph_->Input(input));
   }
+  const RopeOptions options = {rope_.interleaved ? "interleaved" : "neox", rope_.scale,
+                               static_cast<int64_t>(rope_.original_context),
+                               rope_.dynamic_factor};
   Heads turned = heads;
   for (Value* value : {&turned.q, &turned.k}) {
-    *value = Made(graph_->Rope({value->name}, kFrequencies, positions), value->width);
+    *value = Made(graph_->Rope({value->name}, kFrequencies, positions, options), value->width);
   }
   return turned;
 }
@@ -127,11 +130,21 @@ Network::Value Network::Attention(const Heads& heads, const char* mask, uint64_t
   const uint64_t width = heads.n * heads.q.width;
   if (!graph_) return {"", width};
   const GraphBuilder::Heads in = {{heads.q.name}, {heads.k.name}, {heads.v.name}};
-  return Made(graph_->Attention(in, static_cast<int64_t>(layer_), mask), width);
+  return Made(graph_->Attention(in, static_cast<int64_t>(layer_), mask,
+                                {scale, softcap, static_cast<int64_t>(window)}),
+              width);
 }
 
 Network::Value Network::Gelu(Value x) {
   return graph_ ? Made(graph_->Gelu({x.name}, "tanh"), x.width) : x;
+}
+
+Network::Value Network::Scale(Value x, double factor) {
+  return graph_ ? Made(graph_->Scale({x.name}, factor), x.width) : x;
+}
+
+Network::Value Network::Softcap(Value x, double cap) {
+  return graph_ ? Made(graph_->Softcap({x.name}, cap), x.width) : x;
 }
 
 Network::Value Network::Silu(Value x) {

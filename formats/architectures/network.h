@@ -60,6 +60,8 @@ class Network {
                   double softcap = 0);
   Value Gelu(Value x);  // the tanh form
   Value Silu(Value x);
+  Value Scale(Value x, double factor);
+  Value Softcap(Value x, double cap);  // cap * tanh(x / cap)
   Value Add(Value a, Value b, double alpha = 1.0);  // alpha * a + b
   Value Mul(Value a, Value b);
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "formats/convert/gguf_model.h"
 #include "formats/convert/join_rows.h"
 #include "formats/convert/packed_matrix.h"
 #include "formats/convert/source_matrix.h"
@@ -301,6 +302,7 @@ SourceModel OpenGlint(const std::string& path) {
 }  // namespace
 
 SourceModel OpenSource(const std::string& path, const Warn& warn) {
+  if (path.ends_with(".gguf")) return OpenGgufModel(path, warn);
   return path.ends_with(".glint") ? OpenGlint(path) : OpenCheckpoint(path, warn);
 }
 
