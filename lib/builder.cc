@@ -119,10 +119,12 @@ GraphBuilder::Value GraphBuilder::Rope(Value x, const std::string& inv_freq,
 }
 
 GraphBuilder::Value GraphBuilder::Attention(const Heads& heads, int64_t layer,
-                                            const std::string& mask) {
+                                            const std::string& mask, int64_t window) {
   std::vector<std::string> inputs = {heads.q.name, heads.k.name, heads.v.name, "cache_index"};
   if (mask == "prefix") inputs.push_back("prefix_len");
-  return AppendOne("attention", "attention", std::move(inputs), {{"layer", layer}, {"mask", mask}});
+  std::map<std::string, Attribute> attributes = {{"layer", layer}, {"mask", mask}};
+  if (window != 0) attributes["window"] = window;  // what every file means without it is not said
+  return AppendOne("attention", "attention", std::move(inputs), std::move(attributes));
 }
 
 GraphBuilder::Value GraphBuilder::Gelu(Value x, const std::string& approximation) {

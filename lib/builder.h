@@ -42,7 +42,8 @@ class GraphBuilder {
   Heads SplitQkv(Value qkv, int64_t heads, int64_t kv_heads);
   // Rotates one section of head_dim per position, NeoX style.
   Value Rope(Value x, const std::string& inv_freq, std::vector<Value> positions);
-  Value Attention(const Heads& heads, int64_t layer, const std::string& mask);
+  // A window of 0 is none.
+  Value Attention(const Heads& heads, int64_t layer, const std::string& mask, int64_t window = 0);
   Value Gelu(Value x, const std::string& approximation);
   Value Silu(Value x);
   Value AddScaled(Value a, double alpha, Value b);  // alpha * a + b

@@ -77,6 +77,7 @@ void Model::CheckMainGraph() {
     if (node.op == "embedding") {
       vocab_size_ = std::min(vocab_size_, file_->Find(node.inputs[1])->shape[0]);
     }
+    for (const std::string& input : node.inputs) causal_ = causal_ && input != "prefix_len";
     if (node.op != "attention") continue;
     ++after_attention;
     const int64_t layer = std::get<int64_t>(node.attributes.at("layer"));

@@ -55,6 +55,9 @@ class Model {
   };
   const Cost& cost() const { return cost_; }
 
+  // No token sees a later one: tokens may be computed a few at a time, in order.
+  bool causal() const { return causal_; }
+
  private:
   explicit Model(std::unique_ptr<GlintFile> file);
   void CheckMainGraph();
@@ -70,6 +73,7 @@ class Model {
   PromptIds prompt_ids_;
   uint64_t vocab_size_ = 0, n_outputs_ = 0, max_context_ = 0;
   uint64_t max_history_ = UINT64_MAX;
+  bool causal_ = true;
   Cost cost_;
 };
 

@@ -160,11 +160,13 @@ const RopeTable* PlanBuilder::RopeTableOf(const std::string& inv_freq) {
   return known.get();
 }
 
-void PlanBuilder::UseCache(size_t layer, size_t kv_heads, size_t head_dim) {
+void PlanBuilder::UseCache(size_t layer, size_t kv_heads, size_t head_dim, size_t window) {
   if (plan_.n_layers_ != 0 && (kv_heads != plan_.kv_heads_ || head_dim != plan_.head_dim_)) {
     throw Error("layers whose caches differ in shape are not supported");
   }
   plan_.n_layers_ = std::max(plan_.n_layers_, layer + 1);
+  plan_.windows_.resize(plan_.n_layers_);
+  plan_.windows_[layer] = window;
   plan_.kv_heads_ = kv_heads;
   plan_.head_dim_ = head_dim;
 }

@@ -19,7 +19,8 @@ namespace glint {
 // with the step that stores keys and values, the next begins with the one that attends. All rows pass
 // one segment before any passes the next, so a token may attend to later ones (a bidirectional prefix).
 // Within a segment rows go through in chunks; what crosses a cut is kept for all rows, the rest for one
-// chunk. The last segment runs only for the rows whose outputs are wanted.
+// chunk. The last segment runs only for the rows whose outputs are wanted. Where no token sees a later
+// one, a session makes a run of every chunk, and nothing is kept for more rows.
 
 // An activation's place. Rows of `buffer` are row_floats apart; this value starts `offset` into a row.
 // With heads, head h is at h * head_stride.
@@ -70,7 +71,7 @@ struct Step {
   const RopeTable* rope = nullptr;
   const int32_t* index = nullptr;   // gather: (out.width), each entry known to be in range
   // Numbers from the attributes; each op uses what it needs.
-  size_t heads = 0, kv_heads = 0, head_dim = 0, layer = 0;
+  size_t heads = 0, kv_heads = 0, head_dim = 0, layer = 0, window = 0;
   float eps = 0, alpha = 0, scale = 0;
   // What is done along with the op ("fused"), because the data is still in the cache:
   QuantizedRef quantized_in;   // linear: its input, in place of in[0]
@@ -123,6 +124,8 @@ class Plan {
   size_t n_layers() const { return n_layers_; }
   size_t kv_heads() const { return kv_heads_; }
   size_t head_dim() const { return head_dim_; }
+  // Of each layer: how many positions a token sees, itself among them; 0: all.
+  const std::vector<size_t>& windows() const { return windows_; }
 
  private:
   friend class PlanBuilder;
@@ -132,6 +135,7 @@ class Plan {
   uint32_t n_segments_ = 1;
   ActivationRef output_;
   size_t n_layers_ = 0, kv_heads_ = 0, head_dim_ = 0;
+  std::vector<size_t> windows_;
   uint8_t* arena_ = nullptr;
   uint64_t arena_bytes_ = 0;
 };

@@ -42,7 +42,7 @@ class PlanBuilder {
   // cos and sin tables of an inv_freq tensor, shared by all steps that name it.
   const RopeTable* RopeTableOf(const std::string& inv_freq);
   // Records what the attention of `layer` stores.
-  void UseCache(size_t layer, size_t kv_heads, size_t head_dim);
+  void UseCache(size_t layer, size_t kv_heads, size_t head_dim, size_t window);
 
  private:
   friend class Plan;

@@ -64,9 +64,10 @@ KvType DefaultKv(const Model& model) {
   return KvType::kF16;
 }
 
+// Tokens that see later ones pass each layer all together.
 PlanOptions PromptPlanOptions(const Model& model, const SessionOptions& options) {
   const SessionOptions all = WithDefaults(model, options);
-  return PlanFor(all, all.context);
+  return PlanFor(all, model.causal() ? all.chunk : all.context);
 }
 
 Session::Session(const Model& model, const SessionOptions& options)
@@ -95,11 +96,12 @@ void Session::Allocate() {
   const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
   pool_ = std::make_unique<ThreadPool>(options_.threads);
   prompt_plan_ =
-      std::make_unique<Plan>(graph, find, PlanFor(options_, options_.context), &rope_tables_);
+      std::make_unique<Plan>(graph, find, PromptPlanOptions(model_, options_), &rope_tables_);
   batch_plan_ = std::make_unique<Plan>(graph, find, BatchPlanFor(options_), &rope_tables_);
   cache_ = std::make_unique<KvCache>(prompt_plan_->n_layers(), prompt_plan_->kv_heads(),
                                      prompt_plan_->head_dim(), options_.context, options_.kv);
-  position_inputs_.resize(model_.positions().n_positions * options_.context);
+  position_inputs_.resize(model_.positions().n_positions *
+                          std::max(prompt_plan_->options().max_rows, options_.max_batch));
   logits_.resize(model_.n_outputs());
   n_logits_ = logits_.size();
   // Last: while pages come, whoever reserves memory waits for them.
@@ -173,36 +175,46 @@ void Session::Truncate(size_t length) {
 
 Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t n_outputs,
                     const OutputSink* sink) {
+  const size_t most = plan.options().max_rows, first_output = ids.size() - n_outputs;
+  bool finite = true;
+  for (size_t begin = 0; begin < ids.size(); begin += most) {
+    const size_t end = std::min(begin + most, ids.size());
+    const auto collect = [&](size_t row, size_t n, const float* rows, size_t stride) {
+      for (size_t i = 0; i < n; ++i) {
+        finite = finite && AllFinite(rows + i * stride, logits_.size());
+      }
+      if (sink) (*sink)(begin + row, n, rows, stride);
+      if (!finite) return;  // a batch that is not taken leaves the logits of the last token
+      std::memcpy(logits_.data(), rows + (n - 1) * stride, logits_.size() * sizeof(float));
+      n_logits_ = logits_.size();
+    };
+    const Status status =
+        RunPiece(plan, ids.subspan(begin, end - begin), length_ + begin,
+                 end - std::clamp(first_output, begin, end), OutputSink(collect));
+    if (status != Status::kOk) return status;
+  }
+  return finite ? Status::kOk : Status::kNonFinite;
+}
+
+// As many rows as the plan takes at most.
+Status Session::RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin,
+                         size_t n_outputs, const OutputSink& sink) {
   const PositionScheme& scheme = model_.positions();
+  const size_t most = position_inputs_.size() / scheme.n_positions;
   RunInputs inputs;
   inputs.n = ids.size();
   inputs.ids = ids.data();
-  inputs.cache_begin = length_;
+  inputs.cache_begin = cache_begin;
   inputs.prefix_len = sequence_.prefix_len;
   for (size_t p = 0; p < scheme.n_positions; ++p) {
-    inputs.positions[p] = position_inputs_.data() + p * options_.context;
+    inputs.positions[p] = position_inputs_.data() + p * most;
   }
   for (size_t i = 0; i < ids.size(); ++i) {
     int32_t at[2];
-    scheme.at(sequence_, length_ + i, at);
-    for (size_t p = 0; p < scheme.n_positions; ++p) {
-      position_inputs_[p * options_.context + i] = at[p];
-    }
+    scheme.at(sequence_, cache_begin + i, at);
+    for (size_t p = 0; p < scheme.n_positions; ++p) position_inputs_[p * most + i] = at[p];
   }
-  bool finite = true;
-  const auto collect = [&](size_t begin, size_t n, const float* rows, size_t stride) {
-    for (size_t i = 0; i < n; ++i) {
-      finite = finite && AllFinite(rows + i * stride, logits_.size());
-    }
-    if (sink) (*sink)(begin, n, rows, stride);
-    if (!finite) return;  // a batch that is not taken leaves the logits of the last token
-    std::memcpy(logits_.data(), rows + (n - 1) * stride, logits_.size() * sizeof(float));
-    n_logits_ = logits_.size();
-  };
-  const Status status =
-      Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, collect, profile_);
-  if (status != Status::kOk) return status;
-  return finite ? Status::kOk : Status::kNonFinite;
+  return Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, sink, profile_);
 }
 
 }  // namespace glint

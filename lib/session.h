@@ -19,7 +19,7 @@ struct SessionOptions {
   size_t context = 0;            // tokens; 0: what the model was trained on
   KvType kv = KvType::kF16;
   size_t threads = 0;            // 0: DefaultThreads()
-  size_t chunk = 256;            // prompt tokens that pass the network together; changes no bit
+  size_t chunk = 256;            // prompt tokens that pass a layer together; changes no bit
   size_t max_outputs = 1;        // rows of logits computed together by Start; changes no bit
   size_t max_batch = 1;          // tokens that AppendBatch takes at most; each has a row of logits
 };
@@ -91,6 +91,8 @@ class Session {
  private:
   Status Run(const Plan& plan, std::span<const int32_t> ids, size_t n_outputs,
              const OutputSink* sink);
+  Status RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin,
+                  size_t n_outputs, const OutputSink& sink);
   void Allocate();
   void CheckIds(std::span<const int32_t> ids) const;
 
@@ -102,7 +104,7 @@ class Session {
   std::unique_ptr<Plan> prompt_plan_, batch_plan_;
   std::unique_ptr<KvCache> cache_;
   SequencePositions sequence_;
-  std::vector<int32_t> position_inputs_;  // (n_positions, context)
+  std::vector<int32_t> position_inputs_;  // (n_positions, most rows of a run)
   std::vector<float> logits_;
   size_t n_logits_ = 0;          // logits_.size(), or 0: Truncate has left none
   size_t length_ = 0;            // 0: there is no sequence

@@ -1,6 +1,7 @@
 #include "lib/ops/ops.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "lib/error.h"
 #include "lib/ops/op_rows.h"
@@ -18,6 +19,15 @@ const Op* FindOp(const std::string& name) {
     if (name == op.name) return &op;
   }
   return nullptr;
+}
+
+const Attribute& AttributeOf(const Node& node, const char* name) {
+  const auto found = node.attributes.find(name);
+  if (found != node.attributes.end()) return found->second;
+  const std::vector<AttributeSpec>& specs = FindOp(node.op)->attributes;
+  return *std::find_if(specs.begin(), specs.end(), [&](const AttributeSpec& spec) {
+            return spec.name == std::string_view(name);
+          })->absent;
 }
 
 const std::vector<GraphInput> kGraphInputs = {
@@ -86,10 +96,11 @@ void CheckValue(const std::string& place, const AttributeSpec& spec, const Attri
 void CheckAttributes(const std::string& place, const Op& op, const Node& node) {
   for (const AttributeSpec& spec : op.attributes) {
     const auto found = node.attributes.find(spec.name);
-    if (found == node.attributes.end()) {
+    if (found != node.attributes.end()) {
+      CheckValue(place, spec, found->second);
+    } else if (!spec.absent) {
       throw Error(place + ": attribute " + Quoted(spec.name) + " is missing");
     }
-    CheckValue(place, spec, found->second);
   }
   // An attribute ignored would be output silently wrong.
   for (const auto& [name, value] : node.attributes) {
@@ -106,13 +117,13 @@ NodeCheck::NodeCheck(const std::string& where, const Node& node, std::vector<Val
     : where_(where), node_(node), inputs_(std::move(inputs)) {}
 
 int64_t NodeCheck::Int(const char* name) const {
-  return std::get<int64_t>(node_.attributes.at(name));
+  return std::get<int64_t>(AttributeOf(node_, name));
 }
 double NodeCheck::Real(const char* name) const {
-  return std::get<double>(node_.attributes.at(name));
+  return std::get<double>(AttributeOf(node_, name));
 }
 const std::string& NodeCheck::Text(const char* name) const {
-  return std::get<std::string>(node_.attributes.at(name));
+  return std::get<std::string>(AttributeOf(node_, name));
 }
 
 void NodeCheck::Fail(const std::string& what) const { throw Error(where_ + ": " + what); }

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct AttributeSpec {
   Type type;
   double low = 0, high = 0;             // numbers: the range allowed
   std::vector<const char*> choices{};   // texts: the values allowed
+  std::optional<Attribute> absent{};    // holds where a node lacks the attribute; none: required
 };
 
 // What an op's `infer` works on: one node, its attributes known to be those of the op's list, its
@@ -67,13 +69,15 @@ using StepRun = void (*)(const StepContext& context, const Step& step);
 struct Op {
   const char* name;
   size_t min_inputs, max_inputs, n_outputs;
-  std::vector<AttributeSpec> attributes;  // all required: a default would be a meaning outside the file
+  std::vector<AttributeSpec> attributes;
   void (*infer)(NodeCheck& check);        // throws Error
   void (*plan)(PlanBuilder& builder, const Node& node);  // appends the node's steps
 };
 
 extern const std::vector<Op> kOps;
 const Op* FindOp(const std::string& name);  // null if there is none
+// The attribute of a checked node, or what its absence means.
+const Attribute& AttributeOf(const Node& node, const char* name);
 
 // The closed list of graph inputs.
 struct GraphInput {
