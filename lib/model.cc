@@ -80,7 +80,7 @@ void Model::CheckMainGraph() {
     for (const std::string& input : node.inputs) causal_ = causal_ && input != "prefix_len";
     if (node.op != "attention") continue;
     ++after_attention;
-    const int64_t layer = std::get<int64_t>(node.attributes.at("layer"));
+    const int64_t layer = IntOf(node, "layer");
     if (!layers.insert(layer).second) {
       throw Error(where + ": two attentions share the cache of layer " + std::to_string(layer));
     }

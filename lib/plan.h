@@ -8,6 +8,7 @@
 #include "lib/graph.h"
 #include "lib/kv_cache.h"
 #include "lib/ops/ops.h"
+#include "lib/rope_table.h"
 #include "lib/thread_pool.h"
 #include "simd/kernels.h"
 
@@ -38,14 +39,6 @@ struct Buffer {
   uint64_t arena_offset = 0; // bytes
 };
 
-// cos and sin of position * frequency, for every position of the context.
-struct RopeTable {
-  size_t n_freq = 0;
-  std::vector<float> cosines, sines;  // (positions, n_freq)
-};
-// By the name of the frequencies' tensor: plans of one session share them.
-using RopeTables = std::map<std::string, std::unique_ptr<RopeTable>>;
-
 // Rows of an activation as bytes, as the matmul by weights of this type wants them: a pseudo-buffer in
 // the arena that holds a chunk, or the outputs. lib/ops/quantize.h says how it is laid out.
 struct QuantizedRef {
@@ -72,7 +65,7 @@ struct Step {
   const int32_t* index = nullptr;   // gather: (out.width), each entry known to be in range
   // Numbers from the attributes; each op uses what it needs.
   size_t heads = 0, kv_heads = 0, head_dim = 0, layer = 0, window = 0;
-  float eps = 0, alpha = 0, scale = 0;
+  float eps = 0, alpha = 0, scale = 0, softcap = 0;
   // What is done along with the op ("fused"), because the data is still in the cache:
   QuantizedRef quantized_in;   // linear: its input, in place of in[0]
   QuantizedRef quantized_out;  // an op that makes whole rows: its output once more, as bytes

@@ -43,7 +43,7 @@ struct AttentionModel {
                                  static_cast<int64_t>(source.size()), "per_head");
     split.k = kv.k;
     split.v = kv.v;
-    graph = g.Finish(g.Attention(split, 0, mask, window), "out");
+    graph = g.Finish(g.Attention(split, 0, mask, {.window = window}), "out");
   }
   template <class Number>
   void Add(const char* name, size_t rows, const Number& number) {

@@ -6,10 +6,13 @@
 //   qkv      (n_tokens, (heads + 2 * kv_heads) * head_dim): all heads of q, then of k, then of v
 //   q        (n_tokens, heads, head_dim); k, v (n_tokens, kv_heads, head_dim), views of it
 //
-// attention(q, k, v, cache_index [, prefix_len]; layer, mask [, window]) -> out
+// attention(q, k, v, cache_index [, prefix_len]; layer, mask [, window, scale, softcap]) -> out
 //   q        (n_tokens, heads, head_dim)
 //   k, v     (n_tokens, kv_heads, head_dim); head h of q uses head h / (heads / kv_heads)
-//   out      (n_tokens, heads * head_dim): softmax(q k^T / sqrt(head_dim)) v over the cache of `layer`
+//   out      (n_tokens, heads * head_dim): softmax(scale * q k^T) v over the cache of `layer`
+//   scale    absent or 0: 1 / sqrt(head_dim)
+//   softcap  scores become softcap * tanh(score / softcap) before the mask (Gemma Team 2024, Gemma 2,
+//            section 2); absent or 0: they stay as they are
 //   mask     "causal": a token sees the cache up to itself; "prefix": the first prefix_len entries see
 //            each other in both directions, the rest is causal (Du et al. 2022, section 2.1)
 //   window   of a causal mask: the token at cache index i sees j <= i with i - j < window (Beltagy et
@@ -51,7 +54,7 @@ void InferSplit(NodeCheck& check) {
 
 void PlanSplit(PlanBuilder& builder, const Node& node) {
   const ActivationRef& whole = builder.Place(node.inputs[0]);
-  const auto heads = static_cast<uint64_t>(std::get<int64_t>(node.attributes.at("heads")));
+  const auto heads = static_cast<uint64_t>(IntOf(node, "heads"));
   const uint64_t head_dim = whole.width / (3 * heads);
   for (uint64_t part = 0; part < 3; ++part) {
     ActivationRef view = whole;
@@ -81,7 +84,7 @@ void InferSplitQkv(NodeCheck& check) {
 void PlanSplitQkv(PlanBuilder& builder, const Node& node) {
   const ActivationRef whole = builder.Place(node.inputs[0]);
   const auto count = [&](const char* name) {
-    return static_cast<uint64_t>(std::get<int64_t>(node.attributes.at(name)));
+    return static_cast<uint64_t>(IntOf(node, name));
   };
   const uint64_t heads[] = {count("heads"), count("kv_heads"), count("kv_heads")};
   ActivationRef view = whole;
@@ -261,6 +264,7 @@ class AttentionRun {
     block.n_queries = n;
     block.head_dim = step_.head_dim;
     block.scale = step_.scale;
+    block.softcap = step_.softcap;
     block.maximum = states.maximum;
     block.sum = states.sum;
     block.out = states.out;
@@ -303,15 +307,18 @@ void PlanAttention(PlanBuilder& builder, const Node& node) {
   const ActivationRef q = builder.Place(node.inputs[0]);
   const ActivationRef k = builder.Place(node.inputs[1]);
   const size_t head_dim = q.width / q.heads;
-  const auto layer = static_cast<size_t>(std::get<int64_t>(node.attributes.at("layer")));
-  const auto window = static_cast<size_t>(std::get<int64_t>(AttributeOf(node, "window")));
+  const auto layer = static_cast<size_t>(IntOf(node, "layer"));
+  const auto window = static_cast<size_t>(IntOf(node, "window"));
+  const auto scale = static_cast<float>(RealOf(node, "scale"));
+  const auto softcap = static_cast<float>(RealOf(node, "softcap"));
   const auto describe = [&](Step& step) {
     step.heads = q.heads;
     step.kv_heads = k.heads;
     step.head_dim = head_dim;
     step.layer = layer;
     step.window = window;
-    step.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    step.scale = scale != 0 ? scale : 1.0f / std::sqrt(static_cast<float>(head_dim));
+    step.softcap = softcap;
   };
   builder.UseCache(layer, k.heads, head_dim, window);
   Step& store = builder.AddStep(node, Store);
@@ -360,7 +367,9 @@ Op AttentionOp() {
           1,
           {{"layer", AttributeSpec::Type::kInt, 0, kMaxLayers - 1},
            {"mask", AttributeSpec::Type::kText, 0, 0, {"causal", "prefix"}},
-           {"window", AttributeSpec::Type::kInt, 0, kMaxWindow, {}, int64_t{0}}},
+           {"window", AttributeSpec::Type::kInt, 0, kMaxWindow, {}, int64_t{0}},
+           {"scale", AttributeSpec::Type::kReal, 0, 1e6, {}, 0.0},
+           {"softcap", AttributeSpec::Type::kReal, 0, 1e6, {}, 0.0}},
           InferAttention,
           PlanAttention};
 }

@@ -18,6 +18,8 @@ Op GeluOp();        // elementwise.cc
 Op SiluOp();        // elementwise.cc
 Op AddOp();         // elementwise.cc
 Op MulOp();         // elementwise.cc
+Op ScaleOp();       // elementwise.cc
+Op SoftcapOp();     // elementwise.cc
 Op HiddenOp();      // hidden.cc
 
 }  // namespace glint

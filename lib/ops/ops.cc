@@ -1,7 +1,7 @@
 #include "lib/ops/ops.h"
 
 #include <algorithm>
-#include <string_view>
+#include <cstring>
 
 #include "lib/error.h"
 #include "lib/ops/op_rows.h"
@@ -11,7 +11,7 @@ namespace glint {
 const std::vector<Op> kOps = {
     EmbeddingOp(), LinearOp(),    LayerNormOp(), RmsNormOp(), SplitHeadsOp(), SplitQkvOp(),
     RopeOp(),      AttentionOp(), GeluOp(),      SiluOp(),    AddOp(),        MulOp(),
-    GatherOp(),    HiddenOp(),
+    GatherOp(),    HiddenOp(),    ScaleOp(),     SoftcapOp(),
 };
 
 const Op* FindOp(const std::string& name) {
@@ -19,15 +19,6 @@ const Op* FindOp(const std::string& name) {
     if (name == op.name) return &op;
   }
   return nullptr;
-}
-
-const Attribute& AttributeOf(const Node& node, const char* name) {
-  const auto found = node.attributes.find(name);
-  if (found != node.attributes.end()) return found->second;
-  const std::vector<AttributeSpec>& specs = FindOp(node.op)->attributes;
-  return *std::find_if(specs.begin(), specs.end(), [&](const AttributeSpec& spec) {
-            return spec.name == std::string_view(name);
-          })->absent;
 }
 
 const std::vector<GraphInput> kGraphInputs = {
@@ -111,20 +102,28 @@ void CheckAttributes(const std::string& place, const Op& op, const Node& node) {
   }
 }
 
+const Attribute& AttributeOf(const Node& node, const char* name) {
+  const auto found = node.attributes.find(name);
+  if (found != node.attributes.end()) return found->second;
+  const std::vector<AttributeSpec>& specs = FindOp(node.op)->attributes;
+  const auto is_it = [&](const AttributeSpec& spec) { return std::strcmp(spec.name, name) == 0; };
+  return *std::find_if(specs.begin(), specs.end(), is_it)->absent;
+}
+
 }  // namespace
+
+int64_t IntOf(const Node& node, const char* name) {
+  return std::get<int64_t>(AttributeOf(node, name));
+}
+double RealOf(const Node& node, const char* name) {
+  return std::get<double>(AttributeOf(node, name));
+}
+const std::string& TextOf(const Node& node, const char* name) {
+  return std::get<std::string>(AttributeOf(node, name));
+}
 
 NodeCheck::NodeCheck(const std::string& where, const Node& node, std::vector<ValueInfo> inputs)
     : where_(where), node_(node), inputs_(std::move(inputs)) {}
-
-int64_t NodeCheck::Int(const char* name) const {
-  return std::get<int64_t>(AttributeOf(node_, name));
-}
-double NodeCheck::Real(const char* name) const {
-  return std::get<double>(AttributeOf(node_, name));
-}
-const std::string& NodeCheck::Text(const char* name) const {
-  return std::get<std::string>(AttributeOf(node_, name));
-}
 
 void NodeCheck::Fail(const std::string& what) const { throw Error(where_ + ": " + what); }
 

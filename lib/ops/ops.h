@@ -31,8 +31,14 @@ struct AttributeSpec {
   Type type;
   double low = 0, high = 0;             // numbers: the range allowed
   std::vector<const char*> choices{};   // texts: the values allowed
-  std::optional<Attribute> absent{};    // holds where a node lacks the attribute; none: required
+  // The value that holds where a node does not have the attribute; without one it must.
+  std::optional<Attribute> absent{};
 };
+
+// An attribute of a node that has been checked (CheckNode), or what holds in its absence.
+int64_t IntOf(const Node& node, const char* name);
+double RealOf(const Node& node, const char* name);
+const std::string& TextOf(const Node& node, const char* name);
 
 // What an op's `infer` works on: one node, its attributes known to be those of the op's list, its
 // inputs known to exist. Fail() throws Error naming file, graph, node and op.
@@ -42,9 +48,9 @@ class NodeCheck {
 
   const ValueInfo& Input(size_t i) const { return inputs_[i]; }
   size_t n_inputs() const { return inputs_.size(); }
-  int64_t Int(const char* name) const;
-  double Real(const char* name) const;
-  const std::string& Text(const char* name) const;
+  int64_t Int(const char* name) const { return IntOf(node_, name); }
+  double Real(const char* name) const { return RealOf(node_, name); }
+  const std::string& Text(const char* name) const { return TextOf(node_, name); }
 
   // Throws unless input i is an f32 activation (kTokens, ...) of this rank; returns its last dimension.
   int64_t ExpectActivation(size_t i, size_t rank) const;
@@ -69,6 +75,8 @@ using StepRun = void (*)(const StepContext& context, const Step& step);
 struct Op {
   const char* name;
   size_t min_inputs, max_inputs, n_outputs;
+  // A value that holds in an attribute's absence is part of the file format (docs/FORMAT.md, section 6)
+  // and never changes.
   std::vector<AttributeSpec> attributes;
   void (*infer)(NodeCheck& check);        // throws Error
   void (*plan)(PlanBuilder& builder, const Node& node);  // appends the node's steps
@@ -76,8 +84,6 @@ struct Op {
 
 extern const std::vector<Op> kOps;
 const Op* FindOp(const std::string& name);  // null if there is none
-// The attribute of a checked node, or what its absence means.
-const Attribute& AttributeOf(const Node& node, const char* name);
 
 // The closed list of graph inputs.
 struct GraphInput {
