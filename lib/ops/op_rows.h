@@ -19,5 +19,9 @@ Op SiluOp();        // elementwise.cc
 Op AddOp();         // elementwise.cc
 Op MulOp();         // elementwise.cc
 Op HiddenOp();      // hidden.cc
+Op RouteOp();        // route.cc
+Op CombineOp();      // route.cc
+Op GateOp();         // route.cc
+Op RoutedLinearOp();  // routed_linear.cc
 
 }  // namespace glint
