@@ -167,6 +167,33 @@ GraphBuilder::Value GraphBuilder::Mul(Value a, Value b) {
   return AppendOne("mul", "mul", {a.name, b.name});
 }
 
+GraphBuilder::Value GraphBuilder::Route(Value logits, int64_t top_k, bool normalize) {
+  return AppendOne("route", "routing", {logits.name},
+                   {{"top_k", top_k}, {"normalize", int64_t{normalize}}});
+}
+
+GraphBuilder::Value GraphBuilder::RoutedLinear(Value x, Value routing,
+                                               const std::vector<std::string>& weights,
+                                               const char* word) {
+  std::vector<std::string> inputs = {x.name, routing.name};
+  for (const std::string& weight : weights) {
+    if (tensors_.count(weight + kColumns) != 0) {
+      throw Error(where_ + ": tensor " + Quoted(weight) +
+                  ": an expert's columns cannot be in another order");
+    }
+    inputs.push_back(weight);
+  }
+  return AppendOne("routed_linear", word, std::move(inputs));
+}
+
+GraphBuilder::Value GraphBuilder::Combine(Value y, Value routing) {
+  return AppendOne("combine", "combined", {y.name, routing.name});
+}
+
+GraphBuilder::Value GraphBuilder::Gate(Value x, Value logit) {
+  return AppendOne("gate", "gated", {x.name, logit.name});
+}
+
 Graph GraphBuilder::Finish(Value output, const std::string& name) {
   Node& last = graph_.nodes.back();
   if (last.outputs != std::vector<std::string>{output.name} || values_.count(name) != 0) {

@@ -65,6 +65,14 @@ class GraphBuilder {
   Value Softcap(Value x, double cap);   // cap * tanh(x / cap)
   Value AddScaled(Value a, double alpha, Value b);  // alpha * a + b
   Value Mul(Value a, Value b);
+  // Experts (lib/ops/route.cc, lib/ops/routed_linear.cc). Chooses top_k of each token's experts.
+  Value Route(Value logits, int64_t top_k, bool normalize);
+  // The chosen experts' products side by side, (n_tokens, top_k * n); x one row for all of a token's
+  // experts, or a part for each. weights[e] is expert e's matrix. `word` names the output.
+  Value RoutedLinear(Value x, Value routing, const std::vector<std::string>& weights,
+                     const char* word);
+  Value Combine(Value y, Value routing);  // their sum by the routing's weights
+  Value Gate(Value x, Value logit);       // x * sigmoid(logit), a logit per token
 
   // Gives the last node's output this name and returns the finished graph.
   Graph Finish(Value output, const std::string& name);

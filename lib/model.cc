@@ -102,15 +102,22 @@ void Model::CheckMainGraph() {
       const Tensor& table = *file_->Find(node.inputs[1]);
       cost_.decode_bytes += table.bytes / table.shape[0];
     }
-    if (node.op != "linear") continue;
-    const Tensor& weight = *file_->Find(node.inputs[1]);
-    const uint64_t parameters = weight.shape[0] * weight.shape[1];
+    const std::span<const std::string> weights = WeightsOf(node);
+    if (weights.empty()) continue;
+    // Of experts, which have one shape but maybe several types, a token meets a few.
+    const Tensor& first = *file_->Find(weights[0]);
+    const uint64_t met = static_cast<uint64_t>(values.at(node.outputs[0]).shape[1]) / first.shape[0];
+    uint64_t all_bytes = 0;
+    for (const std::string& weight : weights) all_bytes += file_->Find(weight)->bytes;
+    const uint64_t parameters = met * first.shape[0] * first.shape[1];
+    const uint64_t bytes = static_cast<uint64_t>(
+        static_cast<double>(all_bytes) * static_cast<double>(met) / static_cast<double>(weights.size()));
     cost_.linear_parameters += parameters;
-    if (after_attention == 0) {
-      cost_.head_parameters += parameters;
-      cost_.head_bytes += weight.bytes;
-    }
-    cost_.decode_bytes += weight.bytes;
+    cost_.chunk_bytes += all_bytes;
+    cost_.decode_bytes += bytes;
+    if (after_attention != 0) continue;
+    cost_.head_parameters += parameters;
+    cost_.head_bytes += bytes;
   }
 }
 

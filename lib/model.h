@@ -45,13 +45,15 @@ class Model {
   uint64_t max_context() const { return max_context_; }  // that the model was trained on
   uint64_t max_history() const { return max_history_; }  // past turns that a chat shows it at most
 
-  // What a token costs: parameters of the linear ops, and bytes that a decode step reads apart from
-  // the cache (every linear's weights, one row of the embedding).
+  // What a token costs: parameters of the linear ops that it meets (of experts, as many as are
+  // chosen), and bytes that a decode step reads apart from the cache (their weights, of experts the
+  // mean; one row of the embedding).
   struct Cost {
     uint64_t linear_parameters = 0;
     uint64_t head_parameters = 0;  // of those, the part that runs only where logits are wanted
     uint64_t decode_bytes = 0;
     uint64_t head_bytes = 0;       // of those, the weights of that part
+    uint64_t chunk_bytes = 0;      // weights of all linear ops: a chunk of many tokens meets every expert
   };
   const Cost& cost() const { return cost_; }
 

@@ -58,19 +58,23 @@ struct Step {
   uint32_t segment = 0;
   std::vector<ActivationRef> in;    // activations only, in the order of the node's inputs
   ActivationRef out;                // of the first output
-  MatrixView matrix;                // embedding, linear
+  MatrixView matrix;                // embedding, linear; routed_linear: the first expert's
+  std::vector<MatrixView> experts;  // routed_linear
   const float* vectors[2] = {};     // norm: weight, bias; linear: bias
   std::vector<InputId> inputs;      // graph inputs, in order
   const RopeTable* rope = nullptr;
   const int32_t* index = nullptr;   // gather: (out.width), each entry known to be in range
   // Numbers from the attributes; each op uses what it needs.
   size_t heads = 0, kv_heads = 0, head_dim = 0, layer = 0, window = 0;
+  size_t top_k = 0;  // experts that a token meets
   float eps = 0, alpha = 0, scale = 0, softcap = 0;
   // What is done along with the op ("fused"), because the data is still in the cache:
   QuantizedRef quantized_in;   // linear: its input, in place of in[0]
   QuantizedRef quantized_out;  // an op that makes whole rows: its output once more, as bytes
-  // linear: what happens to columns [begin, begin + n) of its output once they are there; reads `in`.
-  using Epilogue = void (*)(const StepContext& context, const Step& step, size_t begin, size_t n);
+  // linear, routed_linear: what happens to columns [begin, begin + n) of its output once they are
+  // there, for tokens [token_begin, token_end) of the chunk; reads `in`.
+  using Epilogue = void (*)(const StepContext& context, const Step& step, size_t token_begin,
+                            size_t token_end, size_t begin, size_t n);
   Epilogue epilogue = nullptr;
   bool makes_rows = false;      // can fill quantized_out
   bool takes_epilogue = false;

@@ -58,8 +58,8 @@ const char* Describe(Status status) {
 
 KvType DefaultKv(const Model& model) {
   for (const Node& node : model.graph().nodes) {
-    if (node.op != "linear") continue;
-    return model.file().Find(node.inputs[1])->dtype == DType::kF32 ? KvType::kF32 : KvType::kF16;
+    if (WeightsOf(node).empty()) continue;
+    return model.file().Find(WeightsOf(node)[0])->dtype == DType::kF32 ? KvType::kF32 : KvType::kF16;
   }
   return KvType::kF16;
 }

@@ -94,7 +94,7 @@ Timing MeasurePrefill(Session& session, RandomIds& ids, size_t n, size_t runs, b
   timing.macs = static_cast<double>(cost.linear_parameters - cost.head_parameters) * tokens +
                 static_cast<double>(cost.head_parameters);
   // Every chunk reads the weights anew.
-  timing.bytes = static_cast<double>(cost.decode_bytes - cost.head_bytes) * chunks +
+  timing.bytes = static_cast<double>(cost.chunk_bytes - cost.head_bytes) * chunks +
                  static_cast<double>(cost.head_bytes);
   const std::vector<int32_t> prompt = ids.Prompt(n);
   const ProfileScope scope(session, session.prompt_plan(), profile);

@@ -74,32 +74,39 @@ void RunMul(const StepContext& c, const Step& step) {
   });
 }
 
-// The same for columns [begin, begin + n) of a linear's output, in place.
+// The same for columns [begin, begin + n) of a linear's output, in place, for some tokens.
 template <auto kKernel>
-void UnaryOfColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
+void UnaryOfColumns(const StepContext& c, const Step& step, size_t token_begin, size_t token_end,
+                    size_t begin, size_t n) {
   float* y = c.Rows(step.out) + begin;
   const size_t stride = c.Stride(step.out);
-  for (size_t t = 0; t < c.n; ++t) Apply(c, step, kKernel, y + t * stride, y + t * stride, n);
+  for (size_t t = token_begin; t < token_end; ++t) {
+    Apply(c, step, kKernel, y + t * stride, y + t * stride, n);
+  }
 }
 
-// Calls f(other, y) for these columns of each token: of the other input, and of the linear's
-// output.
+// Calls f(other, y) for these columns of each of these tokens: of the other input, and of the
+// linear's output.
 template <class F>
-void ForColumns(const StepContext& c, const Step& step, size_t begin, const F& f) {
+void ForColumns(const StepContext& c, const Step& step, size_t token_begin, size_t token_end,
+                size_t begin, const F& f) {
   const ActivationRef& other = step.in.back();
   const float* x = c.Rows(other) + begin;
   float* y = c.Rows(step.out) + begin;
   const size_t x_stride = c.Stride(other), y_stride = c.Stride(step.out);
-  for (size_t t = 0; t < c.n; ++t) f(x + t * x_stride, y + t * y_stride);
+  for (size_t t = token_begin; t < token_end; ++t) f(x + t * x_stride, y + t * y_stride);
 }
 
-void AddToColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
-  ForColumns(c, step, begin,
+void AddToColumns(const StepContext& c, const Step& step, size_t token_begin, size_t token_end,
+                  size_t begin, size_t n) {
+  ForColumns(c, step, token_begin, token_end, begin,
              [&](const float* x, float* y) { c.kernels.add_scaled(x, y, step.alpha, y, n); });
 }
 
-void MulColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
-  ForColumns(c, step, begin, [&](const float* x, float* y) { c.kernels.multiply(x, y, y, n); });
+void MulColumns(const StepContext& c, const Step& step, size_t token_begin, size_t token_end,
+                size_t begin, size_t n) {
+  ForColumns(c, step, token_begin, token_end, begin,
+             [&](const float* x, float* y) { c.kernels.multiply(x, y, y, n); });
 }
 
 template <auto kKernel>

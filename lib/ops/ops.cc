@@ -11,7 +11,8 @@ namespace glint {
 const std::vector<Op> kOps = {
     EmbeddingOp(), LinearOp(),    LayerNormOp(), RmsNormOp(), SplitHeadsOp(), SplitQkvOp(),
     RopeOp(),      AttentionOp(), GeluOp(),      SiluOp(),    AddOp(),        MulOp(),
-    GatherOp(),    HiddenOp(),    ScaleOp(),     SoftcapOp(),
+    GatherOp(),    HiddenOp(),    ScaleOp(),     SoftcapOp(), RouteOp(),      RoutedLinearOp(),
+    CombineOp(),   GateOp(),
 };
 
 const Op* FindOp(const std::string& name) {
@@ -19,6 +20,14 @@ const Op* FindOp(const std::string& name) {
     if (name == op.name) return &op;
   }
   return nullptr;
+}
+
+std::span<const std::string> WeightsOf(const Node& node) {
+  const Op* op = FindOp(node.op);
+  if (!op || op->weights.most == 0) return {};
+  const std::span<const std::string> inputs = node.inputs;
+  return inputs.subspan(op->weights.first,
+                        std::min(op->weights.most, inputs.size() - op->weights.first));
 }
 
 const std::vector<GraphInput> kGraphInputs = {
@@ -144,6 +153,15 @@ void NodeCheck::ExpectVector(size_t i, int64_t length) const {
     Fail("input " + Quoted(node_.inputs[i]) + ": expected tensor f32 " + ToString({length}) +
          ", found " + Info(value.dtype).name + " " + ToString(value.shape));
   }
+}
+
+NodeCheck::Routing NodeCheck::ExpectRouting(size_t i) const {
+  const ValueInfo& value = inputs_[i];
+  if (value.n_experts == 0) {
+    Fail("input " + Quoted(node_.inputs[i]) + ": expected the output of an op 'route', found " +
+         Info(value.dtype).name + " " + ToString(value.shape));
+  }
+  return {value.shape[1] / 2, value.n_experts};
 }
 
 void NodeCheck::ExpectInput(size_t i, const char* name) const {

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,11 +19,16 @@ struct Step;         // lib/plan.h
 struct StepContext;  // lib/plan.h
 class PlanBuilder;   // lib/plan.cc
 
+// A node has at most 4096 inputs (formats/header.h), an op routed_linear two more than experts.
+inline constexpr int64_t kMaxExperts = 4094;
+inline constexpr int64_t kMaxTopK = 64;
+
 // A value while its graph is being checked.
 struct ValueInfo {
   DType dtype = DType::kF32;
   Shape shape;
   const Tensor* tensor = nullptr;  // set if the value is a tensor of the file; its data may be null
+  int64_t n_experts = 0;  // a routing (op route): how many experts it chooses among; else 0
 };
 
 struct AttributeSpec {
@@ -58,7 +64,15 @@ class NodeCheck {
   void ExpectVector(size_t i, int64_t length) const;
   // Throws unless input i is the named graph input.
   void ExpectInput(size_t i, const char* name) const;
+  // Throws unless input i was made by op route.
+  struct Routing {
+    int64_t top_k, n_experts;
+  };
+  Routing ExpectRouting(size_t i) const;
   void Output(Shape shape) { outputs_.push_back({DType::kF32, std::move(shape), nullptr}); }
+  void OutputRouting(Routing routing) {
+    outputs_.push_back({DType::kF32, {kTokens, 2 * routing.top_k}, nullptr, routing.n_experts});
+  }
 
   [[noreturn]] void Fail(const std::string& what) const;
   const std::vector<ValueInfo>& outputs() const { return outputs_; }
@@ -80,10 +94,18 @@ struct Op {
   std::vector<AttributeSpec> attributes;
   void (*infer)(NodeCheck& check);        // throws Error
   void (*plan)(PlanBuilder& builder, const Node& node);  // appends the node's steps
+  // Of the inputs, the matrices that activations are multiplied by: `most` at most, from `first` on.
+  struct Weights {
+    size_t first = 0, most = 0;
+  } weights{};
 };
 
 extern const std::vector<Op> kOps;
 const Op* FindOp(const std::string& name);  // null if there is none
+
+// The names of the matrices that a node of a known op multiplies activations by; its input 0 is what
+// they meet. Empty if its op does no such thing.
+std::span<const std::string> WeightsOf(const Node& node);
 
 // The closed list of graph inputs.
 struct GraphInput {
