@@ -20,8 +20,8 @@ using Rows = std::vector<Row>;  // of tokens
 struct Family {
   const char* model_type;
   bool fused_qkv = false, fused_gate_up = false;
-  bool qk_norm = false;        // of each head, before the rope
-  bool norm_plus_one = false;  // a norm's weight is stored less 1
+  bool qk_norm = false;                   // of each head, before the rope
+  bool norm_plus_one = false;             // a norm's weight is stored less 1
   const char* after_attention = nullptr;  // norm of what attention gives
   const char* before_mlp = "post_attention_layernorm";
   const char* after_mlp = nullptr;  // norm of what the mlp gives
@@ -261,7 +261,8 @@ class Decoder {
   }
 
   // softmax(cap(q k^T * scale)) v of head h of the token at `position`.
-  void Attend(const std::vector<Qkv>& tokens, size_t position, size_t h, size_t window, double* out) {
+  void Attend(const std::vector<Qkv>& tokens, size_t position, size_t h, size_t window,
+              double* out) {
     const double cap = Setting(config_, "attn_logit_softcapping", 0.0);
     const double width = type_ == "gemma2" ? config_.at("query_pre_attn_scalar").get<double>()
                                            : static_cast<double>(head_dim_);
@@ -319,7 +320,8 @@ class Decoder {
     if (type_ == "mixtral") return Mixtral(x, name + "block_sparse_moe.");
     const std::string mlp = name + "mlp.";
     if (type_ == "qwen2_moe" && IsSparse(layer)) return QwenMoe(x, mlp);
-    if (!family_.fused_gate_up) return Gated(x, mlp + "gate_proj", mlp + "up_proj", mlp + "down_proj");
+    if (!family_.fused_gate_up)
+      return Gated(x, mlp + "gate_proj", mlp + "up_proj", mlp + "down_proj");
     const Row both = Linear(x, name + names_.gate_up, BiasOf().mlp);
     Row g(both.size() / 2);
     for (size_t i = 0; i < g.size(); ++i) g[i] = Activation(both[i]) * both[g.size() + i];
@@ -339,10 +341,13 @@ class Decoder {
     const size_t k = config_.at("num_experts_per_tok");
     double sum = 0;
     for (size_t i = 0; i < order.size(); ++i) {
-      if (i < k) sum += shares[order[i]];
-      else shares[order[i]] = 0;
+      if (i < k)
+        sum += shares[order[i]];
+      else
+        shares[order[i]] = 0;
     }
-    if (norm) for (double& share : shares) share /= sum;
+    if (norm)
+      for (double& share : shares) share /= sum;
     return shares;
   }
 
@@ -404,8 +409,10 @@ class Decoder {
       if (Has(config_, key) && config_[key] != value)
         throw std::runtime_error("plain_decoder: " + std::string(key) + ": " + config_[key].dump());
     };
-    if (type_ == "gemma2") is("hidden_activation", "gelu_pytorch_tanh");
-    else is("hidden_act", "silu");
+    if (type_ == "gemma2")
+      is("hidden_activation", "gelu_pytorch_tanh");
+    else
+      is("hidden_act", "silu");
     is("rmsnorm", true);
     is("post_layer_norm", true);
     is("multi_query_attention", true);

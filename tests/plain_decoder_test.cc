@@ -35,8 +35,7 @@ double Difference(const std::string& model, const std::string& name) {
   const std::string folder = model + "/cases/" + name + "/";
   const NpyArray ids = ReadNpy(folder + "input_ids.npy"), logits = ReadNpy(folder + "logits.npy");
   const std::vector<int32_t> row(ids.integers.begin(), ids.integers.end());
-  const std::vector<double> plain =
-      PlainLogits(checkpoint->config(), TensorsOf(*checkpoint), row);
+  const std::vector<double> plain = PlainLogits(checkpoint->config(), TensorsOf(*checkpoint), row);
   REQUIRE(plain.size() == logits.floats.size());
   double difference = 0;
   for (size_t i = 0; i < plain.size(); ++i) {

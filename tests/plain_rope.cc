@@ -15,10 +15,10 @@ using nlohmann::json;
 
 struct RopeSetting {
   double theta = 10000;
-  size_t dim = 0;             // elements that turn
-  double max_positions = 0;   // max_position_embeddings
-  json scaling;               // rope_scaling; an empty object if there is none
-  double original = 0;        // positions of the model before scaling; 0 if the config does not say
+  size_t dim = 0;            // elements that turn
+  double max_positions = 0;  // max_position_embeddings
+  json scaling;              // rope_scaling; an empty object if there is none
+  double original = 0;       // positions of the model before scaling; 0 if the config does not say
 };
 
 double Round(double value) {
@@ -48,7 +48,8 @@ PlainRope Linear(const RopeSetting& s, size_t) {
   return rope;
 }
 
-// NTK: the base grows with the length, so that the lowest frequency stretches and the highest stays.
+// NTK: the base grows with the length, so that the lowest frequency stretches and the highest
+// stays.
 PlainRope Dynamic(const RopeSetting& s, size_t context) {
   const double factor = s.scaling.at("factor");
   const double length = std::max(static_cast<double>(context), s.max_positions);
@@ -76,8 +77,8 @@ double YarnScale(double factor, double mscale = 1) {
   return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
 }
 
-// YaRN (arXiv 2309.00071). Pairs that turn more than beta_fast times within the original length stay,
-// those that turn less than beta_slow times are stretched, a ramp between.
+// YaRN (arXiv 2309.00071). Pairs that turn more than beta_fast times within the original length
+// stay, those that turn less than beta_slow times are stretched, a ramp between.
 PlainRope Yarn(const RopeSetting& s, size_t) {
   const double factor = s.scaling.at("factor");
   const double original = s.original > 0 ? s.original : s.max_positions;
@@ -102,8 +103,8 @@ PlainRope Yarn(const RopeSetting& s, size_t) {
   }
   rope.scale = YarnScale(factor);
   if (Has(s.scaling, "mscale") && Has(s.scaling, "mscale_all_dim")) {
-    rope.scale = YarnScale(factor, s.scaling["mscale"]) /
-                 YarnScale(factor, s.scaling["mscale_all_dim"]);
+    rope.scale =
+        YarnScale(factor, s.scaling["mscale"]) / YarnScale(factor, s.scaling["mscale_all_dim"]);
   }
   rope.scale = Setting(s.scaling, "attention_factor", rope.scale);
   return rope;
@@ -132,7 +133,7 @@ MakeRope FindRope(const std::string& name) {
   const struct {
     const char* name;
     MakeRope make;
-  } kRopes[] = {{"default", Default}, {"linear", Linear}, {"dynamic", Dynamic},   {"llama3", Llama3},
+  } kRopes[] = {{"default", Default}, {"linear", Linear}, {"dynamic", Dynamic},  {"llama3", Llama3},
                 {"yarn", Yarn},       {"su", LongRope},   {"longrope", LongRope}};
   for (const auto& rope : kRopes) {
     if (name == rope.name) return rope.make;
@@ -155,8 +156,8 @@ RopeSetting SettingOf(const json& config) {
   RopeSetting s;
   s.scaling = Has(config, "rope_scaling") ? config["rope_scaling"] : json::object();
   s.theta = Setting(config, "rope_theta", 10000.0);
-  const double part = Setting(config, "partial_rotary_factor",
-                              type == "glm" || type == "glm4" ? 0.5 : 1.0);
+  const double part =
+      Setting(config, "partial_rotary_factor", type == "glm" || type == "glm4" ? 0.5 : 1.0);
   s.dim = static_cast<size_t>(static_cast<double>(PlainHeadDim(config)) * part);
   s.max_positions = config.at("max_position_embeddings");
   // Phi-3 has it beside rope_scaling, the others within.
@@ -170,8 +171,8 @@ RopeSetting SettingOf(const json& config) {
 size_t PlainHeadDim(const json& config) {
   const std::string type = ModelType(config);
   if (type == "chatglm") return config.at("kv_channels");
-  const size_t even = config.at("hidden_size").get<size_t>() /
-                      config.at("num_attention_heads").get<size_t>();
+  const size_t even =
+      config.at("hidden_size").get<size_t>() / config.at("num_attention_heads").get<size_t>();
   const bool has_own = type == "qwen3" || type == "gemma2" || type == "glm" || type == "glm4";
   if (has_own) return config.at("head_dim");
   return Setting(config, "head_dim", even);
@@ -179,8 +180,8 @@ size_t PlainHeadDim(const json& config) {
 
 PlainRope PlainRopeOf(const json& config, size_t context) {
   const RopeSetting s = SettingOf(config);
-  const std::string kind = Setting(s.scaling, "rope_type",
-                                   Setting(s.scaling, "type", std::string("default")));
+  const std::string kind =
+      Setting(s.scaling, "rope_type", Setting(s.scaling, "type", std::string("default")));
   PlainRope rope = FindRope(kind)(s, context);
   const std::string type = ModelType(config);
   rope.interleaved = type == "chatglm" || type == "glm" || type == "glm4";
