@@ -14,7 +14,9 @@ namespace glint {
   ROW(kQwen2)                    \
   ROW(kQwen3)                    \
   ROW(kPhi3)                     \
-  ROW(kGemma2)
+  ROW(kGemma2)                   \
+  ROW(kMixtral)                  \
+  ROW(kQwen2Moe)
 
 #define GLINT_DECLARE(name) extern const Architecture name;
 GLINT_ARCHITECTURES(GLINT_DECLARE)

@@ -11,6 +11,7 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxDim = 1 << 20, kMaxWidth = 1 << 22, kMaxContext = 1 << 24;
 constexpr uint64_t kMaxLayers = 4096, kMaxHeads = 4096, kMaxHeadDim = 1 << 14;
+constexpr uint64_t kMaxExperts = 2048;  // of a layer
 
 uint64_t RotaryDim(const Json& c, uint64_t head_dim, double fallback, const std::string& where) {
   constexpr const char* kKey = "partial_rotary_factor";
@@ -118,8 +119,40 @@ Network::Value FfnPart(Network& n, Network::Value x, const DecoderConfig& d, con
   return n.Linear(product, word + "_down", {{form.down, d.dim}}, form.bias);
 }
 
+void ReadExperts(const Json& config, const char* n_key, const std::string& where,
+                 ExpertsForm* form) {
+  form->n = GetUint(config, n_key, 1, kMaxExperts, where);
+  form->top_k = GetUint(config, "num_experts_per_tok", 1, form->n, where);
+}
+
+Network::Value ExpertsPart(Network& n, Network::Value x, const DecoderConfig& d,
+                           const ExpertsForm& form) {
+  const auto sources = [&](const char* name, uint64_t rows) {
+    std::vector<ImportSource> all;
+    for (uint64_t e = 0; e < form.n; ++e) {
+      all.push_back({form.experts + ("." + std::to_string(e) + ".") + name, rows});
+    }
+    return all;
+  };
+  const Network::Value logits = n.SmallLinear(x, "router", form.router, form.n);
+  const Network::Value routing = n.Route(logits, form.top_k, form.normalize);
+  const auto routed = [&](Network::Value v, const char* word, const char* name, uint64_t rows) {
+    return n.RoutedLinear(v, routing, word, sources(name, rows), form.top_k);
+  };
+  const Network::Value gate = n.Silu(routed(x, "expert_gate", form.gate, form.hidden_dim));
+  const Network::Value product =
+      n.Mul(gate, routed(x, "expert_up", form.up, form.hidden_dim));
+  return n.Combine(routed(product, "expert_down", form.down, d.dim), routing, form.top_k);
+}
+
 Description LlamaNetwork(const DecoderConfig& d, const AttentionForm& attention,
                          const FfnForm& ffn) {
+  return LlamaNetwork(
+      d, attention, [=](Network& n, Network::Value x) { return FfnPart(n, x, d, ffn); });
+}
+
+Description LlamaNetwork(const DecoderConfig& d, const AttentionForm& attention,
+                         FfnDescription ffn) {
   return [=](Network& n) {
     Network::Value x = n.Embedding("model.embed_tokens", d.vocab_size, d.dim);
     n.SetRope(d.rope);
@@ -128,7 +161,7 @@ Description LlamaNetwork(const DecoderConfig& d, const AttentionForm& attention,
       const Network::Value a = n.RmsNorm(x, "attn_norm", "input_layernorm", d.norm_eps);
       x = n.Add(x, AttentionPart(n, a, d, attention));
       const Network::Value f = n.RmsNorm(x, "ffn_norm", "post_attention_layernorm", d.norm_eps);
-      x = n.Add(x, FfnPart(n, f, d, ffn));
+      x = n.Add(x, ffn(n, f));
     }
     n.EndLayers();
     x = n.RmsNorm(x, "final_norm", "model.norm", d.norm_eps);

@@ -57,7 +57,26 @@ struct FfnForm {
 Network::Value FfnPart(Network& network, Network::Value x, const DecoderConfig& decoder,
                        const FfnForm& form);
 
+struct ExpertsForm {
+  uint64_t n = 0, top_k = 0;
+  bool normalize = true;  // the chosen experts' weights add up to 1
+  uint64_t hidden_dim = 0;
+  // The checkpoint's names: of the router; of expert E "EXPERTS.E.GATE" and so on.
+  const char *router = "mlp.gate", *experts = "mlp.experts";
+  const char *gate = "gate_proj", *up = "up_proj", *down = "down_proj";
+};
+// Reads their number, under the key `n_key`, and how many a token meets.
+void ReadExperts(const nlohmann::json& config, const char* n_key, const std::string& where,
+                 ExpertsForm* form);
+// The feed-forward network of the layer begun as a mixture of experts (Shazeer et al. 2017).
+Network::Value ExpertsPart(Network& network, Network::Value x, const DecoderConfig& decoder,
+                           const ExpertsForm& form);
+
 // The whole network of LLaMA, and of those that differ from it in these forms alone.
+// `ffn` makes the second half of a layer from its normed input.
+using FfnDescription = std::function<Network::Value(Network& network, Network::Value x)>;
+Description LlamaNetwork(const DecoderConfig& decoder, const AttentionForm& attention,
+                         FfnDescription ffn);
 Description LlamaNetwork(const DecoderConfig& decoder, const AttentionForm& attention,
                          const FfnForm& ffn);
 

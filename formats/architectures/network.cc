@@ -76,6 +76,43 @@ Network::Value Network::Linear(Value x, const std::string& word,
               rows);
 }
 
+Network::Value Network::SmallLinear(Value x, const char* word, const std::string& source,
+                                    uint64_t rows) {
+  const std::string name = prefix_ + word + ".weight";
+  ListTensor(name, {{source, rows}}, ".weight", x.width, Role::kSmall);
+  return graph_ ? Made(graph_->Linear({x.name}, name, "", word), rows) : Value{"", rows};
+}
+
+Network::Value Network::Route(Value logits, uint64_t top_k, bool normalize) {
+  if (!graph_) return {"", 2 * top_k};
+  return Made(graph_->Route({logits.name}, static_cast<int64_t>(top_k), normalize), 2 * top_k);
+}
+
+Network::Value Network::RoutedLinear(Value x, Value routing, const std::string& word,
+                                     const std::vector<ImportSource>& sources, uint64_t top_k) {
+  const uint64_t rows = sources[0].rows;
+  // x is one row for all of a token's experts, or a part for each.
+  const bool is_parts = x.parts == top_k && top_k != 1;
+  std::vector<std::string> names;
+  for (size_t e = 0; e < sources.size(); ++e) {
+    names.push_back(prefix_ + word + "." + std::to_string(e) + ".weight");
+    ListTensor(names.back(), {sources[e]}, ".weight", is_parts ? x.width / top_k : x.width,
+               Role::kMatrix);
+  }
+  Value y{"", top_k * rows, top_k};
+  if (graph_) y.name = graph_->RoutedLinear({x.name}, {routing.name}, names, word.c_str()).name;
+  return y;
+}
+
+Network::Value Network::Combine(Value y, Value routing, uint64_t top_k) {
+  if (!graph_) return {"", y.width / top_k};
+  return Made(graph_->Combine({y.name}, {routing.name}), y.width / top_k);
+}
+
+Network::Value Network::Gate(Value x, Value logit) {
+  return graph_ ? Made(graph_->Gate({x.name}, {logit.name}), x.width) : x;
+}
+
 Network::Value Network::Head(Value x, const std::string& source, uint64_t rows, bool tied) {
   ListTensor("lm_head", {{source, rows}}, ".weight", x.width, Role::kVocabulary);
   if (graph_) return Made(graph_->Linear({x.name}, "lm_head", "", "head"), rows);
@@ -148,7 +185,8 @@ Network::Value Network::Softcap(Value x, double cap) {
 }
 
 Network::Value Network::Silu(Value x) {
-  return graph_ ? Made(graph_->Silu({x.name}), x.width) : x;
+  if (graph_) x.name = graph_->Silu({x.name}).name;
+  return x;
 }
 
 Network::Value Network::Add(Value a, Value b, double alpha) {
@@ -156,7 +194,8 @@ Network::Value Network::Add(Value a, Value b, double alpha) {
 }
 
 Network::Value Network::Mul(Value a, Value b) {
-  return graph_ ? Made(graph_->Mul({a.name}, {b.name}), a.width) : a;
+  if (graph_) a.name = graph_->Mul({a.name}, {b.name}).name;
+  return a;
 }
 
 Graph Network::Finish(Value output) { return graph_->Finish({output.name}, "logits"); }

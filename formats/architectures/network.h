@@ -22,6 +22,7 @@ class Network {
   struct Value {
     std::string name;    // empty while tensors are listed
     uint64_t width = 0;  // of a row; of heads: head_dim
+    uint64_t parts = 1;  // of a row that lie side by side, one for each expert of a token
   };
   struct Heads {
     Value q, k, v;
@@ -45,6 +46,15 @@ class Network {
   // A matrix of the rows of all sources.
   Value Linear(Value x, const std::string& word, const std::vector<ImportSource>& sources,
                bool bias = false);
+  // A small matrix that decides much: kept in f32.
+  Value SmallLinear(Value x, const char* word, const std::string& source, uint64_t rows);
+  // Of experts, of which each token meets the top_k best: what Route gives is for the others.
+  Value Route(Value logits, uint64_t top_k, bool normalize);
+  // The products of the chosen experts' matrices side by side. `sources`: one for each expert.
+  Value RoutedLinear(Value x, Value routing, const std::string& word,
+                     const std::vector<ImportSource>& sources, uint64_t top_k);
+  Value Combine(Value y, Value routing, uint64_t top_k);  // their weighted sum
+  Value Gate(Value x, Value logit);                       // x * sigmoid(logit)
   // Makes the logits. `tied`: the checkpoint need not have it, then it is the embedding.
   Value Head(Value x, const std::string& source, uint64_t rows, bool tied);
 
