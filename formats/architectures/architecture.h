@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "formats/architectures/gguf_form.h"
+#include "formats/architectures/gguf_dialect.h"
 #include "formats/import/sentencepiece.h"
 #include "lib/graph.h"
 #include "lib/tensor.h"
@@ -71,7 +71,7 @@ struct Architecture {
   ImportPlan (*plan)(const nlohmann::json& hf_config, const nlohmann::json& tokenizer_config,
                      const std::string& where);
   std::vector<PublishedShape> published{};
-  GgufForm gguf{};
+  GgufDialect gguf{};
 };
 
 // The row for a config.json. Throws Error naming what was found if there is none.

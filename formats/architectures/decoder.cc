@@ -11,7 +11,6 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxDim = 1 << 20, kMaxWidth = 1 << 22, kMaxContext = 1 << 24;
 constexpr uint64_t kMaxLayers = 4096, kMaxHeads = 4096, kMaxHeadDim = 1 << 14;
-constexpr uint64_t kMaxExperts = 2048;  // of a layer
 
 uint64_t RotaryDim(const Json& c, uint64_t head_dim, double fallback, const std::string& where) {
   constexpr const char* kKey = "partial_rotary_factor";
@@ -87,6 +86,12 @@ void SetWindows(const Json& c, const std::string& where,
   }
 }
 
+void SetUpperWindows(const Json& c, const std::string& where, DecoderConfig* decoder) {
+  if (!BoolOr(c, "use_sliding_window", false, where)) return;
+  const uint64_t first = UintOr(c, "max_window_layers", 28, kMaxLayers, where);
+  SetWindows(c, where, [first](uint64_t layer) { return layer >= first; }, decoder);
+}
+
 Network::Value AttentionPart(Network& n, Network::Value x, const DecoderConfig& d,
                              const AttentionForm& form) {
   const uint64_t q = d.n_heads * d.head_dim, kv = d.n_kv_heads * d.head_dim;
@@ -147,12 +152,11 @@ Network::Value ExpertsPart(Network& n, Network::Value x, const DecoderConfig& d,
 
 Description LlamaNetwork(const DecoderConfig& d, const AttentionForm& attention,
                          const FfnForm& ffn) {
-  return LlamaNetwork(
+  return LlamaLikeNetwork(
       d, attention, [=](Network& n, Network::Value x) { return FfnPart(n, x, d, ffn); });
 }
 
-Description LlamaNetwork(const DecoderConfig& d, const AttentionForm& attention,
-                         FfnDescription ffn) {
+Description LlamaLikeNetwork(const DecoderConfig& d, const AttentionForm& attention, Half half) {
   return [=](Network& n) {
     Network::Value x = n.Embedding("model.embed_tokens", d.vocab_size, d.dim);
     n.SetRope(d.rope);
@@ -161,7 +165,7 @@ Description LlamaNetwork(const DecoderConfig& d, const AttentionForm& attention,
       const Network::Value a = n.RmsNorm(x, "attn_norm", "input_layernorm", d.norm_eps);
       x = n.Add(x, AttentionPart(n, a, d, attention));
       const Network::Value f = n.RmsNorm(x, "ffn_norm", "post_attention_layernorm", d.norm_eps);
-      x = n.Add(x, ffn(n, f));
+      x = n.Add(x, half(n, f));
     }
     n.EndLayers();
     x = n.RmsNorm(x, "final_norm", "model.norm", d.norm_eps);

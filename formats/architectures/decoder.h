@@ -32,6 +32,10 @@ DecoderConfig ReadDecoderConfig(const nlohmann::json& config, const std::string&
 void SetWindows(const nlohmann::json& config, const std::string& where,
                 const std::function<bool(uint64_t layer)>& has_window, DecoderConfig* decoder);
 
+// The same for the layers from `max_window_layers` on, if `use_sliding_window` is true (Qwen).
+void SetUpperWindows(const nlohmann::json& config, const std::string& where,
+                     DecoderConfig* decoder);
+
 struct AttentionForm {
   bool qkv_bias = false, out_bias = false;
   bool qk_norm = false;          // each head of q and k is normed (q_norm, k_norm)
@@ -73,12 +77,13 @@ Network::Value ExpertsPart(Network& network, Network::Value x, const DecoderConf
                            const ExpertsForm& form);
 
 // The whole network of LLaMA, and of those that differ from it in these forms alone.
-// `ffn` makes the second half of a layer from its normed input.
-using FfnDescription = std::function<Network::Value(Network& network, Network::Value x)>;
-Description LlamaNetwork(const DecoderConfig& decoder, const AttentionForm& attention,
-                         FfnDescription ffn);
 Description LlamaNetwork(const DecoderConfig& decoder, const AttentionForm& attention,
                          const FfnForm& ffn);
+
+// The same with another second half of a layer, which `half` makes from its normed input.
+using Half = std::function<Network::Value(Network& network, Network::Value x)>;
+Description LlamaLikeNetwork(const DecoderConfig& decoder, const AttentionForm& attention,
+                             Half half);
 
 // A plan for causal decoders, whose network is `describe`. `name` becomes config.architecture.
 ImportPlan DecoderPlan(const char* name, const DecoderConfig& decoder,

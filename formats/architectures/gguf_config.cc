@@ -220,7 +220,7 @@ bool IsNumber(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == text.npos && text.size() < 10;
 }
 
-const char* FindName(const GgufForm& form, const std::string& hf) {
+const char* FindName(const GgufDialect& form, const std::string& hf) {
   for (const GgufName& row : form.names) {
     if (hf == row.hf) return row.gguf;
   }
@@ -234,7 +234,7 @@ const char* FindName(const GgufForm& form, const std::string& hf) {
 
 // The first number in a name is the layer's, and what stands before it is the model's affair; a second
 // one is an expert's, written "*" in the tables.
-GgufPlace FindGgufPlace(const GgufForm& form, const std::string& hf_name) {
+GgufPlace FindGgufPlace(const GgufDialect& form, const std::string& hf_name) {
   const size_t dot = hf_name.rfind('.');
   const std::string stem = hf_name.substr(0, dot), ending = hf_name.substr(dot);
   GgufPlace place;

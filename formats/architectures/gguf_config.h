@@ -22,7 +22,7 @@ struct GgufPlace {
 };
 // Of a weight's name as Hugging Face has it ("model.layers.3.self_attn.q_proj.weight"); `tensor` is
 // empty if the file's format has no such weight.
-GgufPlace FindGgufPlace(const GgufForm& form, const std::string& hf_name);
+GgufPlace FindGgufPlace(const GgufDialect& form, const std::string& hf_name);
 
 // Tensors that are no weights: ConfigFromGguf reads them.
 bool IsGgufConfigTensor(const std::string& name);

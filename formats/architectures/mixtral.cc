@@ -22,15 +22,15 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
                          .down = "w2"};
   ReadExperts(c, "num_local_experts", where, &experts);
   experts.hidden_dim = d.hidden_dim;
-  ImportPlan plan = DecoderPlan(
-      "mixtral", d, c, tokenizer_config, where,
-      LlamaNetwork(d, {}, [=](Network& n, Network::Value x) { return ExpertsPart(n, x, d, experts); }));
+  const auto half = [=](Network& n, Network::Value x) { return ExpertsPart(n, x, d, experts); };
+  ImportPlan plan = DecoderPlan("mixtral", d, c, tokenizer_config, where,
+                                LlamaLikeNetwork(d, {}, half));
   plan.config["n_experts"] = experts.n;
   return plan;
 }
 
 // Mixtral-8x7B-v0.1.
-constexpr char kMixtral[] = R"({
+constexpr char kMixtral8x7b[] = R"({
   "model_type": "mixtral", "hidden_size": 4096, "intermediate_size": 14336,
   "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
   "num_local_experts": 8, "num_experts_per_tok": 2, "vocab_size": 32000,
@@ -48,7 +48,7 @@ void Adapt(Json* c) {
 
 extern const Architecture kMixtral;
 const Architecture kMixtral = {
-    "mixtral", Accepts, Plan, {{"mixtral-8x7b", kMixtral}},
+    "mixtral", Accepts, Plan, {{"mixtral-8x7b", kMixtral8x7b}},
     {.architecture = "llama",
      .has_experts = true,
      .names = {{"block_sparse_moe.gate", "ffn_gate_inp"},

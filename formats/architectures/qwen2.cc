@@ -14,10 +14,7 @@ bool Accepts(const Json& c) { return HasModelType(c, "qwen2"); }
 ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
-  if (BoolOr(c, "use_sliding_window", false, where)) {
-    const uint64_t first = UintOr(c, "max_window_layers", 28, 4096, where);
-    SetWindows(c, where, [first](uint64_t layer) { return layer >= first; }, &d);
-  }
+  SetUpperWindows(c, where, &d);
   return DecoderPlan("qwen2", d, c, tokenizer_config, where,
                      LlamaNetwork(d, {.qkv_bias = true}, {}));
 }

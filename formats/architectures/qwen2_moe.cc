@@ -34,10 +34,7 @@ std::vector<bool> SparseLayers(const Json& c, uint64_t n_layers, const std::stri
 ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
-  if (BoolOr(c, "use_sliding_window", false, where)) {
-    const uint64_t first = UintOr(c, "max_window_layers", 28, 4096, where);
-    SetWindows(c, where, [first](uint64_t layer) { return layer >= first; }, &d);
-  }
+  SetUpperWindows(c, where, &d);
   const std::vector<bool> sparse = SparseLayers(c, d.n_layers, where);
   ExpertsForm experts;
   ReadExperts(c, "num_experts", where, &experts);
@@ -49,14 +46,14 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
       .down = "mlp.shared_expert.down_proj",
       .word = "shared",
       .hidden_dim = GetUint(c, "shared_expert_intermediate_size", 1, 1 << 22, where)};
-  const auto ffn = [=](Network& n, Network::Value x) {
+  const auto half = [=](Network& n, Network::Value x) {
     if (!sparse[n.layer()]) return FfnPart(n, x, d, {});
     const Network::Value routed = ExpertsPart(n, x, d, experts);
     const Network::Value logit = n.SmallLinear(x, "shared_router", "mlp.shared_expert_gate", 1);
     return n.Add(routed, n.Gate(FfnPart(n, x, d, shared), logit));
   };
   ImportPlan plan = DecoderPlan("qwen2_moe", d, c, tokenizer_config, where,
-                                LlamaNetwork(d, {.qkv_bias = true}, ffn));
+                                LlamaLikeNetwork(d, {.qkv_bias = true}, half));
   plan.config["n_experts"] = experts.n;
   return plan;
 }

@@ -13,10 +13,7 @@ bool Accepts(const Json& c) { return HasModelType(c, "qwen3"); }
 ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
-  if (BoolOr(c, "use_sliding_window", false, where)) {
-    const uint64_t first = UintOr(c, "max_window_layers", 28, 4096, where);
-    SetWindows(c, where, [first](uint64_t layer) { return layer >= first; }, &d);
-  }
+  SetUpperWindows(c, where, &d);
   const bool bias = BoolOr(c, "attention_bias", false, where);
   return DecoderPlan("qwen3", d, c, tokenizer_config, where,
                      LlamaNetwork(d, {.qkv_bias = bias, .out_bias = bias, .qk_norm = true}, {}));

@@ -8,6 +8,7 @@
 #include "formats/convert/gguf_weight.h"
 #include "formats/convert/join_rows.h"
 #include "lib/error.h"
+#include "lib/text/utf8.h"
 #include "lib/version.h"
 
 namespace glint {

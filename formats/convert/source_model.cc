@@ -203,17 +203,31 @@ std::string BaseName(const std::string& path) {
   return (normal.has_filename() ? normal.filename() : normal.parent_path().filename()).string();
 }
 
+// Null if the folder has no such file.
+Json ReadFolderJson(const Checkpoint& checkpoint, const char* name) {
+  const std::string path = checkpoint.FindFile(name);
+  if (path.empty()) return nullptr;
+  const std::vector<uint8_t> text = ReadWholeFile(InputFile(path), kMaxConfigBytes);
+  return ParseJson({reinterpret_cast<const char*>(text.data()), text.size()}, path);
+}
+
+// A reply ends at the ids of generation_config.json, too: chat models have their own there.
+void AddStopIds(const Checkpoint& checkpoint, uint64_t vocab_size, Json* prompt) {
+  const Json generation = ReadFolderJson(checkpoint, "generation_config.json");
+  if (!generation.is_object() || !generation.contains("eos_token_id")) return;
+  const Json& found = generation["eos_token_id"];
+  Json& stop = (*prompt)["stop_ids"];
+  for (const Json& id : found.is_array() ? found : Json::array({found})) {
+    const bool is_id = id.is_number_unsigned() && id.get<uint64_t>() < vocab_size;
+    if (is_id && std::find(stop.begin(), stop.end(), id) == stop.end()) stop.push_back(id);
+  }
+}
+
 SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
   const std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::Open(path);
   const Json& config = checkpoint->config();
   const Architecture& architecture = FindArchitecture(config, path);
-  Json tokenizer_config;
-  const std::string tokenizer_path = checkpoint->FindFile("tokenizer_config.json");
-  if (!tokenizer_path.empty()) {
-    const std::vector<uint8_t> text = ReadWholeFile(InputFile(tokenizer_path), kMaxConfigBytes);
-    tokenizer_config = ParseJson({reinterpret_cast<const char*>(text.data()), text.size()},
-                                 tokenizer_path);
-  }
+  const Json tokenizer_config = ReadFolderJson(*checkpoint, "tokenizer_config.json");
   const ImportPlan plan = architecture.plan(config, tokenizer_config, path + ": config.json");
   const PackedSource packed(*checkpoint, path + ": config.json");
   RefuseUnknownTensors(*checkpoint, packed, plan);
@@ -227,6 +241,7 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
                             {"numerics", kNumerics}};
   *model.header.config = plan.config;
   *model.header.prompt = plan.prompt;
+  AddStopIds(*checkpoint, plan.config.at("vocab_size").get<uint64_t>(), &*model.header.prompt);
   AddCheckpointWeights(*checkpoint, packed, plan, &model);
   AddTokenizer(*checkpoint, plan, warn, &model);
   model.build = [path, build = plan.build](const std::vector<Tensor>& tensors) {
@@ -238,14 +253,21 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
   return model;
 }
 
-// The matrices of a graph that hold the vocabulary: what it gathers from, and what makes its output.
-std::set<std::string> VocabularyNames(const Graph& graph) {
-  std::set<std::string> names;
-  for (const Node& node : graph.nodes) {
-    const bool head = node.op == "linear" && node.outputs == graph.outputs;
-    if (node.op == "embedding" || head) names.insert(node.inputs[1]);
+// What the graph does with a matrix: gathers from it, or makes its output with it, perhaps capped
+// (kVocabulary); chooses experts by it (kSmall).
+std::map<std::string, Role> RolesOf(const Graph& graph) {
+  std::map<std::string, Role> roles;
+  std::set<std::string> logits(graph.outputs.begin(), graph.outputs.end()), choices;
+  for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
+    if (node->op == "softcap" && logits.count(node->outputs[0]) != 0) logits.insert(node->inputs[0]);
+    if (node->op == "route") choices.insert(node->inputs[0]);
+    if (node->op == "gate") choices.insert(node->inputs[1]);
+    if (node->op == "embedding") roles[node->inputs[1]] = Role::kVocabulary;
+    if (node->op != "linear") continue;
+    if (logits.count(node->outputs[0]) != 0) roles[node->inputs[1]] = Role::kVocabulary;
+    if (choices.count(node->outputs[0]) != 0) roles[node->inputs[1]] = Role::kSmall;
   }
-  return names;
+  return roles;
 }
 
 SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) {
@@ -266,12 +288,12 @@ SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) 
 SourceModel OpenGlint(const std::string& path) {
   const std::shared_ptr<GlintFile> file = GlintFile::Open(path);
   std::vector<Graph> graphs = file->header().graphs;
-  std::set<std::string> vocabulary;
+  std::map<std::string, Role> roles;
   const FindTensor find = [&](const std::string& name) { return file->Find(name); };
   for (const Graph& graph : graphs) {
     CheckGraph(path + ": graph " + Quoted(graph.name), graph, find);
   }
-  for (const Graph& graph : graphs) vocabulary.merge(VocabularyNames(graph));
+  for (const Graph& graph : graphs) roles.merge(RolesOf(graph));
 
   SourceModel model;
   model.path = path;
@@ -285,9 +307,9 @@ SourceModel OpenGlint(const std::string& path) {
           {tensor.name, tensor.shape, Role::kVector, first->second, tensor.dtype});
       if (tensor.IsMatrix()) model.tied_vocabulary = true;
     } else if (tensor.IsMatrix()) {
-      const bool is_vocabulary = vocabulary.count(tensor.name) != 0;
+      const auto role = roles.find(tensor.name);
       model.weights.push_back(
-          MatrixOf(tensor, is_vocabulary ? Role::kVocabulary : Role::kMatrix, path));
+          MatrixOf(tensor, role == roles.end() ? Role::kMatrix : role->second, path));
     } else {
       SourceWeight vector = Vector(tensor.name, tensor.dtype, tensor.data, tensor.bytes);
       vector.shape = tensor.shape;

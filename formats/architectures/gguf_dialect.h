@@ -12,7 +12,7 @@ struct GgufName {
 };
 
 // An architecture as llama.cpp's convert_hf_to_gguf.py writes it.
-struct GgufForm {
+struct GgufDialect {
   const char* architecture = nullptr;  // general.architecture; null: there are no such files
   bool has_experts = false;            // some names mean two architectures, told apart by this
   std::vector<GgufName> names{};       // where they differ from the common ones (gguf_config.cc)
