@@ -237,9 +237,10 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
 // The matrices of a graph that hold the vocabulary: what it gathers from, and what makes its output.
 std::set<std::string> VocabularyNames(const Graph& graph) {
   std::set<std::string> names;
-  for (const Node& node : graph.nodes) {
-    const bool head = node.op == "linear" && node.outputs == graph.outputs;
-    if (node.op == "embedding" || head) names.insert(node.inputs[1]);
+  const size_t head = FindHead(graph);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    if (node.op == "embedding" || i == head) names.insert(node.inputs[1]);
   }
   return names;
 }
@@ -318,6 +319,19 @@ std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& sour
   std::map<std::string, const SourceWeight*> weights;
   for (const SourceWeight& weight : source.weights) weights[weight.name] = &weight;
   return weights;
+}
+
+size_t FindHead(const Graph& graph) {
+  if (graph.outputs.size() != 1) return graph.nodes.size();
+  std::string value = graph.outputs[0];
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    const Node& node = graph.nodes[i];
+    if (node.outputs != std::vector<std::string>{value}) continue;
+    if (node.op == "linear") return i;
+    if (node.inputs.size() != 1) break;
+    value = node.inputs[0];
+  }
+  return graph.nodes.size();
 }
 
 SampledRows SampleRows(const SourceWeight& matrix) {
