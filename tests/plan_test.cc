@@ -246,6 +246,8 @@ Node GraphNode(const char* op, std::vector<std::string> in, const char* out) {
   node.outputs = {out};
   if (node.op == "gelu") node.attributes["approximation"] = std::string("tanh");
   if (node.op == "add") node.attributes["alpha"] = 0.75;
+  if (node.op == "scale") node.attributes["factor"] = 1.7;
+  if (node.op == "softcap") node.attributes["cap"] = 0.6;
   return node;
 }
 
@@ -280,6 +282,11 @@ std::vector<FusionCase> FusionCases() {
       {{node("linear", {"x", "w"}, "y"), node("mul", {"y", "x"}, "z")}, "z", "linear+mul "},
       {{node("linear", {"x", "w"}, "y"), node("mul", {"y", "y"}, "z")}, "z", "linear mul "},
       {{node("linear", {"x", "w"}, "y"), node("mul", {"x", "y"}, "z")}, "y", "linear mul "},
+      {{node("linear", {"x", "w"}, "y"), node("scale", {"y"}, "z")}, "z", "linear+scale "},
+      {{node("linear", {"x", "w"}, "y"), node("softcap", {"y"}, "z")}, "z", "linear+softcap "},
+      {{node("scale", {"x"}, "s"), node("linear", {"s", "w"}, "y"), node("scale", {"y"}, "c"),
+        node("softcap", {"c"}, "z")}, "z", "scale linear+scale softcap "},
+      {{node("linear", {"x", "w"}, "y"), node("softcap", {"y"}, "z")}, "y", "linear softcap "},
       // SwiGLU: the later linear is the one that multiplies.
       {{node("linear", {"x", "w"}, "a"), node("silu", {"a"}, "g"), node("linear", {"x", "w"}, "b"),
         node("mul", {"g", "b"}, "z")}, "z", "linear+silu linear+mul "},

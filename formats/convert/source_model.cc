@@ -253,19 +253,21 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
   return model;
 }
 
-// What the graph does with a matrix: gathers from it, or makes its output with it, perhaps capped
-// (kVocabulary); chooses experts by it (kSmall).
+// What the graph does with a matrix: gathers from it, or makes its output with it (kVocabulary);
+// decides by it how experts are mixed (kSmall).
 std::map<std::string, Role> RolesOf(const Graph& graph) {
   std::map<std::string, Role> roles;
-  std::set<std::string> logits(graph.outputs.begin(), graph.outputs.end()), choices;
-  for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
-    if (node->op == "softcap" && logits.count(node->outputs[0]) != 0) logits.insert(node->inputs[0]);
-    if (node->op == "route") choices.insert(node->inputs[0]);
-    if (node->op == "gate") choices.insert(node->inputs[1]);
-    if (node->op == "embedding") roles[node->inputs[1]] = Role::kVocabulary;
-    if (node->op != "linear") continue;
-    if (logits.count(node->outputs[0]) != 0) roles[node->inputs[1]] = Role::kVocabulary;
-    if (choices.count(node->outputs[0]) != 0) roles[node->inputs[1]] = Role::kSmall;
+  std::set<std::string> mixing;
+  const size_t head = FindHead(graph);
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    const Node& node = graph.nodes[i];
+    if (node.op == "route") mixing.insert(node.inputs[0]);
+    if (node.op == "gate") mixing.insert(node.inputs[1]);
+    if (node.op == "embedding" || i == head) {
+      roles[node.inputs[1]] = Role::kVocabulary;
+    } else if (node.op == "linear" && mixing.count(node.outputs[0]) != 0) {
+      roles[node.inputs[1]] = Role::kSmall;
+    }
   }
   return roles;
 }
@@ -345,6 +347,19 @@ std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& sour
   std::map<std::string, const SourceWeight*> weights;
   for (const SourceWeight& weight : source.weights) weights[weight.name] = &weight;
   return weights;
+}
+
+size_t FindHead(const Graph& graph) {
+  if (graph.outputs.size() != 1) return graph.nodes.size();
+  std::string value = graph.outputs[0];
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    const Node& node = graph.nodes[i];
+    if (node.outputs != std::vector<std::string>{value}) continue;
+    if (node.op == "linear") return i;
+    if (node.inputs.size() != 1) break;
+    value = node.inputs[0];
+  }
+  return graph.nodes.size();
 }
 
 SampledRows SampleRows(const SourceWeight& matrix) {

@@ -58,6 +58,10 @@ SourceModel OpenSource(const std::string& path,
 
 std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& source);
 
+// The place among the nodes of the linear op that makes the graph's output, or makes what ops of one
+// input (softcap, scale) turn into it; the number of nodes if there is none.
+size_t FindHead(const Graph& graph);
+
 // A few rows that stand for a matrix: tiles of 16, evenly spread.
 struct SampledRows {
   std::vector<float> rows;  // (n, cols)

@@ -95,15 +95,18 @@ void StagedModel::CutGraph(const Graph& graph) {
     throw Error(source_.path + ": graph 'main' cannot be calibrated: " + why);
   };
   if (nodes.empty() || nodes.front().op != "embedding") refuse("it does not begin with an embedding");
-  if (nodes.back().op != "linear" || nodes.back().outputs != graph.outputs) {
-    refuse("it does not end with a linear op");
+  const size_t head = FindHead(graph);
+  if (head == nodes.size()) refuse("it does not end with a linear op");
+  // What follows the head is a chain (softcap): it needs nothing else, and neither runs.
+  for (size_t i = head + 1; i < nodes.size(); ++i) {
+    if (nodes[i].inputs != nodes[i - 1].outputs) refuse("its output is not its head's");
   }
   embedding_ = nodes.front().inputs[1];
   std::set<std::string> live;
   std::string in;
   size_t begin = 1;
   bool has_linear = false;
-  for (size_t i = 0; i + 1 < nodes.size(); ++i) {
+  for (size_t i = 0; i < head; ++i) {
     for (const std::string& output : nodes[i].outputs) live.insert(output);
     std::erase_if(live, [&](const std::string& value) {
       const auto reader = last.find(value);
@@ -114,9 +117,9 @@ void StagedModel::CutGraph(const Graph& graph) {
     if (i == 0) {
       if (!is_cut) refuse("more than the embedding goes into its layers");
       in = *live.begin();
-    } else if (i + 2 == nodes.size()) {
+    } else if (i + 1 == head) {
       if (!is_cut) refuse("more than one value goes into its head");
-      AddStage(graph, begin, i + 1, in, nodes.back().inputs[0]);
+      AddStage(graph, begin, i + 1, in, nodes[head].inputs[0]);
     } else if (is_cut && has_linear) {
       AddStage(graph, begin, i + 1, in, *live.begin());
       begin = i + 1;
@@ -130,8 +133,8 @@ void StagedModel::CutGraph(const Graph& graph) {
       refuse("its layers differ in width");
     }
   }
-  const Node& head = nodes.back();
-  stages_.back().inputs.push_back({head.inputs[0], Weight(head.inputs[1]).shape[1], {head.inputs[1]}});
+  const std::string& matrix = nodes[head].inputs[1];
+  stages_.back().inputs.push_back({nodes[head].inputs[0], Weight(matrix).shape[1], {matrix}});
 }
 
 void StagedModel::AddStage(const Graph& graph, size_t begin, size_t end, const std::string& in,
