@@ -23,6 +23,7 @@ struct ImportTensor {
     kVector,      // f32, plain
     kMatrix,      // the type that the conversion asks for
     kVocabulary,  // embedding or head: as kMatrix, but kept at higher precision where that is cheap
+    kSmall,       // a matrix that is small and decides much: f32
   };
   std::string name;              // ours
   // The checkpoint's, whose rows follow each other; none: made of `values`.

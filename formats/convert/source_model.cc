@@ -244,6 +244,19 @@ std::set<std::string> VocabularyNames(const Graph& graph) {
   return names;
 }
 
+// The matrices that decide how experts are mixed.
+std::set<std::string> MixingNames(const Graph& graph) {
+  std::set<std::string> logits, names;
+  for (const Node& node : graph.nodes) {
+    if (node.op == "route") logits.insert(node.inputs[0]);
+    if (node.op == "gate") logits.insert(node.inputs[1]);
+  }
+  for (const Node& node : graph.nodes) {
+    if (node.op == "linear" && logits.count(node.outputs[0]) != 0) names.insert(node.inputs[1]);
+  }
+  return names;
+}
+
 SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) {
   const MatrixView view = ViewOf(tensor);
   SourceWeight weight{tensor.name, tensor.shape, role};
@@ -262,12 +275,15 @@ SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) 
 SourceModel OpenGlint(const std::string& path) {
   const std::shared_ptr<GlintFile> file = GlintFile::Open(path);
   std::vector<Graph> graphs = file->header().graphs;
-  std::set<std::string> vocabulary;
+  std::set<std::string> vocabulary, mixing;
   const FindTensor find = [&](const std::string& name) { return file->Find(name); };
   for (const Graph& graph : graphs) {
     CheckGraph(path + ": graph " + Quoted(graph.name), graph, find);
   }
-  for (const Graph& graph : graphs) vocabulary.merge(VocabularyNames(graph));
+  for (const Graph& graph : graphs) {
+    vocabulary.merge(VocabularyNames(graph));
+    mixing.merge(MixingNames(graph));
+  }
 
   SourceModel model;
   model.path = path;
@@ -281,9 +297,10 @@ SourceModel OpenGlint(const std::string& path) {
           {tensor.name, tensor.shape, Role::kVector, first->second, tensor.dtype});
       if (tensor.IsMatrix()) model.tied_vocabulary = true;
     } else if (tensor.IsMatrix()) {
-      const bool is_vocabulary = vocabulary.count(tensor.name) != 0;
-      model.weights.push_back(
-          MatrixOf(tensor, is_vocabulary ? Role::kVocabulary : Role::kMatrix, path));
+      const Role role = vocabulary.count(tensor.name) != 0 ? Role::kVocabulary
+                        : mixing.count(tensor.name) != 0   ? Role::kSmall
+                                                           : Role::kMatrix;
+      model.weights.push_back(MatrixOf(tensor, role, path));
     } else {
       SourceWeight vector = Vector(tensor.name, tensor.dtype, tensor.data, tensor.bytes);
       vector.shape = tensor.shape;
@@ -318,6 +335,21 @@ std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& sour
   std::map<std::string, const SourceWeight*> weights;
   for (const SourceWeight& weight : source.weights) weights[weight.name] = &weight;
   return weights;
+}
+
+std::set<std::string> ExpertsOf(const SourceModel& source) {
+  std::vector<Tensor> metas;
+  for (const SourceWeight& weight : source.weights) {
+    metas.push_back({weight.name, weight.stored, BlockOffset::kNone, weight.shape});
+  }
+  std::set<std::string> names;
+  for (const Graph& graph : source.build(metas)) {
+    for (const Node& node : graph.nodes) {
+      if (node.op != "routed_linear") continue;
+      for (const std::string& weight : WeightsOf(node)) names.insert(weight);
+    }
+  }
+  return names;
 }
 
 SampledRows SampleRows(const SourceWeight& matrix) {

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,9 @@ SourceModel OpenSource(const std::string& path,
                        const std::function<void(const std::string&)>& warn = {});
 
 std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& source);
+
+// The names of the matrices that an op routed_linear reads. Throws Error as `build` does.
+std::set<std::string> ExpertsOf(const SourceModel& source);
 
 // A few rows that stand for a matrix: tiles of 16, evenly spread.
 struct SampledRows {
