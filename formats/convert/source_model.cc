@@ -362,6 +362,21 @@ size_t FindHead(const Graph& graph) {
   return graph.nodes.size();
 }
 
+std::set<std::string> ExpertsOf(const SourceModel& source) {
+  std::vector<Tensor> metas;
+  for (const SourceWeight& weight : source.weights) {
+    metas.push_back({weight.name, weight.stored, BlockOffset::kNone, weight.shape});
+  }
+  std::set<std::string> names;
+  for (const Graph& graph : source.build(metas)) {
+    for (const Node& node : graph.nodes) {
+      if (node.op != "routed_linear") continue;
+      for (const std::string& weight : WeightsOf(node)) names.insert(weight);
+    }
+  }
+  return names;
+}
+
 SampledRows SampleRows(const SourceWeight& matrix) {
   const uint64_t rows = matrix.shape[0], cols = matrix.shape[1];
   const uint64_t tiles = (rows + kTileRows - 1) / kTileRows, n = std::min(tiles, kSampleTiles);

@@ -19,7 +19,7 @@ struct Step;         // lib/plan.h
 struct StepContext;  // lib/plan.h
 class PlanBuilder;   // lib/plan.cc
 
-// A node has at most 4096 inputs (formats/header.h), an op routed_linear two more than experts.
+// A node has at most 4096 inputs (formats/graph_json.cc), an op routed_linear two more than experts.
 inline constexpr int64_t kMaxExperts = 4094;
 inline constexpr int64_t kMaxTopK = 64;
 
