@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-// Four columns of a row are neighbours in a vector of the tile (byte 4 * row + column), so they move
-// as one word. Every function sets all bits of its words.
+// Four columns of a row are neighbours in a vector of the tile (byte 4 * row + column), so they
+// move as one word. Every function sets all bits of its words.
 namespace glint {
 namespace {
 
@@ -64,9 +64,9 @@ void PackInt6Row(const uint8_t* codes, uint64_t cols, uint8_t* at) {
 
 // By DType.
 using Pack = void (*)(const uint8_t* codes, uint64_t cols, uint8_t* at);
-constexpr Pack kPackers[kDTypeCount] = {nullptr,       nullptr,       nullptr,       nullptr,
-                                        nullptr,       PackEights,    PackFours<32>, PackFours<16>,
-                                        PackFours<32>, PackInt3Row,   PackInt6Row};
+constexpr Pack kPackers[kDTypeCount] = {nullptr,       nullptr,     nullptr,       nullptr,
+                                        nullptr,       PackEights,  PackFours<32>, PackFours<16>,
+                                        PackFours<32>, PackInt3Row, PackInt6Row};
 
 }  // namespace
 

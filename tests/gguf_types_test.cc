@@ -9,162 +9,16 @@
 #include <string>
 #include <vector>
 
-// Decoding of GGUF's tensor types. Blocks are made here bit by bit, by the rules of those who write
-// them (ggml's quantize functions): a layout says at which bit of the block each bit of each number
-// goes. Values are computed in double, which holds every product and sum exactly, and rounded once.
+#include "tests/gguf_blocks.h"
+
+// Decoding of GGUF's tensor types.
 namespace glint {
 namespace {
 
-using Place = size_t (*)(size_t item, size_t bit);  // 8 * byte + bit in the byte
-
-struct Layout {
-  const char* name;
-  uint32_t id;
-  size_t elements, bytes;
-  size_t code_bits;
-  Place code;
-  size_t d, m;              // bytes where the halves are; m 0: there is none
-  int code_zero;            // taken from each code
-  bool code_signed, table;  // two's complement; looked up
-  double m_sign;
-  size_t sub, scale_bits;  // elements that share a step; 0 bits: there are no steps
-  Place scale, minimum;
-  int scale_zero;
-  bool scale_signed;
-};
-
-constexpr int kTable[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                            1,    13,   25,  38,  53,  69,  89,  113};
-
-size_t Nibbles(size_t byte, size_t i, size_t b) {
-  return 8 * (byte + i % 16) + (i < 16 ? 0 : 4) + b;
-}
-// Two bits of each of 256: 128 elements take 32 bytes, in which the next 32 follow 2 bits higher.
-size_t Pairs(size_t byte, size_t i, size_t b) {
-  const size_t j = i / 128 * 128, l = i % 32, p = (i - j) / 32;
-  return 8 * (byte + j / 4 + l) + 2 * p + b;
-}
-// 64 elements take 32 bytes: the first half low, the second high.
-size_t Halves(size_t byte, size_t i, size_t b) {
-  return 8 * (byte + i / 64 * 32 + i % 32) + (i % 64 < 32 ? 0 : 4) + b;
-}
-// The steps of Q4_K and Q5_K: j < 4 in bytes 4 + j and 8 + j; the others in the nibbles of byte
-// 8 + j, with their upper bits on top of bytes j and 4 + j.
-size_t ScaleK(size_t j, size_t b) {
-  if (j < 4) return 8 * (4 + j) + b;
-  return b < 4 ? 8 * (4 + j + 4) + b : 8 * (4 + j - 4) + 6 + b - 4;
-}
-size_t MinimumK(size_t j, size_t b) {
-  if (j < 4) return 8 * (4 + j + 4) + b;
-  return b < 4 ? 8 * (4 + j + 4) + 4 + b : 8 * (4 + j) + 6 + b - 4;
-}
-
-const Layout kLayouts[] = {
-    {"Q4_0", 2, 32, 18, 4, [](size_t i, size_t b) { return Nibbles(2, i, b); }, 0, 0, 8, false,
-     false, 0, 32, 0, nullptr, nullptr, 0, false},
-    {"Q4_1", 3, 32, 20, 4, [](size_t i, size_t b) { return Nibbles(4, i, b); }, 0, 2, 0, false,
-     false, 1, 32, 0, nullptr, nullptr, 0, false},
-    {"Q5_0", 6, 32, 22, 5, [](size_t i, size_t b) { return b < 4 ? Nibbles(6, i, b) : 8 * 2 + i; },
-     0, 0, 16, false, false, 0, 32, 0, nullptr, nullptr, 0, false},
-    {"Q5_1", 7, 32, 24, 5, [](size_t i, size_t b) { return b < 4 ? Nibbles(8, i, b) : 8 * 4 + i; },
-     0, 2, 0, false, false, 1, 32, 0, nullptr, nullptr, 0, false},
-    {"Q8_0", 8, 32, 34, 8, [](size_t i, size_t b) { return 8 * (2 + i) + b; }, 0, 0, 0, true, false,
-     0, 32, 0, nullptr, nullptr, 0, false},
-    {"IQ4_NL", 20, 32, 18, 4, [](size_t i, size_t b) { return Nibbles(2, i, b); }, 0, 0, 0, false,
-     true, 0, 32, 0, nullptr, nullptr, 0, false},
-    {"Q2_K", 10, 256, 84, 2, [](size_t i, size_t b) { return Pairs(16, i, b); }, 80, 82, 0, false,
-     false, -1, 16, 4, [](size_t j, size_t b) { return 8 * j + b; },
-     [](size_t j, size_t b) { return 8 * j + 4 + b; }, 0, false},
-    {"Q3_K", 11, 256, 110, 3,
-     [](size_t i, size_t b) { return b < 2 ? Pairs(32, i, b) : 8 * (i % 32) + i / 32; }, 108, 0, 4,
-     false, false, 0, 16, 6,
-     [](size_t j, size_t b) {
-       if (b >= 4) return 8 * (96 + 8 + j % 4) + 2 * (j / 4) + b - 4;
-       return j < 8 ? 8 * (96 + j) + b : 8 * (96 + j - 8) + 4 + b;
-     },
-     nullptr, 32, false},
-    {"Q4_K", 12, 256, 144, 4, [](size_t i, size_t b) { return Halves(16, i, b); }, 0, 2, 0, false,
-     false, -1, 32, 6, ScaleK, MinimumK, 0, false},
-    {"Q5_K", 13, 256, 176, 5,
-     [](size_t i, size_t b) { return b < 4 ? Halves(48, i, b) : 8 * (16 + i % 32) + i / 32; }, 0, 2,
-     0, false, false, -1, 32, 6, ScaleK, MinimumK, 0, false},
-    {"Q6_K", 14, 256, 210, 6,
-     [](size_t i, size_t b) {
-       if (b >= 4) return Pairs(128, i, b - 4);
-       const size_t p = i % 128 / 32;
-       return 8 * (i / 128 * 64 + i % 64) + (p < 2 ? 0 : 4) + b;
-     },
-     208, 0, 32, false, false, 0, 16, 8, [](size_t j, size_t b) { return 8 * (192 + j) + b; },
-     nullptr, 0, true},
-    {"IQ4_XS", 23, 256, 136, 4,
-     [](size_t i, size_t b) { return Nibbles(8 + i / 32 * 16, i % 32, b); }, 0, 0, 0, false, true,
-     0, 32, 6, [](size_t j, size_t b) { return b < 4 ? 8 * 4 + 4 * j + b : 8 * 2 + 2 * j + b - 4; },
-     nullptr, 32, false},
-};
-
-// By the definition of IEEE binary16.
-double HalfValue(uint16_t half) {
-  const int exponent = half >> 10 & 31, mantissa = half & 1023;
-  const double sign = half & 0x8000 ? -1 : 1;
-  if (exponent == 31) return mantissa ? NAN : sign * INFINITY;
-  return exponent == 0 ? sign * std::ldexp(mantissa, -24)
-                       : sign * std::ldexp(1024 + mantissa, exponent - 25);
-}
+using namespace test;
 
 bool IsSame(float a, float b) {
   return (std::isnan(a) && std::isnan(b)) || std::memcmp(&a, &b, sizeof a) == 0;
-}
-
-void Put(std::vector<uint8_t>* block, Place place, size_t item, size_t bits, unsigned value) {
-  for (size_t b = 0; b < bits; ++b) {
-    const size_t at = place(item, b);
-    REQUIRE(at / 8 < block->size());
-    if (value >> b & 1) (*block)[at / 8] |= static_cast<uint8_t>(1 << at % 8);
-  }
-}
-
-void PutHalf(std::vector<uint8_t>* block, size_t at, uint16_t half) {
-  (*block)[at] = static_cast<uint8_t>(half);
-  (*block)[at + 1] = static_cast<uint8_t>(half >> 8);
-}
-
-int Signed(unsigned value, size_t bits) {
-  return value >> (bits - 1) ? static_cast<int>(value) - (1 << bits) : static_cast<int>(value);
-}
-
-struct Block {
-  std::vector<uint8_t> bytes;
-  std::vector<float> values;
-};
-
-// A block whose integers `next(bits)` gives.
-template <class Next>
-Block MakeBlock(const Layout& t, uint16_t d, uint16_t m, Next next) {
-  Block block{std::vector<uint8_t>(t.bytes), {}};
-  PutHalf(&block.bytes, t.d, d);
-  if (t.m != 0) PutHalf(&block.bytes, t.m, m);
-  double scale = 1, minimum = 1;
-  for (size_t i = 0; i < t.elements; ++i) {
-    if (t.scale_bits != 0 && i % t.sub == 0) {
-      const unsigned step = next(t.scale_bits);
-      Put(&block.bytes, t.scale, i / t.sub, t.scale_bits, step);
-      scale = (t.scale_signed ? Signed(step, t.scale_bits) : static_cast<int>(step)) - t.scale_zero;
-      if (t.minimum != nullptr) {
-        const unsigned minimum_step = next(t.scale_bits);
-        Put(&block.bytes, t.minimum, i / t.sub, t.scale_bits, minimum_step);
-        minimum = minimum_step;
-      }
-    }
-    const unsigned code = next(t.code_bits);
-    Put(&block.bytes, t.code, i, t.code_bits, code);
-    const int number = t.table         ? kTable[code]
-                       : t.code_signed ? Signed(code, t.code_bits)
-                                       : static_cast<int>(code);
-    double value = HalfValue(d) * scale * (number - t.code_zero);
-    if (t.m != 0) value += t.m_sign * (HalfValue(m) * minimum);
-    block.values.push_back(static_cast<float>(value));
-  }
-  return block;
 }
 
 // Zeros, denormals, the smallest normal, ordinary numbers, the largest, infinities, NaN.

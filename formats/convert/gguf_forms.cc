@@ -64,9 +64,9 @@ int Nearest(float value, Levels levels) {
 
 // The numbers that a block of 16 has, each once.
 struct Block {
-  float values[64];   // by code
+  float values[64];  // by code
   uint32_t counts[64];
-  int n;              // codes that there may be
+  int n;  // codes that there may be
 };
 
 float ErrorOf(const Block& block, float scale, Levels levels) {

@@ -20,9 +20,7 @@ struct Part {
   GgufRows rows;
   uint64_t cols, row_bytes;
 
-  std::string Place() const {
-    return gguf->FileName(*tensor) + ": tensor " + Quoted(tensor->name);
-  }
+  std::string Place() const { return gguf->FileName(*tensor) + ": tensor " + Quoted(tensor->name); }
   // The tensor's row that is our row `row`.
   uint64_t FileRow(uint64_t row) const {
     if (rows.permuted_heads == 0) return rows.first_row + row;
@@ -32,8 +30,8 @@ struct Part {
   }
 };
 
-// Our rows [row, row + n) as they lie in the file: one read of all that lies between the first and the
-// last, which the order within heads spreads to at most two heads more.
+// Our rows [row, row + n) as they lie in the file: one read of all that lies between the first and
+// the last, which the order within heads spreads to at most two heads more.
 class Band {
  public:
   Band(const Part& part, uint64_t row, uint64_t n) : part_(part), row_(row) {

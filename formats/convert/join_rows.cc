@@ -43,9 +43,18 @@ bool CanStayQuantized(const Joined& joined) {
 DType FloatOf(const Joined& joined) {
   const DType first = joined.parts[0].stored;
   for (const SourceWeight& part : joined.parts) {
-    if (part.native || part.stored != first) return DType::kF32;
+    if (Info(part.stored).block > 1 || part.stored != first) return DType::kF32;
   }
   return first;
+}
+
+// Where every part has a form of its own: the type for all of them. int8 adds 2e-5 of the squares,
+// which no type of fewer bits shows, and gives Q8_0 its own codes (docs/QUANT.md, "GGUF").
+DType CommonOf(const Joined& joined) {
+  const bool coded = std::all_of(joined.parts.begin(), joined.parts.end(), [](const auto& part) {
+    return Info(part.stored).block > 1;
+  });
+  return coded ? DType::kInt8 : FloatOf(joined);
 }
 
 }  // namespace
@@ -67,7 +76,15 @@ SourceWeight JoinRows(std::vector<SourceWeight> parts, std::string place) {
                part.read(part_row, n, out + before * cols);
              });
   };
-  if (!CanStayQuantized(*joined)) return weight;
+  const bool all_native = std::all_of(joined->parts.begin(), joined->parts.end(),
+                                      [](const auto& part) { return part.native.has_value(); });
+  if (!all_native) return weight;
+  if (!CanStayQuantized(*joined)) {
+    weight.stored = CommonOf(*joined);
+    weight.native = {BlockOffset::kNone, kDefaultInt4Table,
+                     FillFromRows(weight.read, {}, weight.place)};
+    return weight;
+  }
   const SourceWeight& first = joined->parts[0];
   weight.stored = first.stored;
   weight.native = {first.native->offset, first.native->table, {}};

@@ -14,7 +14,8 @@
 
 namespace glint {
 
-// The very numbers of a matrix that is quantized already, in the type of ours that holds them exactly.
+// The very numbers of a matrix in the type of ours that holds them; of some GGUF types nearly
+// (docs/QUANT.md).
 struct NativeForm {
   BlockOffset offset = BlockOffset::kNone;
   Int4Table table = kDefaultInt4Table;
@@ -27,7 +28,7 @@ struct SourceWeight {
   std::vector<uint64_t> shape;  // outermost first
   ImportTensor::Role role = ImportTensor::Role::kVector;
   std::string tied_to{};        // not empty: the same contents as this earlier one; nothing below counts
-  // The type that holds it exactly: vectors as `bytes`, matrices by encoding or `native`.
+  // The type that holds it: vectors as `bytes`, matrices by encoding or `native`.
   DType stored = DType::kF32;
   std::vector<uint8_t> bytes{};          // vectors
   ReadRows read{};                       // matrices: rows in f32; thread-safe

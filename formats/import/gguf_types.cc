@@ -91,8 +91,8 @@ void UnpackIQ4XS(const uint8_t* from, uint8_t* codes, float* scales, float*) {
   }
 }
 
-// Q2_K, Q3_K and Q6_K have two bits of each element so: the block has two halves of four quarters of
-// 32 elements, and a byte has the same element of all quarters of a half, first quarter lowest.
+// Q2_K, Q3_K and Q6_K have two bits of each element so: the block has two halves of four quarters
+// of 32 elements, and a byte has the same element of all quarters of a half, first quarter lowest.
 // They are added to the codes, `shift` bits up.
 void AddTwoBits(const uint8_t* from, unsigned shift, uint8_t* codes) {
   for (size_t half = 0; half < 2; ++half) {

@@ -8,9 +8,9 @@ namespace glint {
 //   scales[i / shared] * f32(level) [+ minimums[i / shared]],
 // level = table[codes[i]] or codes[i] - zero; products are exact in f32, the sum rounds.
 struct GgmlCoding {
-  uint32_t shared;      // consecutive elements that share scale and minimum; divides the block
-  bool has_minimum;     // else there is no sum, and `minimums` is left alone
-  bool has_table;       // of 16 entries, else `zero` counts
+  uint32_t shared;   // consecutive elements that share scale and minimum; divides the block
+  bool has_minimum;  // else there is no sum, and `minimums` is left alone
+  bool has_table;    // of 16 entries, else `zero` counts
   int zero;
   const int8_t* table;
   // One block at `from` (any alignment).
