@@ -163,6 +163,7 @@ Reply Generate(Session& session, std::span<const int32_t> prompt, const Generate
   const auto start = std::chrono::steady_clock::now();
   reply.status = session.Start(prompt);
   reply.prompt_seconds = SecondsSince(start);
+  reply.kept_tokens = session.kept();
   if (reply.status != Status::kOk) {
     reply.end = EndOf(reply.status);
     return reply;

@@ -30,6 +30,7 @@ struct Reply {
   std::vector<int32_t> ids;     // without the stop id
   std::string text;             // whole code points
   size_t prompt_tokens = 0;
+  size_t kept_tokens = 0;       // of those: computed before, as the beginning of an earlier prompt
   double prompt_seconds = 0, reply_seconds = 0;
   size_t runs = 0;                   // of the model, after the prompt's
   size_t drafted = 0, accepted = 0;  // tokens, by look-up

@@ -81,8 +81,7 @@ void Profile::End(size_t index, uint64_t tokens, uint64_t cache_rows) {
 
 std::vector<ProfileEntry> Summarize(const Profile& profile, const KvCache& cache) {
   const std::vector<Step>& steps = profile.plan().steps();
-  const double cache_row_bytes = static_cast<double>(cache.bytes()) /
-                                 static_cast<double>(cache.capacity() * profile.plan().n_layers());
+  const auto cache_row_bytes = static_cast<double>(cache.position_bytes());
   std::vector<ProfileEntry> entries;
   for (size_t i = 0; i < profile.rows().size(); ++i) {
     const Profile::Row& row = profile.rows()[i];
