@@ -206,6 +206,7 @@ Json ConfigFromGguf(const Gguf& gguf) {
   if (embedding && embedding->shape.size() == 2) config["vocab_size"] = embedding->shape[0];
   config["tie_word_embeddings"] = gguf.Find("output.weight") == nullptr;
   config["attention_bias"] = gguf.Find("blk.0.attn_q.bias") || gguf.Find("blk.0.attn_qkv.bias");
+  config["mlp_bias"] = gguf.Find("blk.0.ffn_down.bias") != nullptr;
   const Json scaling = RopeScaling(gguf, keys);
   if (!scaling.is_null()) config["rope_scaling"] = scaling;
   AddIds(gguf, &config);
