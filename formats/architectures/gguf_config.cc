@@ -203,6 +203,7 @@ Json ConfigFromGguf(const Gguf& gguf) {
     }
   }
   const GgufTensor* embedding = gguf.Find("token_embd.weight");
+  if (config.value("sliding_window", 1) == 0) config.erase("sliding_window");  // none
   if (embedding && embedding->shape.size() == 2) config["vocab_size"] = embedding->shape[0];
   config["tie_word_embeddings"] = gguf.Find("output.weight") == nullptr;
   config["attention_bias"] = gguf.Find("blk.0.attn_q.bias") || gguf.Find("blk.0.attn_qkv.bias");
