@@ -127,6 +127,9 @@ constexpr Variant kVariants[] = {
 
 // --- weights ---
 
+// Chosen so that no sample's two best logits are close by chance.
+constexpr const char* kSalt = "/26/";
+
 uint64_t Hash(const std::string& text) {  // FNV-1a
   uint64_t hash = 0xCBF29CE484222325u;
   for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001B3u;
@@ -180,7 +183,7 @@ class SampleMaker {
     size_t n = 1;
     for (const size_t d : shape) n *= d;
     sample_->tensors[name] = {std::move(shape),
-                              Numbers(Hash(sample_->name + "/" + name), n, range, middle)};
+                              Numbers(Hash(sample_->name + kSalt + name), n, range, middle)};
   }
   void Matrix(const std::string& name, size_t rows, size_t cols, float range = 0.25f) {
     Add(name + ".weight", {rows, cols}, range);
@@ -189,13 +192,17 @@ class SampleMaker {
     Matrix(name, rows, cols);
     if (bias) Add(name + ".bias", {rows}, 1);
   }
-  // About 1; in 64ths, so that it is exact in bf16 on both sides of 1.
+  // 1/2 to 3/2, in 64ths, so that it is exact in bf16 on both sides of 1. Gemma's are stored less
+  // 1, and those of what joins the residual stream are large: its embedding, which is also its
+  // head, would else decide alone.
   void Norm(const std::string& name, size_t size) {
     const std::string weight = name + ".weight";
     Add(weight, {size}, 1, 0);
-    const bool less_one = type_ == "gemma2";
+    const bool gemma = type_ == "gemma2", joins = gemma && name.find(".post_") != std::string::npos;
     for (float& v : sample_->tensors[weight].values) {
-      v = static_cast<float>(static_cast<int>(v * 32)) / 64 + (less_one ? 0.0f : 1.0f);
+      v = static_cast<float>(static_cast<int>(v * 32)) / 64;
+      v += joins ? 7.0f : gemma ? 0.0f : 1.0f;
+      if (joins) v = static_cast<float>(static_cast<int>(v * 32)) / 32;  // bf16's steps beyond 4
     }
   }
 
