@@ -48,7 +48,8 @@ constexpr SampleFamily kFamilies[] = {
     {"qwen2_moe", "Qwen2MoeForCausalLM", R"({"num_experts": 6, "num_experts_per_tok": 2,
       "moe_intermediate_size": 44, "shared_expert_intermediate_size": 84, "norm_topk_prob": false,
       "decoder_sparse_step": 1, "mlp_only_layers": [], "use_sliding_window": false,
-      "sliding_window": 7, "max_window_layers": 2, "rope_theta": 1000000.0, "rms_norm_eps": 1e-06})"},
+      "sliding_window": 7, "max_window_layers": 2, "rope_theta": 1000000.0,
+      "rms_norm_eps": 1e-06})"},
     {"chatglm", "ChatGLMModel", R"({"intermediate_size": null, "num_hidden_layers": null,
       "num_key_value_heads": null, "vocab_size": null, "max_position_embeddings": null,
       "rms_norm_eps": null, "rope_theta": null, "hidden_act": null,
@@ -87,6 +88,10 @@ constexpr Variant kVariants[] = {
       "high_freq_factor": 4.0, "original_max_position_embeddings": 64}})"},
     {"llama-yarn", "llama", true, R"({"rope_scaling": {"rope_type": "yarn", "factor": 4.0,
       "original_max_position_embeddings": 64}})"},
+    // As transformers 5 writes config.json.
+    {"llama-v5", "llama", false, R"({"rope_theta": null, "rope_parameters": {"rope_theta": 500000.0,
+      "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+      "original_max_position_embeddings": 64}, "torch_dtype": null, "dtype": "float32"})"},
     {"mistral", "mistral", true, "{}"},
     {"mistral-full", "mistral", true, R"({"sliding_window": null})"},
     {"qwen2", "qwen2", true, "{}"},
@@ -122,6 +127,9 @@ constexpr Variant kVariants[] = {
       "hidden_size": 96})"},
     {"glm", "glm", true, "{}"},
     {"glm4", "glm4", true, "{}"},
+    {"glm4-v5", "glm4", false, R"({"rope_theta": null, "partial_rotary_factor": null,
+      "rope_parameters": {"rope_theta": 50000.0, "rope_type": "default",
+      "partial_rotary_factor": 0.5}, "torch_dtype": null, "dtype": "float32"})"},
     {"glm4-no-bias", "glm4", true, R"({"attention_bias": false})"},
 };
 

@@ -70,6 +70,9 @@ TEST_CASE("every setting moves the logits") {
       {"llama-yarn", R"({"rope_scaling": null})"},
       {"llama-yarn", R"({"rope_scaling": {"attention_factor": 1.0}})"},
       {"llama-yarn", R"({"rope_scaling": {"original_max_position_embeddings": null}})"},
+      {"llama-v5", R"({"rope_parameters": {"rope_theta": 10000.0}})"},
+      {"llama-v5", R"({"rope_parameters": {"rope_type": "default"}})"},
+      {"glm4-v5", R"({"rope_parameters": null})"},
       {"mistral", R"({"sliding_window": null})"},
       {"mistral", R"({"sliding_window": 8})"},
       {"qwen2-window", R"({"use_sliding_window": false})"},
@@ -154,26 +157,41 @@ TEST_CASE("weights are the same from folders of every type") {
 
 namespace {
 
-// All numbers of all tensors that are weights, in ascending order. Gemma's norms have 1 added.
-std::vector<float> Sorted(const Gguf& gguf) {
-  std::vector<float> all;
+// Of all numbers of all tensors that are weights, in any order: how many, and the sums of their
+// first three powers. Gemma's norms have 1 added.
+struct Sums {
+  double n = 0, first = 0, second = 0, third = 0;
+  void Add(double v) {
+    ++n;
+    first += v;
+    second += v * v;
+    third += v * v * v;
+  }
+};
+
+std::vector<float> Values(const Gguf& gguf, const std::string& name) {
+  const GgufTensor* t = gguf.Find(name);
+  REQUIRE(t != nullptr);
+  std::vector<float> values(t->elements);
+  gguf.ReadF32(*t, 0, t->elements, values.data());
+  return values;
+}
+
+Sums SumsOf(const Gguf& gguf) {
+  Sums sums;
   for (const GgufTensor& t : gguf.tensors()) {
     if (t.name.starts_with("rope")) continue;
-    std::vector<float> values(t.elements);
-    gguf.ReadF32(t, 0, t.elements, values.data());
-    all.insert(all.end(), values.begin(), values.end());
+    for (const float v : Values(gguf, t.name)) sums.Add(v);
   }
-  std::sort(all.begin(), all.end());
-  return all;
+  return sums;
 }
-std::vector<float> Sorted(const SampleModel& model) {
-  std::vector<float> all;
+Sums SumsOf(const SampleModel& model) {
+  Sums sums;
   for (const auto& [name, tensor] : model.tensors) {
     const bool more = model.config["model_type"] == "gemma2" && name.ends_with("norm.weight");
-    for (const float v : tensor.values) all.push_back(more ? v + 1 : v);
+    for (const float v : tensor.values) sums.Add(more ? v + 1 : v);
   }
-  std::sort(all.begin(), all.end());
-  return all;
+  return sums;
 }
 
 }  // namespace
@@ -188,19 +206,22 @@ TEST_CASE("GGUF files hold the weights that they are said to hold") {
       CAPTURE(type);
       const SampleModel written = WriteGguf(sample, path, type);
       const auto gguf = Gguf::Open(path);
-      const std::vector<float> in_file = Sorted(*gguf), said = Sorted(written);
-      REQUIRE(in_file.size() == said.size());
-      float difference = 0, change = 0;
-      for (size_t i = 0; i < said.size(); ++i) {
-        difference = std::max(difference, std::fabs(in_file[i] - said[i]));
-      }
+      const Sums in_file = SumsOf(*gguf), said = SumsOf(written);
+      CHECK(in_file.n == said.n);
+      const bool glm = sample.config["model_type"] == "chatglm";
+      const char* embedding =
+          glm ? "transformer.embedding.word_embeddings.weight" : "model.embed_tokens.weight";
+      CHECK(Values(*gguf, "token_embd.weight") == written.tensors.at(embedding).values);
+      CHECK(in_file.first == doctest::Approx(said.first).epsilon(1e-7));
+      CHECK(in_file.second == doctest::Approx(said.second).epsilon(1e-7));
+      CHECK(in_file.third == doctest::Approx(said.third).epsilon(1e-7));
+      float change = 0;
       for (const auto& [tensor, plain] : sample.tensors) {
         const std::vector<float>& now = written.tensors.at(tensor).values;
         for (size_t i = 0; i < now.size(); ++i) {
           change = std::max(change, std::fabs(now[i] - plain.values[i]));
         }
       }
-      CHECK(difference < 1e-6f);
       const bool exact = type[0] != 'Q' || name == "llama-tails";
       CHECK((exact ? change == 0 : change > 1e-4f && change < 0.07f));
     }
@@ -217,6 +238,10 @@ TEST_CASE("names, shapes and keys of GGUF files") {
   REQUIRE(experts != nullptr);
   CHECK(experts->shape == std::vector<uint64_t>{6, 64, 44});
   CHECK(experts->type->name == std::string("F16"));  // 44 are not whole blocks
+  const std::vector<float> down = Values(*gguf, experts->name);
+  const std::vector<float> third(down.begin() + 3 * 64 * 44, down.begin() + 4 * 64 * 44);
+  const SampleModel moe = SampleOf("qwen2_moe");
+  CHECK(third == moe.tensors.at("model.layers.1.mlp.experts.3.down_proj.weight").values);
   CHECK(gguf->Find("blk.1.ffn_gate_exps.weight")->type->name == std::string("Q8_0"));
   CHECK(gguf->Find("blk.1.attn_q.bias") != nullptr);
   CHECK(gguf->Find("blk.0.ffn_gate_inp.weight")->type->name == std::string("F32"));
