@@ -48,7 +48,8 @@ constexpr SampleFamily kFamilies[] = {
     {"qwen2_moe", "Qwen2MoeForCausalLM", R"({"num_experts": 6, "num_experts_per_tok": 2,
       "moe_intermediate_size": 44, "shared_expert_intermediate_size": 84, "norm_topk_prob": false,
       "decoder_sparse_step": 1, "mlp_only_layers": [], "use_sliding_window": false,
-      "sliding_window": 7, "max_window_layers": 2, "rope_theta": 1000000.0, "rms_norm_eps": 1e-06})"},
+      "sliding_window": 7, "max_window_layers": 2, "rope_theta": 1000000.0,
+      "rms_norm_eps": 1e-06})"},
     {"chatglm", "ChatGLMModel", R"({"intermediate_size": null, "num_hidden_layers": null,
       "num_key_value_heads": null, "vocab_size": null, "max_position_embeddings": null,
       "rms_norm_eps": null, "rope_theta": null, "hidden_act": null,
@@ -87,6 +88,10 @@ constexpr Variant kVariants[] = {
       "high_freq_factor": 4.0, "original_max_position_embeddings": 64}})"},
     {"llama-yarn", "llama", true, R"({"rope_scaling": {"rope_type": "yarn", "factor": 4.0,
       "original_max_position_embeddings": 64}})"},
+    // As transformers 5 writes config.json.
+    {"llama-v5", "llama", false, R"({"rope_theta": null, "rope_parameters": {"rope_theta": 500000.0,
+      "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+      "original_max_position_embeddings": 64}, "torch_dtype": null, "dtype": "float32"})"},
     {"mistral", "mistral", true, "{}"},
     {"mistral-full", "mistral", true, R"({"sliding_window": null})"},
     {"qwen2", "qwen2", true, "{}"},
@@ -122,10 +127,16 @@ constexpr Variant kVariants[] = {
       "hidden_size": 96})"},
     {"glm", "glm", true, "{}"},
     {"glm4", "glm4", true, "{}"},
+    {"glm4-v5", "glm4", false, R"({"rope_theta": null, "partial_rotary_factor": null,
+      "rope_parameters": {"rope_theta": 50000.0, "rope_type": "default",
+      "partial_rotary_factor": 0.5}, "torch_dtype": null, "dtype": "float32"})"},
     {"glm4-no-bias", "glm4", true, R"({"attention_bias": false})"},
 };
 
 // --- weights ---
+
+// Chosen so that no sample's two best logits are close by chance.
+constexpr const char* kSalt = "/26/";
 
 uint64_t Hash(const std::string& text) {  // FNV-1a
   uint64_t hash = 0xCBF29CE484222325u;
@@ -180,7 +191,7 @@ class SampleMaker {
     size_t n = 1;
     for (const size_t d : shape) n *= d;
     sample_->tensors[name] = {std::move(shape),
-                              Numbers(Hash(sample_->name + "/" + name), n, range, middle)};
+                              Numbers(Hash(sample_->name + kSalt + name), n, range, middle)};
   }
   void Matrix(const std::string& name, size_t rows, size_t cols, float range = 0.25f) {
     Add(name + ".weight", {rows, cols}, range);
@@ -189,13 +200,17 @@ class SampleMaker {
     Matrix(name, rows, cols);
     if (bias) Add(name + ".bias", {rows}, 1);
   }
-  // About 1; in 64ths, so that it is exact in bf16 on both sides of 1.
+  // 1/2 to 3/2, in 64ths, so that it is exact in bf16 on both sides of 1. Gemma's are stored less
+  // 1, and those of what joins the residual stream are large: its embedding, which is also its
+  // head, would else decide alone.
   void Norm(const std::string& name, size_t size) {
     const std::string weight = name + ".weight";
     Add(weight, {size}, 1, 0);
-    const bool less_one = type_ == "gemma2";
+    const bool gemma = type_ == "gemma2", joins = gemma && name.find(".post_") != std::string::npos;
     for (float& v : sample_->tensors[weight].values) {
-      v = static_cast<float>(static_cast<int>(v * 32)) / 64 + (less_one ? 0.0f : 1.0f);
+      v = static_cast<float>(static_cast<int>(v * 32)) / 64;
+      v += joins ? 7.0f : gemma ? 0.0f : 1.0f;
+      if (joins) v = static_cast<float>(static_cast<int>(v * 32)) / 32;  // bf16's steps beyond 4
     }
   }
 

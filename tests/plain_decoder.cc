@@ -229,6 +229,8 @@ class Decoder {
       return config_["layer_types"].at(layer) == "sliding_attention" ? window : 0;
     }
     if (type_ == "gemma2") return layer % 2 == 0 ? window : 0;
+    // Versions of the published code differ; no published model has it.
+    if (type_ == "qwen2_moe") throw std::runtime_error("plain_decoder: windows of qwen2_moe");
     if (type_.starts_with("qwen"))
       return layer >= config_.at("max_window_layers").get<size_t>() ? window : 0;
     return window;

@@ -154,10 +154,13 @@ RopeSetting SettingOf(const json& config) {
   const std::string type = ModelType(config);
   if (type == "chatglm") return ChatGlmSetting(config);
   RopeSetting s;
-  s.scaling = Has(config, "rope_scaling") ? config["rope_scaling"] : json::object();
-  s.theta = Setting(config, "rope_theta", 10000.0);
+  // transformers 5 writes all of it into one member, the theta and the part that turns too.
+  const bool v5 = Has(config, "rope_parameters");
+  const json none = json::object(), &all = v5 ? config["rope_parameters"] : config;
+  s.scaling = v5 ? all : Setting(config, "rope_scaling", none);
+  s.theta = Setting(all, "rope_theta", 10000.0);
   const double part =
-      Setting(config, "partial_rotary_factor", type == "glm" || type == "glm4" ? 0.5 : 1.0);
+      Setting(all, "partial_rotary_factor", type == "glm" || type == "glm4" ? 0.5 : 1.0);
   s.dim = static_cast<size_t>(static_cast<double>(PlainHeadDim(config)) * part);
   s.max_positions = config.at("max_position_embeddings");
   // Phi-3 has it beside rope_scaling, the others within.
