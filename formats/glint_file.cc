@@ -75,6 +75,7 @@ struct GlintFile::Impl {
   std::atomic_flag reads_ahead;      // ReadAhead was called
   std::unique_ptr<MappedFile> copy;  // holds a private copy
   AlignedBytes aligned;              // the copy of memory that was not aligned
+  std::shared_ptr<const void> owner;  // of memory that was
 
   void SetHeader(std::string_view head);
   void SetData(const uint8_t* first);
@@ -141,9 +142,11 @@ std::unique_ptr<GlintFile> GlintFile::Open(const std::string& path, LoadMode mod
 }
 
 std::unique_ptr<GlintFile> GlintFile::FromMemory(const void* data, uint64_t size,
-                                                 const std::string& name) {
+                                                 const std::string& name,
+                                                 std::shared_ptr<const void> owner) {
   std::unique_ptr<GlintFile> glint(new GlintFile);
   Impl& impl = *glint->impl_;
+  impl.owner = std::move(owner);
   impl.path = name;
   impl.bytes = size;
   const std::string_view file(static_cast<const char*>(data), size);

@@ -39,9 +39,10 @@ class GlintFile {
   // whatever the size. Throws Error.
   static std::unique_ptr<GlintFile> Open(const std::string& path, LoadMode mode = LoadMode::kMap);
   // The same over `size` bytes at `data` (copied if not 64-byte aligned), which must outlive the
-  // object. `name` stands for the path in messages.
+  // object; it keeps `owner`, if given. `name` stands for the path in messages.
   static std::unique_ptr<GlintFile> FromMemory(const void* data, uint64_t size,
-                                               const std::string& name);
+                                               const std::string& name,
+                                               std::shared_ptr<const void> owner = nullptr);
   ~GlintFile();
   GlintFile(const GlintFile&) = delete;
 

@@ -57,21 +57,37 @@ struct GlintWriter::Impl {
   std::vector<TensorEntry> entries;
   uint64_t data_offset = 0;
   uint64_t data_bytes = 0;
-  std::unique_ptr<OutputFile> file;
+  std::shared_ptr<Output> file;
+
+  void LayOutFile(const ModelHeader& model_header, std::vector<TensorPlan> plan);
 };
+
+void GlintWriter::Impl::LayOutFile(const ModelHeader& model_header,
+                                   std::vector<TensorPlan> plan) {
+  header = model_header;
+  entries = EntriesOf(std::move(plan));
+  data_bytes = LayOut(&entries, path);
+  // Checksums are zeros for now; the real ones take as many bytes, so that nothing moves.
+  const std::string text = HeaderText(header, entries, path);
+  CheckReadable(text, header, path);
+  data_offset = RoundUp(kPrefixBytes + text.size(), kDataAlignment);
+}
 
 GlintWriter::GlintWriter(const std::string& path, const ModelHeader& header,
                          std::vector<TensorPlan> plan, bool overwrite)
     : impl_(std::make_unique<Impl>()) {
   impl_->path = path;
-  impl_->header = header;
-  impl_->entries = EntriesOf(std::move(plan));
-  impl_->data_bytes = LayOut(&impl_->entries, path);
-  // Checksums are zeros for now; the real ones take as many bytes, so that nothing moves.
-  const std::string text = HeaderText(header, impl_->entries, path);
-  CheckReadable(text, header, path);
-  impl_->data_offset = RoundUp(kPrefixBytes + text.size(), kDataAlignment);
-  impl_->file = std::make_unique<OutputFile>(path, overwrite);
+  impl_->LayOutFile(header, std::move(plan));
+  impl_->file = std::make_shared<OutputFile>(path, overwrite);
+  impl_->file->Resize(FileSize());
+}
+
+GlintWriter::GlintWriter(std::shared_ptr<Output> output, const std::string& name,
+                         const ModelHeader& header, std::vector<TensorPlan> plan)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->path = name;
+  impl_->LayOutFile(header, std::move(plan));
+  impl_->file = std::move(output);
   impl_->file->Resize(FileSize());
 }
 
@@ -100,11 +116,16 @@ void GlintWriter::Write(size_t index, uint64_t offset, const void* data, uint64_
   impl_->file->WriteAt(impl_->data_offset + entry.offset + offset, data, size);
 }
 
+uint8_t* GlintWriter::Memory(size_t index) {
+  uint8_t* const memory = impl_->file ? impl_->file->Memory() : nullptr;
+  return memory ? memory + impl_->data_offset + impl_->entries.at(index).offset : nullptr;
+}
+
 void GlintWriter::Finish(const std::function<void(double)>& progress) {
   if (!impl_->file) throw Error(impl_->path + ": finished twice");
   std::vector<char> piece(kReadBack);
   for (TensorEntry& entry : impl_->entries) {
-    if (!entry.tied_to.empty()) continue;
+    if (!entry.tied_to.empty() || impl_->file->Memory()) continue;
     Checksum checksum;
     for (uint64_t at = 0; at < entry.tensor.bytes; at += kReadBack) {
       const uint64_t size = std::min(kReadBack, entry.tensor.bytes - at);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "formats/glint_file.h"
+#include "formats/output.h"
 
 namespace glint {
 
@@ -29,6 +30,10 @@ class GlintWriter {
   // as the reader would. Refuses an existing `path` unless `overwrite`.
   GlintWriter(const std::string& path, const ModelHeader& header, std::vector<TensorPlan> plan,
               bool overwrite);
+  // The same into any output, not yet resized; `name` stands for the path in messages. What lies in
+  // memory gets no checksums: they would be of bytes that nobody else can reach.
+  GlintWriter(std::shared_ptr<Output> output, const std::string& name, const ModelHeader& header,
+              std::vector<TensorPlan> plan);
   ~GlintWriter();  // without Finish: removes the temporary file
   GlintWriter(const GlintWriter&) = delete;
   GlintWriter& operator=(const GlintWriter&) = delete;
@@ -39,6 +44,8 @@ class GlintWriter {
   // Writes `size` bytes at `offset` within tensor `index` of the plan. Pieces may come in any
   // order; bytes never written are zero. Thread-safe for disjoint pieces.
   void Write(size_t index, uint64_t offset, const void* data, uint64_t size);
+  // Where tensor `index` lies if the output is memory: zeros, to be written in place. Else null.
+  uint8_t* Memory(size_t index);
 
   // Checksums, header, fsync, rename, fsync of the folder. `progress` (may be empty) gets 0..1.
   void Finish(const std::function<void(double)>& progress = {});

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "formats/output.h"
+
 namespace glint {
 
 // Throws Error if OutputFile would refuse the path for what is there now.
@@ -11,20 +13,20 @@ void CheckOutputPath(const std::string& path, bool overwrite);
 
 // A file that appears under its name complete or not at all: written as `.NAME.tmp-PID` beside it,
 // then fsync, rename, fsync of the folder. Throws Error naming the path.
-class OutputFile {
+class OutputFile : public Output {
  public:
   // Refuses an existing `path` unless `overwrite`, and always one that is no regular file. Removes
   // stale temporary files of the same name whose process is gone.
   OutputFile(const std::string& path, bool overwrite);
-  ~OutputFile();  // without Commit: removes the temporary file
+  ~OutputFile() override;  // without Commit: removes the temporary file
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
-  void Resize(uint64_t bytes);  // reserves where the file system can, else extends with zeros
-  void WriteAt(uint64_t offset, const void* data, uint64_t size);  // thread-safe, after Resize
-  void ReadAt(uint64_t offset, void* data, uint64_t size) const;   // thread-safe
+  void Resize(uint64_t bytes) override;  // reserves where the file system can, else zeros
+  void WriteAt(uint64_t offset, const void* data, uint64_t size) override;
+  void ReadAt(uint64_t offset, void* data, uint64_t size) const override;
   // Without `overwrite`, fails if somebody else made `path` in the meantime.
-  void Commit();
+  void Commit() override;
 
  private:
   void Create();

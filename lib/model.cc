@@ -57,8 +57,10 @@ std::unique_ptr<Model> Model::Open(const std::string& path, LoadMode mode) {
   return std::unique_ptr<Model>(new Model(GlintFile::Open(path, mode)));
 }
 
-std::unique_ptr<Model> Model::FromMemory(const void* data, uint64_t size, const std::string& name) {
-  return std::unique_ptr<Model>(new Model(GlintFile::FromMemory(data, size, name)));
+std::unique_ptr<Model> Model::FromMemory(const void* data, uint64_t size, const std::string& name,
+                                         std::shared_ptr<const void> owner) {
+  return std::unique_ptr<Model>(
+      new Model(GlintFile::FromMemory(data, size, name, std::move(owner))));
 }
 
 void Model::CheckMainGraph() {

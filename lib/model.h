@@ -31,7 +31,8 @@ class Model {
  public:
   // Throws Error if anything about the file or its graph is not as this version of glint expects.
   static std::unique_ptr<Model> Open(const std::string& path, LoadMode mode = LoadMode::kMap);
-  static std::unique_ptr<Model> FromMemory(const void* data, uint64_t size, const std::string& name);
+  static std::unique_ptr<Model> FromMemory(const void* data, uint64_t size, const std::string& name,
+                                           std::shared_ptr<const void> owner = nullptr);
   ~Model();
 
   const GlintFile& file() const { return *file_; }

@@ -314,8 +314,18 @@ bool Matches(const std::string& pattern, const std::string& text) {
 void Convert(const ConvertOptions& options) {
   const FpModeScope fp_mode;
   Conversion conversion(options);
-  CheckOutputPath(options.write.output, options.write.overwrite);  // before a long calibration
+  // Before a long calibration.
+  if (!options.write.memory) CheckOutputPath(options.write.output, options.write.overwrite);
   conversion.Write(conversion.Calibrate());
+}
+
+std::shared_ptr<const OutputMemory> ConvertToMemory(const ConvertOptions& options) {
+  const auto memory = std::make_shared<OutputMemory>(options.source);
+  ConvertOptions to_memory = options;
+  to_memory.write.output = options.source;
+  to_memory.write.memory = memory;
+  Convert(to_memory);
+  return memory;
 }
 
 }  // namespace glint

@@ -1,11 +1,13 @@
 #pragma once
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "formats/convert/model_writer.h"
+#include "formats/output_memory.h"
 #include "quant/dtype.h"
 
 namespace glint {
@@ -46,6 +48,9 @@ struct ConvertOptions {
 // every machine, kBest on every machine for which OpenBLAS chooses the same kernels (their name is in the
 // metadata); the number of threads never matters. Throws Error; then there is no output file.
 void Convert(const ConvertOptions& options);
+// The same into memory, without checksums: write.output and write.overwrite do not matter, messages
+// name the source. Only the result stays, beside a band of rows per thread while it is made.
+std::shared_ptr<const OutputMemory> ConvertToMemory(const ConvertOptions& options);
 
 // Makes a .glint file of a published model's shape with random weights. Throws Error.
 struct SynthOptions {

@@ -53,18 +53,19 @@ class BandBuffer {
 
 class Progress {
  public:
-  Progress(const std::vector<TensorJob>& jobs, const std::function<void(double)>& report)
-      : report_(report) {
+  Progress(const std::vector<TensorJob>& jobs, const std::function<void(double)>& report,
+           bool has_checksums)
+      : report_(report), writing_(has_checksums ? 0.9 : 1.0) {
     for (const TensorJob& job : jobs) total_ += Elements(job);
   }
-  // Writing is 9 tenths of the work; Finish, which reads everything back for the checksums, is the rest.
+  // Writing is 9 tenths of the work; Finish, which reads a file back for the checksums, is the rest.
   void Add(uint64_t elements) {
     const std::lock_guard lock(mutex_);
     done_ += elements;
-    if (report_) report_(0.9 * static_cast<double>(done_) / static_cast<double>(total_));
+    if (report_) report_(writing_ * static_cast<double>(done_) / static_cast<double>(total_));
   }
   void Finishing(double share) const {
-    if (report_) report_(0.9 + 0.1 * share);
+    if (report_) report_(writing_ + (1 - writing_) * share);
   }
   static uint64_t Elements(const TensorJob& job) {
     if (!job.plan.tied_to.empty()) return 0;
@@ -74,6 +75,7 @@ class Progress {
 
  private:
   const std::function<void(double)>& report_;
+  const double writing_;
   std::mutex mutex_;
   uint64_t done_ = 0, total_ = 0;
 };
@@ -93,9 +95,13 @@ void WriteMatrix(GlintWriter& writer, size_t index, const TensorJob& job, Thread
   const uint64_t band = BandRows(layout.cols);
   RunThrowing(pool, (layout.rows + band - 1) / band, [&](size_t task, size_t worker) {
     const uint64_t row = task * band, n = std::min(band, layout.rows - row);
-    BandBuffer& buffer = buffers[worker];
-    job.fill(layout, row, n, buffer.Prepare(layout, (n + kTileRows - 1) / kTileRows));
-    buffer.Write(writer, index, row / kTileRows);
+    if (uint8_t* const memory = writer.Memory(index)) {
+      job.fill(layout, row, n, PlanesAt(layout, memory, row / kTileRows));
+    } else {
+      BandBuffer& buffer = buffers[worker];
+      job.fill(layout, row, n, buffer.Prepare(layout, (n + kTileRows - 1) / kTileRows));
+      buffer.Write(writer, index, row / kTileRows);
+    }
     progress.Add(n * layout.cols);
   });
 }
@@ -107,10 +113,12 @@ void WriteModel(const ModelHeader& header, std::vector<TensorJob> jobs,
   const FpModeScope fp_mode;
   std::vector<TensorPlan> plan;
   for (const TensorJob& job : jobs) plan.push_back(job.plan);
-  GlintWriter writer(options.output, header, std::move(plan), options.overwrite);
+  GlintWriter writer = options.memory
+                           ? GlintWriter(options.memory, options.output, header, std::move(plan))
+                           : GlintWriter(options.output, header, std::move(plan), options.overwrite);
   ThreadPool pool(options.threads == 0 ? DefaultThreads() : options.threads);
   std::vector<BandBuffer> buffers(pool.size());
-  Progress progress(jobs, options.progress);
+  Progress progress(jobs, options.progress, !options.memory);
   for (size_t i = 0; i < jobs.size(); ++i) {
     TensorJob& job = jobs[i];
     if (!job.plan.tied_to.empty()) continue;

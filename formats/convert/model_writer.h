@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,8 @@ struct TensorJob {
 };
 
 struct WriteOptions {
-  std::string output;
+  std::string output;                       // a path, or the name of what is in `memory`
+  std::shared_ptr<Output> memory{};         // set: the model goes there, and no file is written
   bool overwrite = false;
   size_t threads = 0;                       // 0: DefaultThreads()
   std::function<void(double)> progress{};   // 0..1
