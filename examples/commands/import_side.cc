@@ -35,7 +35,7 @@ nlohmann::json ReadConfig(const std::string& path) {
 std::shared_ptr<const Tokenizer> Load(const std::string& file, const SentencePieceRules& rules,
                                       const nlohmann::json& more_options) {
   struct Loaded {
-    SentencePieceModel model;
+    ImportedTokenizer model;
     std::unique_ptr<Tokenizer> tokenizer;
   };
   const auto loaded = std::make_shared<Loaded>();

@@ -152,6 +152,17 @@ void AddCheckpointWeights(const Checkpoint& checkpoint, const PackedSource& pack
   }
 }
 
+void AddTokenizerTables(const ImportedTokenizer& tokenizer, SourceModel* model) {
+  ForEachTable(tokenizer, [&]<class T>(const char* name, const std::vector<T>& table) {
+    constexpr DType dtype = std::is_same_v<T, float>     ? DType::kF32
+                            : std::is_same_v<T, int32_t> ? DType::kI32
+                                                         : DType::kU8;
+    if (table.empty()) return;
+    model->weights.push_back(
+        Vector(std::string("tokenizer.") + name, dtype, table.data(), table.size()));
+  });
+}
+
 // The tokenizer's tables, and its section of the header; none, with a warning, without a file.
 void AddTokenizer(const Checkpoint& checkpoint, const ImportPlan& plan, const Warn& warn,
                   SourceModel* model) {
@@ -171,18 +182,8 @@ void AddTokenizer(const Checkpoint& checkpoint, const ImportPlan& plan, const Wa
     }
     return;
   }
-  const SentencePieceModel pieces = ReadSentencePiece(path, plan.tokenizer_rules);
-  const auto add = [&](const char* name, DType dtype, const auto& values) {
-    if (values.empty()) return;
-    model->weights.push_back(
-        Vector(std::string("tokenizer.") + name, dtype, values.data(), values.size()));
-  };
-  add("piece_bytes", DType::kU8, pieces.piece_bytes);
-  add("piece_ends", DType::kI32, pieces.piece_ends);
-  add("scores", DType::kF32, pieces.scores);
-  add("types", DType::kU8, pieces.types);
-  add("charsmap", DType::kU8, pieces.charsmap);
-  add("index", DType::kI32, pieces.index);
+  const ImportedTokenizer pieces = ReadSentencePiece(path, plan.tokenizer_rules);
+  AddTokenizerTables(pieces, model);
   model->header.tokenizer = std::make_unique<Json>(pieces.options);
   model->header.tokenizer->update(plan.tokenizer);
 }
