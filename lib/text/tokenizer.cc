@@ -54,6 +54,7 @@ constexpr struct {
     {"lowercase", kWords, [](Options& o) { return &o.words.lowercase; }},
     {"strip_accents", kWords, [](Options& o) { return &o.words.strip_accents; }},
     {"compose", kWords, [](Options& o) { return &o.words.compose; }},
+    {"clean_up", kWords, [](Options& o) { return &o.words.clean_up; }},
     {"pairs", kWords, [](Options& o) { return &o.added.pairs; }},
 };
 

@@ -33,6 +33,14 @@ bool SplitsWords(int32_t c) {
          (c >= 123 && c <= 126);
 }
 
+// Whether tokenizers' "cleanup" takes the space in front of such a piece away.
+bool ClingsToWord(std::string_view piece) {
+  for (const char* begin : {".", "?", "!", ",", "'m", "'s", "'ve", "'re", "n't"}) {
+    if (piece.starts_with(begin)) return true;
+  }
+  return false;
+}
+
 bool IsAscii(std::string_view text) {
   for (const char c : text) {
     if (static_cast<uint8_t>(c) >= 0x80) return false;
@@ -190,7 +198,7 @@ void WordPieceTokenizer::DecodeStep(int32_t id, DecodeState* state, std::string*
   if (state->any_text) {
     if (piece.starts_with(kContinues)) {
       piece.remove_prefix(kContinues.size());
-    } else {
+    } else if (!options_.clean_up || !ClingsToWord(piece)) {
       *out += ' ';
     }
   }

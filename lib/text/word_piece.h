@@ -15,6 +15,7 @@ struct WordPieceOptions {
   bool lowercase = true;
   bool strip_accents = true;   // marks (Mn) of the decomposed text go
   bool compose = true;         // text is composed (NFC) before it is lowered, as transformers does
+  bool clean_up = false;       // decoding puts no space before . ? ! , 'm 's 've 're n't
   int32_t unk_id = -1;         // default: the piece "[UNK]"
 };
 
