@@ -34,7 +34,7 @@ std::string ClassOf(const Json& config) {
 }
 
 std::string RulesOf(const std::string& rules, const Json& config, const std::string& where) {
-  if (!rules.empty() && rules != "plain") return rules;
+  if (!rules.empty() && rules != "plain" && rules != "llama") return rules;
   std::string name = ClassOf(config);
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
   for (const auto& row : kPublished) {
@@ -130,7 +130,8 @@ bool IsRankFile(std::string_view text) {
 
 ImportedTokenizer ParseRankFile(std::string_view text, const std::string& rules, const Json& config,
                                 const std::string& where) {
-  const std::string name = RulesOf(rules, config, where);
+  // LLaMA's third generation has ranks where the first two have sentencepiece.
+  const std::string name = rules == "llama" ? "llama3" : RulesOf(rules, config, where);
   Vocabulary vocabulary;
   std::string bytes;
   for (size_t number = 1; !text.empty(); ++number) {

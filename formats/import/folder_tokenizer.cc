@@ -35,7 +35,11 @@ void ApplyConfig(const Json& config, const std::string& where, ImportRules* rule
   if (ConfigFlag(config, "add_eos_token", false, where)) {
     throw Error(where + ": tokenizer_config.json: 'add_eos_token': true is not supported");
   }
-  if (rules->rules.empty()) rules->rules = llama ? "llama" : "plain";
+  if (rules->rules.empty() && !llama) {
+    throw Error(where + ": whose rules these are cannot be told from the file; name them with "
+                "--type (known: chatglm1, chatglm2, chatglm3, llama)");
+  }
+  if (rules->rules.empty()) rules->rules = "llama";
   if (rules->rules == "llama" && !ConfigFlag(config, "add_bos_token", true, where)) {
     rules->rules = "plain";
   }
