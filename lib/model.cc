@@ -14,7 +14,10 @@ namespace {
 
 // A plain tensor of the tokenizer; empty if it is absent and may be.
 template <class T>
-std::span<const T> Table(const GlintFile& file, const char* name, DType dtype, bool required) {
+std::span<const T> Table(const GlintFile& file, const char* name, bool required) {
+  constexpr DType dtype = std::is_same_v<T, float>     ? DType::kF32
+                          : std::is_same_v<T, int32_t> ? DType::kI32
+                                                       : DType::kU8;
   const Tensor* tensor = file.Find(std::string("tokenizer.") + name);
   if (!tensor) {
     if (!required) return {};
@@ -174,12 +177,9 @@ void Model::CheckPositionInputs() const {
 void Model::ReadTokenizer() {
   if (!file_->header().tokenizer) return;
   TokenizerTables tables;
-  tables.piece_bytes = Table<uint8_t>(*file_, "piece_bytes", DType::kU8, true);
-  tables.piece_ends = Table<int32_t>(*file_, "piece_ends", DType::kI32, true);
-  tables.scores = Table<float>(*file_, "scores", DType::kF32, true);
-  tables.types = Table<uint8_t>(*file_, "types", DType::kU8, true);
-  tables.charsmap = Table<uint8_t>(*file_, "charsmap", DType::kU8, false);
-  tables.index = Table<int32_t>(*file_, "index", DType::kI32, false);
+  ForEachTable(tables, [&]<class T>(const char* name, std::span<const T>& table) {
+    table = Table<T>(*file_, name, std::string_view(name).starts_with("piece_"));
+  });
   tokenizer_ = Tokenizer::Create(*file_->header().tokenizer, tables, file_->path() + ": tokenizer");
 }
 

@@ -11,8 +11,8 @@
 #include "formats/convert/packed_matrix.h"
 #include "formats/convert/source_matrix.h"
 #include "formats/import/checkpoint.h"
+#include "formats/import/imported_tokenizer.h"
 #include "formats/import/input_file.h"
-#include "formats/import/sentencepiece.h"
 #include "formats/json.h"
 #include "lib/error.h"
 #include "lib/ops/ops.h"
@@ -156,38 +156,34 @@ void AddCheckpointWeights(const Checkpoint& checkpoint, const PackedSource& pack
   }
 }
 
+void AddTokenizerTables(const ImportedTokenizer& tokenizer, SourceModel* model) {
+  ForEachTable(tokenizer, [&]<class T>(const char* name, const std::vector<T>& table) {
+    constexpr DType dtype = std::is_same_v<T, float>     ? DType::kF32
+                            : std::is_same_v<T, int32_t> ? DType::kI32
+                                                         : DType::kU8;
+    if (table.empty()) return;
+    model->weights.push_back(
+        Vector(std::string("tokenizer.") + name, dtype, table.data(), table.size()));
+  });
+}
+
 // The tokenizer's tables, and its section of the header; none, with a warning, without a file.
 void AddTokenizer(const Checkpoint& checkpoint, const ImportPlan& plan, const Warn& warn,
                   SourceModel* model) {
-  std::string path;
-  for (const std::string& name : plan.tokenizer_files) {
-    if (path.empty()) path = checkpoint.FindFile(name);
-  }
-  if (path.empty()) {
+  const std::string& path = checkpoint.path();
+  const std::string folder =
+      FolderExists(path) ? path : std::filesystem::path(path).parent_path().string();
+  const std::optional<ImportedTokenizer> tokenizer =
+      ReadFolderTokenizer(folder.empty() ? "." : folder, plan.tokenizer_rules);
+  if (!tokenizer) {
     if (warn) {
-      const std::string why =
-          plan.tokenizer_files.empty()
-              ? "tokenizers of " + Quoted(plan.config.at("architecture").get<std::string>()) +
-                    " models are not supported yet"
-              : "there is no " + plan.tokenizer_files[0];
-      warn(checkpoint.path() + ": " + why +
-           "; the model will have no tokenizer: logits, greedy and bench work, chat does not");
+      warn(path + ": there is no tokenizer; the model will have none: logits, greedy and bench "
+           "work, chat does not");
     }
     return;
   }
-  const SentencePieceModel pieces = ReadSentencePiece(path, plan.tokenizer_rules);
-  const auto add = [&](const char* name, DType dtype, const auto& values) {
-    if (values.empty()) return;
-    model->weights.push_back(
-        Vector(std::string("tokenizer.") + name, dtype, values.data(), values.size()));
-  };
-  add("piece_bytes", DType::kU8, pieces.piece_bytes);
-  add("piece_ends", DType::kI32, pieces.piece_ends);
-  add("scores", DType::kF32, pieces.scores);
-  add("types", DType::kU8, pieces.types);
-  add("charsmap", DType::kU8, pieces.charsmap);
-  add("index", DType::kI32, pieces.index);
-  model->header.tokenizer = std::make_unique<Json>(pieces.options);
+  AddTokenizerTables(*tokenizer, model);
+  model->header.tokenizer = std::make_unique<Json>(tokenizer->options);
   model->header.tokenizer->update(plan.tokenizer);
 }
 
