@@ -49,6 +49,7 @@ Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
   CheckMainGraph();
   ReadPrompt();
   ReadTokenizer();
+  ReadChatFormat();
 }
 
 Model::~Model() = default;
@@ -117,8 +118,9 @@ void Model::ReadPrompt() {
   const std::string where = file_->path() + ": prompt";
   const nlohmann::json& prompt = *file_->header().prompt;
   static const std::set<std::string> kKnown = {
-      "format", "position_scheme", "bos_id", "mask_id",  "gmask_id",
-      "sop_id", "eop_id",          "pad_id", "stop_ids", "max_history"};
+      "format",   "position_scheme", "bos_id",   "mask_id",   "gmask_id",  "sop_id",
+      "eop_id",   "pad_id",          "stop_ids", "max_history", "template", "bos_token",
+      "eos_token", "unk_token",      "pad_token"};
   for (const auto& [key, value] : prompt.items()) {
     if (kKnown.count(key) == 0) throw Error(where + ": unknown option " + Quoted(key));
   }
@@ -129,9 +131,6 @@ void Model::ReadPrompt() {
                 PositionSchemeNames());
   }
   CheckPositionInputs();
-  if (prompt.contains("format")) {
-    chat_ = &FindChatFormat(GetString(prompt, "format", where), where);
-  }
   prompt_ids_ = ReadPromptIds(prompt, vocab_size_, where);
   if (prompt.contains("max_history")) {
     max_history_ = GetUint(prompt, "max_history", 0, UINT32_MAX, where);
@@ -171,6 +170,17 @@ void Model::ReadTokenizer() {
   tables.charsmap = Table<uint8_t>(*file_, "charsmap", DType::kU8, false);
   tables.index = Table<int32_t>(*file_, "index", DType::kI32, false);
   tokenizer_ = Tokenizer::Create(*file_->header().tokenizer, tables, file_->path() + ": tokenizer");
+}
+
+void Model::ReadChatFormat() {
+  const nlohmann::json& prompt = *file_->header().prompt;
+  const std::string where = file_->path() + ": prompt";
+  if (!prompt.contains("format")) {
+    if (prompt.contains("template")) throw Error(where + ": 'template' without 'format'");
+    return;
+  }
+  ChatFormat::CheckName(GetString(prompt, "format", where), where);
+  if (tokenizer_) chat_ = ChatFormat::Create(prompt, *tokenizer_, where);
 }
 
 }  // namespace glint

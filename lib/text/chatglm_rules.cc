@@ -173,6 +173,12 @@ std::vector<int32_t> ChatGlmTokenizer::Encode(std::string_view text) const {
   return ids;
 }
 
+std::vector<int32_t> ChatGlmTokenizer::EncodePlain(std::string_view text) const {
+  std::vector<int32_t> ids;
+  if (!text.empty()) unigram_.AppendIds(WriteTags(text), &ids);
+  return ids;
+}
+
 std::vector<int32_t> ChatGlmTokenizer::EncodeWithSpecial(std::string_view text) const {
   std::vector<int32_t> ids = Encode(text);
   ids.push_back(gmask_id_);

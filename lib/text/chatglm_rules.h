@@ -21,6 +21,8 @@ class ChatGlmTokenizer : public Tokenizer {
   size_t size() const override { return unigram_.size(); }
   std::vector<int32_t> Encode(std::string_view text) const override;
   std::vector<int32_t> EncodeWithSpecial(std::string_view text) const override;
+  std::vector<int32_t> EncodePlain(std::string_view text) const override;
+  int32_t FindToken(std::string_view token) const override { return unigram_.FindToken(token); }
   void DecodeStep(int32_t id, DecodeState* state, std::string* out) const override;
   void DecodeEnd(DecodeState* state, std::string* out) const override;
 

@@ -170,6 +170,34 @@ std::vector<int32_t> PieceTokenizer::EncodeWithSpecial(std::string_view text) co
   return ids;
 }
 
+// Of two special tokens that begin at one place the longer one is taken. User-defined pieces are
+// found by the algorithm itself.
+std::vector<int32_t> PieceTokenizer::EncodeParsed(std::string_view text) const {
+  std::vector<int32_t> ids;
+  size_t begin = 0;
+  const auto add = [&](size_t end) {
+    if (end > begin) AppendIds(text.substr(begin, end - begin), &ids);
+  };
+  for (size_t at = 0; at < text.size();) {
+    const std::pair<std::string_view, uint32_t>* best = nullptr;
+    for (const auto& special : specials_) {
+      if (Type(special.second) == PieceType::kUserDefined) continue;
+      if (best && special.first.size() <= best->first.size()) continue;
+      if (text.substr(at).starts_with(special.first)) best = &special;
+    }
+    if (!best) {
+      ++at;
+      continue;
+    }
+    add(at);
+    ids.push_back(static_cast<int32_t>(best->second) + options_.id_offset);
+    at += best->first.size();
+    begin = at;
+  }
+  add(text.size());
+  return ids;
+}
+
 // Moves whole characters from the byte pieces to `out`; a byte that begins none becomes U+FFFD.
 // Bytes that may yet become a character stay, unless the run of byte pieces is `complete`.
 void PieceTokenizer::FlushBytes(bool complete, DecodeState* state, std::string* out) const {

@@ -31,6 +31,8 @@ class PieceTokenizer : public Tokenizer {
   std::vector<int32_t> Encode(std::string_view text) const override;
   // The prefix, then Encode's ids.
   std::vector<int32_t> EncodeWithSpecial(std::string_view text) const override;
+  std::vector<int32_t> EncodeParsed(std::string_view text) const override;
+  int32_t FindToken(std::string_view token) const override { return FindSpecial(token); }
   void DecodeStep(int32_t id, DecodeState* state, std::string* out) const override;
   void DecodeEnd(DecodeState* state, std::string* out) const override;
 

@@ -47,6 +47,14 @@ class Tokenizer {
   virtual std::vector<int32_t> Encode(std::string_view text) const = 0;
   // What `tokenize --special` adds: the ids that the model's own tokenizer puts around a text.
   virtual std::vector<int32_t> EncodeWithSpecial(std::string_view text) const = 0;
+  // A text in which special tokens are written out: each becomes its id, what is between them is
+  // encoded as Encode does. What a chat template makes is read so.
+  virtual std::vector<int32_t> EncodeParsed(std::string_view text) const { return Encode(text); }
+  // Encode, but no part of the text becomes a special token, whatever the published tokenizer does
+  // with text that looks like one.
+  virtual std::vector<int32_t> EncodePlain(std::string_view text) const { return Encode(text); }
+  // The id of the special token with this text, such as "<|user|>"; -1 if there is none.
+  virtual int32_t FindToken(std::string_view /*token*/) const { return -1; }
   // Ids outside the vocabulary are skipped, as the published tokenizer does with those it cannot
   // name.
   std::string Decode(std::span<const int32_t> ids) const;
