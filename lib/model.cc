@@ -180,7 +180,14 @@ void Model::ReadChatFormat() {
     return;
   }
   ChatFormat::CheckName(GetString(prompt, "format", where), where);
-  if (tokenizer_) chat_ = ChatFormat::Create(prompt, *tokenizer_, where);
+  if (!tokenizer_) return;
+  chat_ = ChatFormat::Create(prompt, *tokenizer_, where);
+  if (!prompt.contains("eos_token")) return;
+  // The template's token that ends a message ends a reply, whatever the model's configuration says.
+  const int32_t end = tokenizer_->FindToken(GetString(prompt, "eos_token", where));
+  std::vector<int32_t>& stop = prompt_ids_.stop;
+  const bool known = std::find(stop.begin(), stop.end(), end) != stop.end();
+  if (end >= 0 && static_cast<uint64_t>(end) < n_outputs_ && !known) stop.push_back(end);
 }
 
 }  // namespace glint

@@ -115,7 +115,9 @@ TEST_CASE("what is not known is named, with its line") {
       {"{{ cycler('a') }}", "'cycler' is undefined"},
       {"{% for x in [1] recursive %}{% endfor %}", "recursive loops are not supported"},
       {"{% for x in [1] %}{{ loop.cycle('a') }}{% endfor %}", "'loop.cycle' is not supported"},
-      {"{{ f(*x) }}", "* and ** arguments are not supported"},
+      {"{{ range(*7) }}", "'int' object is not iterable"},
+      {"{{ dict(**7) }}", "dict(): ** expects a mapping"},
+      {"{{ dict(**{1: 2}) }}", "dict(): ** expects names that are text"},
       {"{{ '%s' % 'x' }}", "formatting with % is not supported"},
       {"{{ 'x' | trim(charz='x') }}", "trim(): an argument is not known; given by name: charz"},
       {"{{ 'x' | upper(1) }}", "upper(): expected at most 0 arguments, found 1"},
@@ -172,7 +174,7 @@ TEST_CASE("a template cannot use the machine up") {
       {r + r + r + e + e + e, "steps"},
       {r + "{% set x = 'a' * 1000 %}" + e, "steps"},
       {"{% set ns = namespace(x='a') %}" + r + "{% set ns.x = ns.x ~ ns.x %}" + e, "memory"},
-      {"{% set ns = namespace(x=[1]) %}" + r + "{% set ns.x = ns.x + ns.x %}" + e, "steps"},
+      {"{% set ns = namespace(x=[1]) %}" + r + "{% set ns.x = ns.x + ns.x %}" + e, "memory"},
       {"{% set ns = namespace(x=[]) %}" + r + "{% set ns.x = [ns.x] %}" + e, "nested deeper"},
       {"{% set ns = namespace(x={}) %}" + r + "{% set ns.x = {'a': ns.x} %}" + e, "nested deeper"},
       {"{% set ns = namespace(x=[1]) %}{% for a in range(90) %}{% set ns.x = [ns.x, ns.x] %}" + e +
@@ -224,8 +226,7 @@ TEST_CASE("deep nesting is an error, not a crash") {
                                     {"a[", "]"},
                                     {"not ", ""},
                                     {"- ", ""},
-                                    {"1 if 1 else ", ""},
-                                    {"x(", ""}}) {
+                                    {"1 if 1 else ", ""}}) {
     CAPTURE(open);
     const std::string source = "{{ " + Times(50000, open) + "1" + Times(50000, close) + " }}";
     CHECK(Has(Outcome(source), "nested deeper than 100 levels"));
@@ -240,7 +241,8 @@ TEST_CASE("deep nesting is an error, not a crash") {
   CHECK(Outcome("{{ 1" + Times(20000, " ~ 1") + " }}").size() == 20001);
   CHECK(Has(Outcome(Times(5000, "{% if 1 %}") + Times(5000, "{% endif %}")), "nested deeper"));
   CHECK(Has(Outcome(Times(5000, "{% for x in [1] %}")), "nested deeper"));
-  CHECK(Has(Outcome("{% set " + Times(5000, "(") + "x"), "nested deeper"));
+  CHECK(Has(Outcome("{% set " + Times(5000, "(") + "x" + Times(5000, ")") + " = 1 %}"),
+            "nested deeper"));
   CHECK(Outcome("{% if 0 %}" + Times(5000, "{% elif 0 %}") + "{% else %}x{% endif %}") == "x");
   Json deep;
   for (int i = 0; i < 200; ++i) deep = Json::array({deep});

@@ -63,6 +63,7 @@ bool IsObservation(std::string_view role) {
 // The formats of ChatGLM-6B and ChatGLM2 know questions and answers alone.
 void CheckTurns(const PromptWriter& writer, Messages messages, const OrderedJson* tools) {
   if (tools) writer.Fail("it has no tools");
+  if (!messages.empty() && messages[0].role == "system") writer.Fail("it has no system message");
   for (size_t i = 0; i < messages.size(); ++i) {
     const std::string_view expected = i % 2 == 0 ? "user" : "assistant";
     if (messages[i].role == expected) continue;

@@ -305,6 +305,9 @@ range(5, 0, -2) | list
 range(0) | list
 dict(a=1, b=2)
 dict({'x': 1}, y=2)
+dict(**{'x': 1})
+dict(d, **{'x': 1})
+range(*[1, 4]) | list
 namespace(a=1).a
 n is number
 f is float
@@ -418,6 +421,7 @@ STATEMENTS = [
     "{% filter upper %}abc {{ s }}{% endfilter %}",
     "{% with a = 1, b = n %}{{ a }}{{ b }}{% endwith %}{{ a is defined }}",
     "{% macro m(a, b='x', c=none) %}<{{ a }}|{{ b }}|{{ c }}>{% endmacro %}{{ m(1) }}{{ m(1, 2, 3) }}{{ m(c=5, a=4) }}{{ m() }}",
+    "{% macro m(a, b='x') %}<{{ a }}|{{ b }}>{% endmacro %}{{ m(*[1, 2]) }}{{ m(**{'b': 3}) }}{{ m(1, **{'b': 3}) }}",
     "{% macro rec(n) %}{{ n }}{% if n > 0 %}{{ rec(n - 1) }}{% endif %}{% endmacro %}{{ rec(4) }}",
     "{% macro uses() %}{{ later }}{% endmacro %}{% set later = 5 %}{{ uses() }}",
     "{% macro box(title) %}[{{ title }}: {{ caller() }}]{% endmacro %}{% call box('T') %}body {{ n }}{% endcall %}",

@@ -21,6 +21,7 @@ class Arguments {
 
   // The next argument, or the one with this name; null if the call has neither.
   const Value* Take(std::string_view name);
+  const Value* TakeNamed(std::string_view name);  // never one by its place
   // The same, of a type; fails with the callee's name.
   const Value& Require(std::string_view name);
   const std::string& RequireText(std::string_view name);

@@ -156,6 +156,8 @@ Value Interpreter::Evaluate(const Expr& expr) {
       return EvaluateConcat(expr);
     case Op::kCompare:
       return EvaluateCompare(expr);
+    case Op::kSpread:
+      runtime_.Fail("'*' outside the arguments of a call");
     default:
       return EvaluateArithmetic(expr);
   }
@@ -257,10 +259,25 @@ Value Interpreter::EvaluateArithmetic(const Expr& expr) {
 
 void Interpreter::EvaluateArguments(const Expr& expr, Arguments* arguments) {
   for (size_t i = 1; i < expr.args.size(); ++i) {
-    arguments->positional.push_back(Evaluate(*expr.args[i]));
+    if (expr.args[i]->op != Op::kSpread) {
+      arguments->positional.push_back(Evaluate(*expr.args[i]));
+      continue;
+    }
+    for (Value& item : Iterate(runtime_, Evaluate(*expr.args[i]->args[0]))) {
+      arguments->positional.push_back(std::move(item));
+    }
   }
-  for (const auto& [name, value] : expr.keywords) {
-    arguments->keywords.emplace_back(name, Evaluate(*value));
+  for (const auto& [name, expr_value] : expr.keywords) {
+    const Value value = Evaluate(*expr_value);
+    if (!name.empty()) {
+      arguments->keywords.emplace_back(name, value);
+      continue;
+    }
+    if (!value.AsDict()) arguments->Fail("** expects a mapping");
+    for (const auto& [key, item] : value.AsDict()->pairs) {
+      if (!key.Str()) arguments->Fail("** expects names that are text");
+      arguments->keywords.emplace_back(*key.Str(), item);
+    }
   }
   runtime_.line = expr.line;
 }

@@ -76,7 +76,7 @@ ExprPtr ExprParser::ParseExpr() {
   return expr;
 }
 
-ExprPtr ExprParser::ParseTuple(bool with_condition) {
+ExprPtr ExprParser::ParseTuple(bool with_condition, bool in_brackets) {
   ExprPtr tuple = Make(Op::kTuple);
   const auto ends = [&] {
     const Kind kind = Peek().kind;
@@ -88,6 +88,7 @@ ExprPtr ExprParser::ParseTuple(bool with_condition) {
     Add(tuple.get(), with_condition ? ParseExpr() : ParseOr());
     comma = SkipOperator(",");
   }
+  if (tuple->args.empty() && !in_brackets) FailExpected("an expression");
   if (tuple->args.size() == 1 && !comma) return std::move(tuple->args[0]);
   return tuple;
 }
@@ -253,7 +254,7 @@ ExprPtr ExprParser::ParsePrimary() {
     return expr;
   }
   if (SkipOperator("(")) {
-    ExprPtr expr = ParseTuple();
+    ExprPtr expr = ParseTuple(true, true);
     ExpectOperator(")");
     return expr;
   }
@@ -333,13 +334,22 @@ void ExprParser::ParseArguments(Expr* call) {
       if (SkipOperator(")")) return;
     }
     first = false;
-    if (IsOperator("*") || IsOperator("**")) Fail("* and ** arguments are not supported");
-    if (Peek().kind == Kind::kName && Peek(1).kind == Kind::kOperator && Peek(1).text == "=") {
-      std::string name = Next().text;
-      Next();
+    const auto keyword = [&](std::string name) {
       ExprPtr value = ParseExpr();
       call->height = std::max(call->height, value->height + 1);
       call->keywords.emplace_back(std::move(name), std::move(value));
+    };
+    if (IsOperator("*")) {
+      ExprPtr spread = Make(Op::kSpread);
+      Next();
+      Add(spread.get(), ParseExpr());
+      Add(call, std::move(spread));
+    } else if (SkipOperator("**")) {
+      keyword("");
+    } else if (Peek().kind == Kind::kName && Peek(1).kind == Kind::kOperator && Peek(1).text == "=") {
+      std::string name = Next().text;
+      Next();
+      keyword(std::move(name));
     } else {
       if (!call->keywords.empty()) Fail("a positional argument follows a named one");
       Add(call, ParseExpr());

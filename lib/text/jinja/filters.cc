@@ -445,6 +445,10 @@ Value Escape(Interpreter& interpreter, Input input, Arguments& arguments) {
 Value AttributeOf(Interpreter& interpreter, Input input, Arguments& arguments) {
   const std::string name = arguments.RequireText("name");
   arguments.Done();
+  // Unlike a dot, it does not look into a dict.
+  if (input.AsDict() && !FindMethod(input, name)) {
+    return MakeUndefined(interpreter.runtime(), "'dict object' has no attribute '" + name + "'");
+  }
   return interpreter.Attribute(input, name);
 }
 

@@ -8,7 +8,10 @@
 namespace glint::jinja {
 
 const Value* Arguments::Take(std::string_view name) {
-  if (at_ < positional.size()) return &positional[at_++];
+  return at_ < positional.size() ? &positional[at_++] : TakeNamed(name);
+}
+
+const Value* Arguments::TakeNamed(std::string_view name) {
   for (auto& [other, value] : keywords) {
     if (other != name) continue;
     ++n_used_;

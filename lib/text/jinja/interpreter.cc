@@ -126,7 +126,7 @@ Value Interpreter::CallMacro(const Macro& macro, Arguments& arguments) {
   const uint32_t line = runtime_.line;
   std::vector<const Value*> given;
   for (const Parameter& parameter : node.parameters) given.push_back(arguments.Take(parameter.text));
-  const Value* caller = arguments.Take("caller");
+  const Value* caller = arguments.TakeNamed("caller");
   arguments.Done();
   scope_ = std::make_shared<Scope>(macro.scope);
   if (caller_name_ != UINT32_MAX && caller) SetVariable(caller_name_, *caller);

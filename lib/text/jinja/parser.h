@@ -57,7 +57,8 @@ class ExprParser {
   void Add(Expr* expr, ExprPtr arg) const;
 
   ExprPtr ParseExpr();  // with "if ... else"
-  ExprPtr ParseTuple(bool with_condition = true);  // one expression, or several with commas
+  // One expression, or several with commas; in brackets also none.
+  ExprPtr ParseTuple(bool with_condition = true, bool in_brackets = false);
   ExprPtr ParseOr();
   void ParseArguments(Expr* call);  // after "("
   // "|" and filters after `input`.

@@ -24,6 +24,7 @@ enum class Op : uint8_t {
   kItem,          // args[0][args[1]]
   kSlice,         // args[0][args[1]:args[2]:args[3]], null for what is absent
   kCall,          // args[0](args..., keywords)
+  kSpread,        // among arguments: *args[0]. **x is a keyword without a name
   kFilter,        // args[0] | text(args..., keywords)
   kTest,          // args[0] is text(args...)
   kConditional,   // args[1] if args[0] else args[2], which may be null
