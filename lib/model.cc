@@ -52,6 +52,7 @@ Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
   CheckMainGraph();
   ReadPrompt();
   ReadTokenizer();
+  ReadChatFormat();
 }
 
 Model::~Model() = default;
@@ -130,8 +131,9 @@ void Model::ReadPrompt() {
   const std::string where = file_->path() + ": prompt";
   const nlohmann::json& prompt = *file_->header().prompt;
   static const std::set<std::string> kKnown = {
-      "format", "position_scheme", "bos_id", "mask_id",  "gmask_id",
-      "sop_id", "eop_id",          "pad_id", "stop_ids", "max_history"};
+      "format",   "position_scheme", "bos_id",   "mask_id",   "gmask_id",  "sop_id",
+      "eop_id",   "pad_id",          "stop_ids", "max_history", "template", "bos_token",
+      "eos_token", "unk_token",      "pad_token"};
   for (const auto& [key, value] : prompt.items()) {
     if (kKnown.count(key) == 0) throw Error(where + ": unknown option " + Quoted(key));
   }
@@ -142,9 +144,6 @@ void Model::ReadPrompt() {
                 PositionSchemeNames());
   }
   CheckPositionInputs();
-  if (prompt.contains("format")) {
-    chat_ = &FindChatFormat(GetString(prompt, "format", where), where);
-  }
   prompt_ids_ = ReadPromptIds(prompt, vocab_size_, where);
   if (prompt.contains("max_history")) {
     max_history_ = GetUint(prompt, "max_history", 0, UINT32_MAX, where);
@@ -181,6 +180,24 @@ void Model::ReadTokenizer() {
     table = Table<T>(*file_, name, std::string_view(name).starts_with("piece_"));
   });
   tokenizer_ = Tokenizer::Create(*file_->header().tokenizer, tables, file_->path() + ": tokenizer");
+}
+
+void Model::ReadChatFormat() {
+  const nlohmann::json& prompt = *file_->header().prompt;
+  const std::string where = file_->path() + ": prompt";
+  if (!prompt.contains("format")) {
+    if (prompt.contains("template")) throw Error(where + ": 'template' without 'format'");
+    return;
+  }
+  ChatFormat::CheckName(GetString(prompt, "format", where), where);
+  if (!tokenizer_) return;
+  chat_ = ChatFormat::Create(prompt, *tokenizer_, where);
+  if (!prompt.contains("eos_token")) return;
+  // The template's token that ends a message ends a reply, whatever the model's configuration says.
+  const int32_t end = tokenizer_->FindToken(GetString(prompt, "eos_token", where));
+  std::vector<int32_t>& stop = prompt_ids_.stop;
+  const bool known = std::find(stop.begin(), stop.end(), end) != stop.end();
+  if (end >= 0 && static_cast<uint64_t>(end) < n_outputs_ && !known) stop.push_back(end);
 }
 
 }  // namespace glint

@@ -13,7 +13,7 @@ namespace glint {
 // No context is longer, whatever a file or a caller says.
 inline constexpr uint64_t kMaxContext = uint64_t{1} << 24;
 
-struct ChatFormat;      // lib/text/chat.h
+class ChatFormat;       // lib/text/chat.h
 struct PositionScheme;  // lib/positions.h
 
 // The ids that a prompt is made of and a reply ends with; -1 where the model has none.
@@ -38,7 +38,8 @@ class Model {
   const GlintFile& file() const { return *file_; }
   const Graph& graph() const { return *graph_; }
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null if the file has none
-  const ChatFormat* chat() const { return chat_; }                 // null if the file has none
+  // Null if the file has none, or no tokenizer.
+  const ChatFormat* chat() const { return chat_.get(); }
   const PositionScheme& positions() const { return *positions_; }
   const PromptIds& prompt_ids() const { return prompt_ids_; }
   uint64_t vocab_size() const { return vocab_size_; }    // rows of the embedding
@@ -67,11 +68,12 @@ class Model {
   void ReadPrompt();
   void CheckPositionInputs() const;
   void ReadTokenizer();
+  void ReadChatFormat();
 
   std::unique_ptr<GlintFile> file_;
   const Graph* graph_ = nullptr;
   std::unique_ptr<Tokenizer> tokenizer_;
-  const ChatFormat* chat_ = nullptr;
+  std::unique_ptr<ChatFormat> chat_;
   const PositionScheme* positions_ = nullptr;
   PromptIds prompt_ids_;
   uint64_t vocab_size_ = 0, n_outputs_ = 0, max_context_ = 0;

@@ -10,6 +10,7 @@
 #include "formats/convert/join_rows.h"
 #include "formats/convert/packed_matrix.h"
 #include "formats/convert/source_matrix.h"
+#include "formats/import/chat_template.h"
 #include "formats/import/checkpoint.h"
 #include "formats/import/imported_tokenizer.h"
 #include "formats/import/input_file.h"
@@ -238,6 +239,10 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
   *model.header.config = plan.config;
   *model.header.prompt = plan.prompt;
   AddStopIds(*checkpoint, plan.config.at("vocab_size").get<uint64_t>(), &*model.header.prompt);
+  if (!plan.prompt.contains("format")) {
+    model.header.prompt->update(ChatPromptSection(
+        tokenizer_config, checkpoint->FindFile("chat_template.jinja"), path, warn));
+  }
   AddCheckpointWeights(*checkpoint, packed, plan, &model);
   AddTokenizer(*checkpoint, plan, warn, &model);
   model.build = [path, build = plan.build](const std::vector<Tensor>& tensors) {
