@@ -221,7 +221,7 @@ class GgufSampleWriter {
   void AddMetadata() {
     Text("general.architecture", Architecture());
     Text("general.type", "model");
-    Text("general.name", result_.name);
+    Text("general.name", "sample");  // llama.cpp wants other tokens of what is called phi3
     parts_.pairs.push_back(GgufU32("general.file_type", GgufEncoderOf(type_).file_type));
     parts_.pairs.push_back(GgufU32("general.quantization_version", 2));
     if (Architecture() == "chatglm")
