@@ -181,6 +181,7 @@ std::vector<int32_t> TextPrefix(const Model& model) {
   const PromptIds& ids = model.prompt_ids();
   const int32_t mask = ids.gmask >= 0 ? ids.gmask : ids.mask;
   if (mask >= 0 && ids.sop >= 0) return {mask, ids.sop};
+  if (model.tokenizer()) return model.tokenizer()->EncodeWithSpecial("");
   if (ids.bos >= 0) return {ids.bos};
   return {};
 }

@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "formats/architectures/gguf_dialect.h"
@@ -47,9 +47,7 @@ struct ImportPlan {
   nlohmann::json config, prompt;
   // Options besides what the tokenizer's own file says: special ids.
   nlohmann::json tokenizer = nlohmann::json::object();
-  SentencePieceRules tokenizer_rules;
-  // Names to look for in the folder. None: tokenizers of this architecture are not supported yet.
-  std::vector<std::string> tokenizer_files;
+  ImportRules tokenizer_rules;
   std::vector<ImportTensor> tensors;
   std::vector<std::string> ignored;    // endings of the names of buffers that are no weights
   // Builds the main graph over the tensors (types decided, no data). Throws Error.
@@ -71,15 +69,14 @@ struct Architecture {
   ImportPlan (*plan)(const nlohmann::json& hf_config, const nlohmann::json& tokenizer_config,
                      const std::string& where);
   std::vector<PublishedShape> published{};
-  GgufDialect gguf{};
+  std::vector<GgufDialect> gguf{};  // none: there are no such files
 };
 
 // The row for a config.json. Throws Error naming what was found if there is none.
 const Architecture& FindArchitecture(const nlohmann::json& hf_config, const std::string& where);
 
-// The row for a GGUF file's general.architecture. Throws Error naming it if there is none.
-const Architecture& FindGgufArchitecture(std::string_view name, bool has_experts,
-                                         const std::string& where);
+// All rows.
+std::span<const Architecture* const> Architectures();
 
 // config.json of a published model ("chatglm-6b"), for `glint synth`. Throws Error listing the names
 // known.

@@ -51,17 +51,7 @@ const Architecture& FindArchitecture(const nlohmann::json& hf_config, const std:
               " with these options is not supported; known architectures: " + known);
 }
 
-const Architecture& FindGgufArchitecture(std::string_view name, bool has_experts,
-                                         const std::string& where) {
-  std::string known;
-  for (const Architecture* row : kArchitectures) {
-    if (!row->gguf.architecture) continue;
-    if (name == row->gguf.architecture && has_experts == row->gguf.has_experts) return *row;
-    AddName(row->gguf.architecture, &known);
-  }
-  throw Error(where + ": general.architecture " + Quoted(std::string(name)) +
-              (has_experts ? " with experts" : "") + " is not supported; known: " + known);
-}
+std::span<const Architecture* const> Architectures() { return kArchitectures; }
 
 nlohmann::json PublishedConfig(const std::string& name) {
   std::string known;

@@ -112,7 +112,6 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
   plan.tokenizer = {{"mask_id", mask}, {"gmask_id", gmask}, {"sop_id", sop}, {"eop_id", eop},
                     {"pad_id", pad}};
   plan.tokenizer_rules = {"chatglm1", IdOffset(tokenizer_config, h.vocab_size, where)};
-  plan.tokenizer_files = {"ice_text.model"};
   plan.ignored = {".inv_freq"};
   SetNetwork({"ids", "position.0", "position.1", "cache_index", "prefix_len"},
              [h](Network& n) { return Describe(n, h); }, &plan);

@@ -22,6 +22,13 @@ void RefuseOtherOptions(const Json& c, const std::string& where) {
   RequireOption(c, "original_rope", true, where);
   RequireOption(c, "add_bias_linear", false, where);
   RequireOption(c, "apply_residual_connection_post_layernorm", false, where);
+  RequireOption(c, "multi_query_attention", true, where);
+  // It divides the positions by rope_ratio; the others multiply the base.
+  const auto name = c.find("_name_or_path");
+  if (name != c.end() && name->is_string() &&
+      name->get<std::string>().find("chatglm2-6b-32k") != std::string::npos) {
+    throw Error(where + ": ChatGLM2-6B-32k has positions of its own, which are not supported");
+  }
   if (UintOr(c, "pre_seq_len", 0, UINT32_MAX, where) != 0) {
     throw Error(where + ": 'pre_seq_len': P-Tuning prefixes are not supported");
   }
@@ -30,12 +37,10 @@ void RefuseOtherOptions(const Json& c, const std::string& where) {
 // The options under the names that the other architectures have.
 Json Renamed(const Json& c, const std::string& where) {
   const auto width = [&](const char* key) { return GetUint(c, key, 1, 1 << 22, where); };
-  const bool shared = BoolOr(c, "multi_query_attention", false, where);
   Json out = {{"hidden_size", width("hidden_size")},
               {"num_hidden_layers", width("num_layers")},
               {"num_attention_heads", width("num_attention_heads")},
-              {"num_key_value_heads",
-               width(shared ? "multi_query_group_num" : "num_attention_heads")},
+              {"num_key_value_heads", width("multi_query_group_num")},
               {"head_dim", width("kv_channels")},
               {"intermediate_size", width("ffn_hidden_size")},
               {"vocab_size", GetUint(c, "padded_vocab_size", 1, 1 << 24, where)},
@@ -69,14 +74,28 @@ Network::Value Describe(Network& n, const DecoderConfig& d, bool qkv_bias) {
   return n.Head(x, "transformer.output_layer", d.vocab_size, d.tied);
 }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+// The three share an architecture, not a tokenizer and a way to chat. GLM-4 has a vocabulary of its
+// own; ChatGLM2 was published before `classifier_dropout` was an option.
+const char* GenerationOf(const Json& c, const DecoderConfig& d) {
+  constexpr uint64_t kOldVocabulary = 100000;
+  const auto name = c.find("_name_or_path");
+  const std::string path = name != c.end() && name->is_string() ? name->get<std::string>() : "";
+  if (d.vocab_size > kOldVocabulary) return "glm4";
+  if (path.find("chatglm2") != path.npos) return "chatglm2";
+  if (path.find("chatglm3") != path.npos || c.contains("classifier_dropout")) return "chatglm3";
+  return "chatglm2";
+}
+
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RefuseOtherOptions(c, where);
   const Json renamed = Renamed(c, where);
   DecoderConfig d = ReadDecoderConfig(renamed, where, 0.5);
   d.rope.interleaved = true;
   const bool qkv_bias = BoolOr(c, "add_qkv_bias", false, where);
-  ImportPlan plan = DecoderPlan("chatglm2", d, renamed, tokenizer_config, where,
+  const char* const generation = GenerationOf(c, d);
+  ImportPlan plan = DecoderPlan("chatglm2", d, renamed, generation, where,
                                 [=](Network& n) { return Describe(n, d, qkv_bias); });
+  plan.prompt["format"] = generation;
   plan.ignored = {".inv_freq"};
   return plan;
 }
@@ -124,7 +143,7 @@ void Adapt(Json* c) {
 extern const Architecture kChatGlm2;
 const Architecture kChatGlm2 = {
     "chatglm2", Accepts, Plan, {{"chatglm3-6b", kChatGlm3}, {"glm-4-9b", kGlm4}},
-    {.architecture = "chatglm",
+    {{.architecture = "chatglm",
      .names = {{"self_attention.query_key_value", "attn_qkv"},
                {"self_attention.dense", "attn_output"},
                {"mlp.dense_h_to_4h", "ffn_up"},
@@ -132,6 +151,6 @@ const Architecture kChatGlm2 = {
                {"transformer.embedding.word_embeddings", "token_embd"},
                {"transformer.encoder.final_layernorm", "output_norm"},
                {"transformer.output_layer", "output"}},
-     .adapt = Adapt}};
+     .adapt = Adapt}}};
 
 }  // namespace glint

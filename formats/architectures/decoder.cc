@@ -12,10 +12,15 @@ using Json = nlohmann::json;
 constexpr uint64_t kMaxDim = 1 << 20, kMaxWidth = 1 << 22, kMaxContext = 1 << 24;
 constexpr uint64_t kMaxLayers = 4096, kMaxHeads = 4096, kMaxHeadDim = 1 << 14;
 
-uint64_t RotaryDim(const Json& c, uint64_t head_dim, double fallback, const std::string& where) {
+uint64_t RotaryDim(const Json& c, uint64_t head_dim, std::optional<double> fallback,
+                   const std::string& where) {
   constexpr const char* kKey = "partial_rotary_factor";
-  if (fallback == 1) RequireOption(c, kKey, 1.0, where);
-  const double part = NumberOr(c, kKey, fallback, where) * static_cast<double>(head_dim);
+  // transformers 5 has it among the parameters of the positions.
+  const Json& options =
+      HasOption(c, "rope_parameters") ? GetObject(c, "rope_parameters", where) : c;
+  const Json& place = HasOption(options, kKey) ? options : c;
+  if (!fallback) RequireOption(place, kKey, 1.0, where);
+  const double part = NumberOr(place, kKey, fallback.value_or(1), where) * static_cast<double>(head_dim);
   const auto dim = static_cast<uint64_t>(part);
   if (part >= 2 && dim <= head_dim && dim % 2 == 0) return dim;
   throw Error(where + ": 'partial_rotary_factor': expected an even part of " +
@@ -54,7 +59,8 @@ void ReadLayerTypes(const Json& c, const std::string& where, DecoderConfig* d) {
 
 }  // namespace
 
-DecoderConfig ReadDecoderConfig(const Json& c, const std::string& where, double partial_rotary) {
+DecoderConfig ReadDecoderConfig(const Json& c, const std::string& where,
+                                std::optional<double> partial_rotary) {
   DecoderConfig d;
   d.dim = GetUint(c, "hidden_size", 1, kMaxDim, where);
   d.n_layers = GetUint(c, "num_hidden_layers", 1, kMaxLayers, where);
@@ -195,21 +201,8 @@ Json StopIds(const Json& c, uint64_t last, const std::string& where) {
   return ids;
 }
 
-namespace {
-
-// tokenizer_config.json may say that a text begins without <s>.
-SentencePieceRules TokenizerRules(const Json& tokenizer_config, const std::string& where) {
-  if (tokenizer_config.is_null()) return {"llama", 0};
-  const std::string place = where + ": tokenizer_config.json";
-  RequireOption(tokenizer_config, "add_eos_token", false, place);
-  return {BoolOr(tokenizer_config, "add_bos_token", true, place) ? "llama" : "plain", 0};
-}
-
-}  // namespace
-
 ImportPlan DecoderPlan(const char* name, const DecoderConfig& d, const Json& hf_config,
-                       const Json& tokenizer_config, const std::string& where,
-                       Description describe) {
+                       const char* tokenizer, const std::string& where, Description describe) {
   ImportPlan plan;
   plan.config = {{"architecture", name},         {"dim", d.dim},
                  {"n_layers", d.n_layers},       {"n_heads", d.n_heads},
@@ -221,8 +214,7 @@ ImportPlan DecoderPlan(const char* name, const DecoderConfig& d, const Json& hf_
   if (HasOption(hf_config, "bos_token_id")) {
     plan.prompt["bos_id"] = GetUint(hf_config, "bos_token_id", 0, last, where);
   }
-  plan.tokenizer_rules = TokenizerRules(tokenizer_config, where);
-  plan.tokenizer_files = {"tokenizer.model"};
+  plan.tokenizer_rules = {tokenizer, 0};
   plan.ignored = {".rotary_emb.inv_freq"};
   SetNetwork({"ids", "position.0", "cache_index"}, std::move(describe), &plan);
   return plan;

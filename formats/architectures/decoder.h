@@ -1,5 +1,6 @@
 #pragma once
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,12 +21,11 @@ struct DecoderConfig {
 };
 
 // Reads these options under Hugging Face's names. Windows are 0 but where `layer_types` says that a
-// layer has one. `partial_rotary` is the default of the option that says what part of each head is
-// turned; where it is 1, nothing else is taken. Throws Error naming what is missing, does not fit, or
-// changes what is computed and is
-// not known.
+// layer has one. `partial_rotary`: what part of each head is turned where no option says it; none: all
+// of it, and nothing else is taken. Throws Error naming what is missing, does not fit, or changes what
+// is computed and is not known.
 DecoderConfig ReadDecoderConfig(const nlohmann::json& config, const std::string& where,
-                                double partial_rotary = 1);
+                                std::optional<double> partial_rotary = std::nullopt);
 
 // Windows of `sliding_window` tokens (absent or null: none) for the layers for which `has_window` is
 // true, unless `layer_types` has said which.
@@ -85,9 +85,10 @@ using Half = std::function<Network::Value(Network& network, Network::Value x)>;
 Description LlamaLikeNetwork(const DecoderConfig& decoder, const AttentionForm& attention,
                              Half half);
 
-// A plan for causal decoders, whose network is `describe`. `name` becomes config.architecture.
+// A plan for causal decoders, whose network is `describe`. `name` becomes config.architecture;
+// `tokenizer` names the rules (ImportRules) where the tokenizer's file does not say them itself.
 ImportPlan DecoderPlan(const char* name, const DecoderConfig& decoder,
-                       const nlohmann::json& hf_config, const nlohmann::json& tokenizer_config,
+                       const nlohmann::json& hf_config, const char* tokenizer,
                        const std::string& where, Description describe);
 
 // config.json's model_type is this one.

@@ -20,7 +20,7 @@ double Softcap(const Json& c, const char* key, const std::string& where) {
   return NumberOr(c, key, 0, where);
 }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, HasOption(c, "hidden_activation") ? "hidden_activation" : "hidden_act",
                 "gelu_pytorch_tanh", where);
   RequireOption(c, "attention_bias", false, where);
@@ -52,7 +52,7 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
         n.Head(norm(x, "final_norm", "model.norm"), "lm_head", d.vocab_size, d.tied);
     return final_cap == 0 ? logits : n.Softcap(logits, final_cap);
   };
-  return DecoderPlan("gemma2", d, c, tokenizer_config, where, describe);
+  return DecoderPlan("gemma2", d, c, "llama", where, describe);
 }
 
 // Gemma-2-2B.
@@ -80,11 +80,11 @@ void Adapt(Json* c) {
 
 extern const Architecture kGemma2;
 const Architecture kGemma2 = {"gemma2", Accepts, Plan, {{"gemma-2-2b", kGemma2b}},
-                              {.architecture = "gemma2",
+                              {{.architecture = "gemma2",
                                .names = {{"post_attention_layernorm", "post_attention_norm"},
                                          {"pre_feedforward_layernorm", "ffn_norm"},
                                          {"post_feedforward_layernorm", "post_ffw_norm"}},
                                .plus_applied = true,
-                               .adapt = Adapt}};
+                               .adapt = Adapt}}};
 
 }  // namespace glint

@@ -187,11 +187,25 @@ void AddIds(const Gguf& gguf, Json* config) {
 
 }  // namespace
 
-Json ConfigFromGguf(const Gguf& gguf) {
+GgufMatch FindGgufArchitecture(const Gguf& gguf) {
+  const std::string name(gguf.metadata().String("general.architecture"));
+  GgufMatch match{};
+  std::string known;
+  for (const Architecture* row : Architectures()) {
+    for (const GgufDialect& dialect : row->gguf) {
+      known += (known.empty() ? "" : ", ") + std::string(dialect.architecture);
+      if (name != dialect.architecture) continue;
+      if (dialect.marker && gguf.Find(dialect.marker)) return {row, &dialect};
+      if (!dialect.marker) match = {row, &dialect};
+    }
+  }
+  if (match.dialect) return match;
+  throw Error(gguf.path() + ": general.architecture " + Quoted(name) +
+              " is not supported; known: " + known);
+}
+
+Json ConfigFromGguf(const Gguf& gguf, const GgufDialect& dialect) {
   const Keys keys(gguf);
-  const bool has_experts = keys.Has("expert_count") && keys.Uint("expert_count") != 0;
-  const Architecture& architecture =
-      FindGgufArchitecture(keys.architecture(), has_experts, gguf.path());
   RefuseOtherKeys(gguf, keys);
   Json config = Json::object();
   for (const KeyRow& row : kKeys) {
@@ -212,7 +226,7 @@ Json ConfigFromGguf(const Gguf& gguf) {
   if (!scaling.is_null()) config["rope_scaling"] = scaling;
   AddIds(gguf, &config);
   AddHeadDim(gguf, keys, &config);
-  architecture.gguf.adapt(&config);
+  dialect.adapt(&config);
   return config;
 }
 
@@ -222,8 +236,8 @@ bool IsNumber(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == text.npos && text.size() < 10;
 }
 
-const char* FindName(const GgufDialect& form, const std::string& hf) {
-  for (const GgufName& row : form.names) {
+const char* FindName(const GgufDialect& dialect, const std::string& hf) {
+  for (const GgufName& row : dialect.names) {
     if (hf == row.hf) return row.gguf;
   }
   for (const GgufName& row : kNames) {
@@ -236,7 +250,7 @@ const char* FindName(const GgufDialect& form, const std::string& hf) {
 
 // The first number in a name is the layer's, and what stands before it is the model's affair; a second
 // one is an expert's, written "*" in the tables.
-GgufPlace FindGgufPlace(const GgufDialect& form, const std::string& hf_name) {
+GgufPlace FindGgufPlace(const GgufDialect& dialect, const std::string& hf_name) {
   const size_t dot = hf_name.rfind('.');
   const std::string stem = hf_name.substr(0, dot), ending = hf_name.substr(dot);
   GgufPlace place;
@@ -256,11 +270,11 @@ GgufPlace FindGgufPlace(const GgufDialect& form, const std::string& hf_name) {
     }
     rest += (rest.empty() ? "" : ".") + (IsNumber(word) ? "*" : word);
   }
-  const char* name = FindName(form, rest);
+  const char* name = FindName(dialect, rest);
   if (!name) return {};
   place.tensor = (layer.empty() ? "" : "blk." + layer + ".") + name + ending;
-  place.permuted_q = form.permuted && std::string_view(name) == "attn_q";
-  place.permuted_k = form.permuted && std::string_view(name) == "attn_k";
+  place.permuted_q = dialect.permuted && std::string_view(name) == "attn_q";
+  place.permuted_k = dialect.permuted && std::string_view(name) == "attn_k";
   return place;
 }
 

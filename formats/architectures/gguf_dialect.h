@@ -13,8 +13,9 @@ struct GgufName {
 
 // An architecture as llama.cpp's convert_hf_to_gguf.py writes it.
 struct GgufDialect {
-  const char* architecture = nullptr;  // general.architecture; null: there are no such files
-  bool has_experts = false;            // some names mean two architectures, told apart by this
+  const char* architecture;            // general.architecture
+  // Where a name means several architectures: a tensor that only this one's files have.
+  const char* marker = nullptr;
   std::vector<GgufName> names{};       // where they differ from the common ones (gguf_config.cc)
   bool permuted = false;               // rows of q and k are in the order of pairs
   bool plus_applied = false;           // ImportTensor::plus is in the numbers already

@@ -11,9 +11,9 @@ using Json = nlohmann::json;
 
 bool Accepts(const Json& c) { return HasModelType(c, "glm") || HasModelType(c, "glm4"); }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
-  DecoderConfig d = ReadDecoderConfig(c, where, NumberOr(c, "partial_rotary_factor", 0.5, where));
+  DecoderConfig d = ReadDecoderConfig(c, where, 0.5);
   d.rope.interleaved = true;
   const bool bias = BoolOr(c, "attention_bias", false, where);
   const bool post_norms = HasModelType(c, "glm4");
@@ -38,7 +38,7 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
     x = n.RmsNorm(x, "final_norm", "model.norm", d.norm_eps);
     return n.Head(x, "lm_head", d.vocab_size, d.tied);
   };
-  return DecoderPlan(post_norms ? "glm4" : "glm", d, c, tokenizer_config, where, describe);
+  return DecoderPlan(post_norms ? "glm4" : "glm", d, c, "glm4", where, describe);
 }
 
 // GLM-4-9B-0414.
@@ -52,13 +52,16 @@ constexpr char kGlm4[] = R"({
 
 }  // namespace
 
-// The older form is "chatglm" in GGUF (chatglm2.cc).
 extern const Architecture kGlm;
 const Architecture kGlm = {
     "glm", Accepts, Plan, {{"glm-4-9b-0414", kGlm4}},
-    {.architecture = "glm4",
+    {{.architecture = "glm4",
      .names = {{"post_self_attn_layernorm", "post_attention_norm"},
                {"post_mlp_layernorm", "post_ffw_norm"}},
-     .adapt = [](Json* c) { (*c)["model_type"] = "glm4"; }}};
+     .adapt = [](Json* c) { (*c)["model_type"] = "glm4"; }},
+     // The older form, in THUDM's name.
+     {.architecture = "chatglm",
+      .marker = "blk.0.attn_q.weight",
+      .adapt = [](Json* c) { (*c)["model_type"] = "glm"; }}}};
 
 }  // namespace glint

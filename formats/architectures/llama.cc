@@ -12,7 +12,7 @@ using Json = nlohmann::json;
 
 bool Accepts(const Json& c) { return HasModelType(c, "llama"); }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   if (HasOption(c, "sliding_window")) {
     throw Error(where + ": 'sliding_window': a LLaMA has no attention windows");
@@ -20,7 +20,7 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
   const DecoderConfig d = ReadDecoderConfig(c, where);
   const bool bias = BoolOr(c, "attention_bias", false, where);
   const bool mlp_bias = BoolOr(c, "mlp_bias", false, where);
-  return DecoderPlan("llama", d, c, tokenizer_config, where,
+  return DecoderPlan("llama", d, c, "llama", where,
                      LlamaNetwork(d, {.qkv_bias = bias, .out_bias = bias}, {.bias = mlp_bias}));
 }
 
@@ -48,8 +48,8 @@ constexpr char kLlama8b[] = R"({
 extern const Architecture kLlama;
 const Architecture kLlama = {
     "llama", Accepts, Plan, {{"llama-7b", kLlama7b}, {"llama-3.1-8b", kLlama8b}},
-    {.architecture = "llama",
+    {{.architecture = "llama",
      .permuted = true,
-     .adapt = [](Json* c) { (*c)["model_type"] = "llama"; }}};
+     .adapt = [](Json* c) { (*c)["model_type"] = "llama"; }}}};
 
 }  // namespace glint

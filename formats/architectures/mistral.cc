@@ -10,11 +10,11 @@ using Json = nlohmann::json;
 
 bool Accepts(const Json& c) { return HasModelType(c, "mistral"); }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
   SetWindows(c, where, [](uint64_t) { return true; }, &d);
-  return DecoderPlan("mistral", d, c, tokenizer_config, where,
+  return DecoderPlan("mistral", d, c, "llama", where,
                      LlamaNetwork(d, {}, {}));
 }
 

@@ -11,7 +11,7 @@ using Json = nlohmann::json;
 
 bool Accepts(const Json& c) { return HasModelType(c, "mixtral"); }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
   SetWindows(c, where, [](uint64_t) { return true; }, &d);
@@ -23,7 +23,7 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
   ReadExperts(c, "num_local_experts", where, &experts);
   experts.hidden_dim = d.hidden_dim;
   const auto half = [=](Network& n, Network::Value x) { return ExpertsPart(n, x, d, experts); };
-  ImportPlan plan = DecoderPlan("mixtral", d, c, tokenizer_config, where,
+  ImportPlan plan = DecoderPlan("mixtral", d, c, "llama", where,
                                 LlamaLikeNetwork(d, {}, half));
   plan.config["n_experts"] = experts.n;
   return plan;
@@ -49,13 +49,13 @@ void Adapt(Json* c) {
 extern const Architecture kMixtral;
 const Architecture kMixtral = {
     "mixtral", Accepts, Plan, {{"mixtral-8x7b", kMixtral8x7b}},
-    {.architecture = "llama",
-     .has_experts = true,
+    {{.architecture = "llama",
+     .marker = "blk.0.ffn_gate_inp.weight",
      .names = {{"block_sparse_moe.gate", "ffn_gate_inp"},
                {"block_sparse_moe.experts.*.w1", "ffn_gate_exps"},
                {"block_sparse_moe.experts.*.w2", "ffn_down_exps"},
                {"block_sparse_moe.experts.*.w3", "ffn_up_exps"}},
      .permuted = true,
-     .adapt = Adapt}};
+     .adapt = Adapt}}};
 
 }  // namespace glint

@@ -11,14 +11,12 @@ using Json = nlohmann::json;
 
 bool Accepts(const Json& c) { return HasModelType(c, "phi3"); }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   RequireOption(c, "attention_bias", false, where);
-  // 1 is the default, but other values are good, too.
-  const double part = NumberOr(c, "partial_rotary_factor", 1.0, where);
-  DecoderConfig d = ReadDecoderConfig(c, where, part);
+  DecoderConfig d = ReadDecoderConfig(c, where, 1.0);
   SetWindows(c, where, [](uint64_t) { return true; }, &d);
-  return DecoderPlan("phi3", d, c, tokenizer_config, where,
+  return DecoderPlan("phi3", d, c, "llama", where,
                      LlamaNetwork(d, {.fused = "self_attn.qkv_proj"}, {.fused = "mlp.gate_up_proj"}));
 }
 
@@ -36,6 +34,6 @@ constexpr char kPhi3Mini[] = R"({
 extern const Architecture kPhi3;
 const Architecture kPhi3 = {
     "phi3", Accepts, Plan, {{"phi-3-mini", kPhi3Mini}},
-    {.architecture = "phi3", .adapt = [](Json* c) { (*c)["model_type"] = "phi3"; }}};
+    {{.architecture = "phi3", .adapt = [](Json* c) { (*c)["model_type"] = "phi3"; }}}};
 
 }  // namespace glint

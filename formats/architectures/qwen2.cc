@@ -11,11 +11,11 @@ using Json = nlohmann::json;
 
 bool Accepts(const Json& c) { return HasModelType(c, "qwen2"); }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
   SetUpperWindows(c, where, &d);
-  return DecoderPlan("qwen2", d, c, tokenizer_config, where,
+  return DecoderPlan("qwen2", d, c, "qwen2", where,
                      LlamaNetwork(d, {.qkv_bias = true}, {}));
 }
 
@@ -40,6 +40,6 @@ constexpr char kQwen7b[] = R"({
 extern const Architecture kQwen2;
 const Architecture kQwen2 = {
     "qwen2", Accepts, Plan, {{"qwen2.5-0.5b", kQwen05b}, {"qwen2.5-7b", kQwen7b}},
-    {.architecture = "qwen2", .adapt = [](Json* c) { (*c)["model_type"] = "qwen2"; }}};
+    {{.architecture = "qwen2", .adapt = [](Json* c) { (*c)["model_type"] = "qwen2"; }}}};
 
 }  // namespace glint

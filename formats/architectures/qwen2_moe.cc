@@ -31,7 +31,7 @@ std::vector<bool> SparseLayers(const Json& c, uint64_t n_layers, const std::stri
   return sparse;
 }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
   SetUpperWindows(c, where, &d);
@@ -52,7 +52,7 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
     const Network::Value logit = n.SmallLinear(x, "shared_router", "mlp.shared_expert_gate", 1);
     return n.Add(routed, n.Gate(FfnPart(n, x, d, shared), logit));
   };
-  ImportPlan plan = DecoderPlan("qwen2_moe", d, c, tokenizer_config, where,
+  ImportPlan plan = DecoderPlan("qwen2_moe", d, c, "qwen2", where,
                                 LlamaLikeNetwork(d, {.qkv_bias = true}, half));
   plan.config["n_experts"] = experts.n;
   return plan;
@@ -73,8 +73,7 @@ constexpr char kQwenMoe[] = R"({
 extern const Architecture kQwen2Moe;
 const Architecture kQwen2Moe = {
     "qwen2_moe", Accepts, Plan, {{"qwen1.5-moe-a2.7b", kQwenMoe}},
-    {.architecture = "qwen2moe",
-     .has_experts = true,
+    {{.architecture = "qwen2moe",
      .names = {{"mlp.gate", "ffn_gate_inp"},
                {"mlp.experts.*.gate_proj", "ffn_gate_exps"},
                {"mlp.experts.*.up_proj", "ffn_up_exps"},
@@ -83,6 +82,6 @@ const Architecture kQwen2Moe = {
                {"mlp.shared_expert.up_proj", "ffn_up_shexp"},
                {"mlp.shared_expert.down_proj", "ffn_down_shexp"},
                {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"}},
-     .adapt = [](Json* c) { (*c)["model_type"] = "qwen2_moe"; }}};
+     .adapt = [](Json* c) { (*c)["model_type"] = "qwen2_moe"; }}}};
 
 }  // namespace glint

@@ -10,12 +10,12 @@ using Json = nlohmann::json;
 
 bool Accepts(const Json& c) { return HasModelType(c, "qwen3"); }
 
-ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
+ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
   SetUpperWindows(c, where, &d);
   const bool bias = BoolOr(c, "attention_bias", false, where);
-  return DecoderPlan("qwen3", d, c, tokenizer_config, where,
+  return DecoderPlan("qwen3", d, c, "qwen2", where,
                      LlamaNetwork(d, {.qkv_bias = bias, .out_bias = bias, .qk_norm = true}, {}));
 }
 
@@ -33,6 +33,6 @@ constexpr char kQwen8b[] = R"({
 extern const Architecture kQwen3;
 const Architecture kQwen3 = {
     "qwen3", Accepts, Plan, {{"qwen3-8b", kQwen8b}},
-    {.architecture = "qwen3", .adapt = [](Json* c) { (*c)["model_type"] = "qwen3"; }}};
+    {{.architecture = "qwen3", .adapt = [](Json* c) { (*c)["model_type"] = "qwen3"; }}}};
 
 }  // namespace glint

@@ -1,12 +1,13 @@
 #include "formats/convert/gguf_model.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
 #include "formats/architectures/gguf_config.h"
 #include "formats/convert/gguf_weight.h"
 #include "formats/convert/join_rows.h"
+#include "formats/convert/source_tokenizer.h"
+#include "formats/import/chat_template.h"
 #include "lib/error.h"
 #include "lib/text/utf8.h"
 #include "lib/version.h"
@@ -21,9 +22,8 @@ using Role = ImportTensor::Role;
 class GgufModel {
  public:
   explicit GgufModel(const std::string& path)
-      : gguf_(Gguf::Open(path)), config_(ConfigFromGguf(*gguf_)),
-        architecture_(FindArchitecture(config_, path)),
-        plan_(architecture_.plan(config_, nullptr, path)) {}
+      : gguf_(Gguf::Open(path)), match_(FindGgufArchitecture(*gguf_)),
+        plan_(match_.architecture->plan(ConfigFromGguf(*gguf_, *match_.dialect), nullptr, path)) {}
 
   SourceModel Take() {
     SourceModel model;
@@ -72,7 +72,7 @@ class GgufModel {
   // The head is the embedding where the file has none.
   bool IsTied(const ImportTensor& tensor) const {
     if (tensor.tied_to.empty()) return false;
-    const GgufPlace place = FindGgufPlace(architecture_.gguf, tensor.sources[0].name);
+    const GgufPlace place = FindGgufPlace(*match_.dialect, tensor.sources[0].name);
     return !gguf_->Find(place.tensor);
   }
 
@@ -82,7 +82,7 @@ class GgufModel {
   };
   // Where rows of ours are, given that the tensor has the shape that it must have.
   Part Find(const ImportTensor& tensor, const ImportSource& source) {
-    const GgufPlace place = FindGgufPlace(architecture_.gguf, source.name);
+    const GgufPlace place = FindGgufPlace(*match_.dialect, source.name);
     const GgufTensor* found = place.tensor.empty() ? nullptr : gguf_->Find(place.tensor);
     if (!found) {
       throw Error(gguf_->path() + ": tensor " +
@@ -92,7 +92,9 @@ class GgufModel {
     std::vector<uint64_t> shape = {source.TensorRows()};
     if (tensor.role != Role::kVector) shape.push_back(tensor.shape[1]);
     if (place.is_part) shape.insert(shape.begin(), plan_.config.value("n_experts", uint64_t{1}));
-    if (found->shape != shape) {
+    // A matrix of one row may come as a vector.
+    const bool is_row = shape.size() == 2 && shape[0] == 1 && found->shape.size() == 1;
+    if (found->shape != shape && !(is_row && found->shape[0] == shape[1])) {
       throw Error(gguf_->FileName(*found) + ": tensor " + Quoted(found->name) + ": expected shape " +
                   ShapeText(shape) + ", found " + ShapeText(found->shape));
     }
@@ -119,13 +121,10 @@ class GgufModel {
       Unpermute(part.rows.permuted_heads, &rows);
       values.insert(values.end(), rows.begin(), rows.end());
     }
-    if (!architecture_.gguf.plus_applied) {
+    if (!match_.dialect->plus_applied) {
       for (float& value : values) value += tensor.plus;
     }
-    SourceWeight weight{tensor.name, {values.size()}};
-    weight.bytes.resize(values.size() * sizeof(float));
-    std::memcpy(weight.bytes.data(), values.data(), weight.bytes.size());
-    return weight;
+    return VectorWeight(tensor.name, DType::kF32, values.data(), values.size());
   }
 
   // As GgufRows says it of a matrix's rows.
@@ -161,8 +160,7 @@ class GgufModel {
   }
 
   std::shared_ptr<const Gguf> gguf_;
-  Json config_;
-  const Architecture& architecture_;
+  GgufMatch match_;
   ImportPlan plan_;
   std::set<std::string> used_{};
 };
@@ -171,11 +169,13 @@ class GgufModel {
 
 SourceModel OpenGgufModel(const std::string& path,
                           const std::function<void(const std::string&)>& warn) {
-  GgufModel model(path);
-  if (warn) {
-    warn(path + ": the model will have no tokenizer yet");
+  GgufModel reader(path);
+  SourceModel model = reader.Take();
+  if (!model.header.prompt->contains("format")) {
+    model.header.prompt->update(ChatPromptSection(reader.gguf().metadata(), path, warn));
   }
-  return model.Take();
+  AddTokenizer(ReadGgufTokenizer(reader.gguf()), Json::object(), path, warn, &model);
+  return model;
 }
 
 }  // namespace glint

@@ -10,6 +10,7 @@
 #include "formats/convert/join_rows.h"
 #include "formats/convert/packed_matrix.h"
 #include "formats/convert/source_matrix.h"
+#include "formats/convert/source_tokenizer.h"
 #include "formats/import/chat_template.h"
 #include "formats/import/checkpoint.h"
 #include "formats/import/imported_tokenizer.h"
@@ -28,15 +29,6 @@ using Warn = std::function<void(const std::string&)>;
 
 constexpr uint64_t kMaxConfigBytes = 64 << 20;
 constexpr uint64_t kSampleTiles = 16;
-
-template <class T>
-SourceWeight Vector(const std::string& name, DType dtype, const T* data, size_t n) {
-  SourceWeight weight{name, {n}};
-  weight.stored = dtype;
-  weight.bytes.resize(n * sizeof(T));
-  std::memcpy(weight.bytes.data(), data, weight.bytes.size());
-  return weight;
-}
 
 void AppendVector(const Checkpoint& checkpoint, const ImportSource& part,
                   std::vector<float>* values) {
@@ -59,13 +51,13 @@ SourceWeight VectorOf(const Checkpoint& checkpoint, const ImportTensor& tensor) 
   if (tensor.plus != 0) {
     for (float& value : values) value += tensor.plus;
   }
-  return Vector(tensor.name, DType::kF32, values.data(), values.size());
+  return VectorWeight(tensor.name, DType::kF32, values.data(), values.size());
 }
 
 // Adds the order of a matrix's columns, for GraphBuilder::Linear; tied to an equal one if there is one.
 void AddColumns(const std::string& name, const std::vector<int32_t>& columns,
                 std::vector<SourceWeight>* weights) {
-  SourceWeight order = Vector(name + ".columns", DType::kI32, columns.data(), columns.size());
+  SourceWeight order = VectorWeight(name + ".columns", DType::kI32, columns.data(), columns.size());
   for (const SourceWeight& other : *weights) {
     if (other.stored != DType::kI32 || other.bytes != order.bytes) continue;
     order.tied_to = other.name;
@@ -157,37 +149,6 @@ void AddCheckpointWeights(const Checkpoint& checkpoint, const PackedSource& pack
   }
 }
 
-void AddTokenizerTables(const ImportedTokenizer& tokenizer, SourceModel* model) {
-  ForEachTable(tokenizer, [&]<class T>(const char* name, const std::vector<T>& table) {
-    constexpr DType dtype = std::is_same_v<T, float>     ? DType::kF32
-                            : std::is_same_v<T, int32_t> ? DType::kI32
-                                                         : DType::kU8;
-    if (table.empty()) return;
-    model->weights.push_back(
-        Vector(std::string("tokenizer.") + name, dtype, table.data(), table.size()));
-  });
-}
-
-// The tokenizer's tables, and its section of the header; none, with a warning, without a file.
-void AddTokenizer(const Checkpoint& checkpoint, const ImportPlan& plan, const Warn& warn,
-                  SourceModel* model) {
-  const std::string& path = checkpoint.path();
-  const std::string folder =
-      FolderExists(path) ? path : std::filesystem::path(path).parent_path().string();
-  const std::optional<ImportedTokenizer> tokenizer =
-      ReadFolderTokenizer(folder.empty() ? "." : folder, plan.tokenizer_rules);
-  if (!tokenizer) {
-    if (warn) {
-      warn(path + ": there is no tokenizer; the model will have none: logits, greedy and bench "
-           "work, chat does not");
-    }
-    return;
-  }
-  AddTokenizerTables(*tokenizer, model);
-  model->header.tokenizer = std::make_unique<Json>(tokenizer->options);
-  model->header.tokenizer->update(plan.tokenizer);
-}
-
 // A text of config.json, or what stands for it.
 std::string TextOr(const Json& config, const char* key, const std::string& fallback) {
   const auto found = config.find(key);
@@ -244,7 +205,10 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
         tokenizer_config, checkpoint->FindFile("chat_template.jinja"), path, warn));
   }
   AddCheckpointWeights(*checkpoint, packed, plan, &model);
-  AddTokenizer(*checkpoint, plan, warn, &model);
+  const std::string folder =
+      FolderExists(path) ? path : std::filesystem::path(path).parent_path().string();
+  AddTokenizer(ReadFolderTokenizer(folder.empty() ? "." : folder, plan.tokenizer_rules),
+               plan.tokenizer, path, warn, &model);
   model.build = [path, build = plan.build](const std::vector<Tensor>& tensors) {
     std::vector<Graph> graphs;
     graphs.push_back(build(tensors, path));
@@ -314,7 +278,7 @@ SourceModel OpenGlint(const std::string& path) {
       model.weights.push_back(
           MatrixOf(tensor, role == roles.end() ? Role::kMatrix : role->second, path));
     } else {
-      SourceWeight vector = Vector(tensor.name, tensor.dtype, tensor.data, tensor.bytes);
+      SourceWeight vector = VectorWeight(tensor.name, tensor.dtype, tensor.data, tensor.bytes);
       vector.shape = tensor.shape;
       model.weights.push_back(std::move(vector));
     }

@@ -45,7 +45,6 @@ struct ImportRules {
   std::string rules = "plain";
   int32_t id_offset = 0;
 };
-using SentencePieceRules = ImportRules;  // the older name
 
 // Each throws Error naming the file (and field) that is not as expected or not supported.
 

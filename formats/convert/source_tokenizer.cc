@@ -1,0 +1,59 @@
+#include "formats/convert/source_tokenizer.h"
+
+#include <algorithm>
+#include <type_traits>
+
+
+namespace glint {
+namespace {
+
+// Tokens that end a turn in published chat formats, whatever config.json has for the end of a text.
+constexpr const char* kTurnEnds[] = {
+    "<|im_end|>",       // ChatML: Qwen
+    "<|eot_id|>",       // LLaMA 3
+    "<|eom_id|>",       // LLaMA 3.1, before a tool's answer
+    "<|end|>",          // Phi-3
+    "<end_of_turn>",    // Gemma
+    "<|endoftext|>",    // GPT-2, Qwen, GLM-4
+    "<|user|>",         // ChatGLM3, GLM-4: the next turn
+    "<|observation|>",  // the same, before a tool's answer
+};
+
+void AddTurnEnds(const ImportedTokenizer& imported, const std::string& where, SourceModel* model) {
+  nlohmann::json& prompt = *model->header.prompt;
+  const std::unique_ptr<Tokenizer> tokenizer =
+      Tokenizer::Create(imported.options, imported.Tables(), where);
+  for (const char* token : kTurnEnds) {
+    const int32_t id = tokenizer->FindToken(token);
+    nlohmann::json& stop = prompt["stop_ids"];
+    if (id < 0 || std::find(stop.begin(), stop.end(), id) != stop.end()) continue;
+    stop.push_back(id);
+  }
+}
+
+}  // namespace
+
+void AddTokenizer(const std::optional<ImportedTokenizer>& tokenizer, const nlohmann::json& more,
+                  const std::string& where, const std::function<void(const std::string&)>& warn,
+                  SourceModel* model) {
+  if (!tokenizer) {
+    if (warn) {
+      warn(where + ": there is no tokenizer; the model will have none: logits, greedy and bench "
+           "work, chat does not");
+    }
+    return;
+  }
+  ForEachTable(*tokenizer, [&]<class T>(const char* name, const std::vector<T>& table) {
+    constexpr DType dtype = std::is_same_v<T, float>     ? DType::kF32
+                            : std::is_same_v<T, int32_t> ? DType::kI32
+                                                         : DType::kU8;
+    if (table.empty()) return;
+    model->weights.push_back(
+        VectorWeight(std::string("tokenizer.") + name, dtype, table.data(), table.size()));
+  });
+  model->header.tokenizer = std::make_unique<nlohmann::json>(tokenizer->options);
+  model->header.tokenizer->update(more);
+  if (model->header.prompt->contains("format")) AddTurnEnds(*tokenizer, where, model);
+}
+
+}  // namespace glint
