@@ -9,8 +9,8 @@ namespace {
 
 // 1 GiB of cos and sin: a million positions of 128 frequencies.
 constexpr uint64_t kMaxRopeEntries = uint64_t{1} << 27;
-// The highest frequency is 1 as published; scaled ones may be a little above (longrope factors below
-// 1).
+// The highest frequency is 1 as published; scaled ones may be a little above, where a longrope factor
+// is below 1.
 constexpr float kMaxFrequency = 4;
 
 }  // namespace
@@ -54,7 +54,7 @@ RopeTable MakeRopeTable(const RopeSpec& spec, const Tensor& tensor) {
                   std::to_string(frequency));
     }
     for (size_t p = 0; p < positions; ++p) {
-      // The published code multiplies in f32 and takes cos and sin of the rounded product, and scales
+      // The published code multiplies in f32, takes cos and sin of the rounded product, and scales
       // these as floats.
       const float angle = static_cast<float>(p) * frequency;
       table.cosines[p * table.n_freq + i] = static_cast<float>(CosD(angle)) * scale;

@@ -32,12 +32,12 @@ struct RopeTable {
 // Plans of one session share them.
 using RopeTables = std::map<RopeSpec, std::unique_ptr<RopeTable>>;
 
-// The frequencies in radians per position that a session of this context uses, (n_freq). `tensor` is
-// f32 (n_freq), or (2 * n_freq) where the spec has two lists.
+// The frequencies in radians per position that a session of this context uses, (n_freq). `tensor`
+// is f32 (n_freq), or (2 * n_freq) where the spec has two lists.
 std::vector<float> RopeFrequencies(const RopeSpec& spec, const Tensor& tensor);
 
-// Positions 0 to context, both included. Throws Error if a frequency is not sensible or the table would
-// be too large.
+// Positions 0 to context, both included. Throws Error if a frequency is not sensible or the table
+// would be too large.
 RopeTable MakeRopeTable(const RopeSpec& spec, const Tensor& tensor);
 
 }  // namespace glint

@@ -1,20 +1,20 @@
 // rope(x, inv_freq, position.0 [, position.1]; style [, scale, original_context, dynamic_factor]) -> y
 //   x, y      (n_tokens, heads, head_dim)
-//   inv_freq  f32 (n_freq): radians per position, in the file so that every build has the same; or two
-//             lists of them, f32 (2 * n_freq), see below
-//   A head begins with one section per position input, 2 * n_freq elements each; section s of token t is
-//   rotated by position.s[t] times the frequencies (Su et al. 2021, eq. 34). What follows the sections
-//   passes through as it is; with two sections nothing may.
+//   inv_freq  f32 (n_freq): radians per position, in the file so that every build has the same; or
+//             two lists of them, f32 (2 * n_freq), see below
+//   A head begins with one section per position input, 2 * n_freq elements each; section s of token
+//   t is rotated by position.s[t] times the frequencies (Su et al. 2021, eq. 34). What follows the
+//   sections passes through as it is; with two sections nothing may follow.
 //   style     "neox": element i of a section pairs with i + n_freq; "interleaved": 2i with 2i + 1
 //   scale     cos and sin are multiplied by it (Peng et al. 2023, YaRN, section 3.4); absent: 1
 //
-//   The frequencies may depend on the session's context, which is fixed when the session is created:
-//   original_context   absent or 0: they do not; inv_freq is (n_freq) and dynamic_factor absent or 0.
-//   dynamic_factor f   with original_context o: inv_freq is (n_freq), n_freq at least 2. In a context c
-//                      above o, frequency i is multiplied by r^(-i / (n_freq - 1)), r = f * c / o -
-//                      (f - 1): dynamic NTK scaling. f is at least 1.
-//     absent or 0      with original_context o: inv_freq is (2 * n_freq). Its first half serves contexts
-//                      up to o, the second half longer ones (Ding et al. 2024, LongRoPE).
+//   The frequencies may depend on the session's context, which is fixed when it is created:
+//   original_context o  absent or 0: they do not; inv_freq is (n_freq), dynamic_factor absent or 0
+//   dynamic_factor f    with o: inv_freq is (n_freq), n_freq at least 2, f at least 1. In a context c
+//                       above o, frequency i is multiplied by r^(-i / (n_freq - 1)), r = f * c / o -
+//                       (f - 1): dynamic NTK scaling
+//     absent or 0       with o: inv_freq is (2 * n_freq). Its first half serves contexts up to o, the
+//                       second half longer ones (Ding et al. 2024, LongRoPE)
 #include <cstring>
 
 #include "lib/ops/op_rows.h"

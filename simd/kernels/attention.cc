@@ -4,6 +4,9 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {
+
+FunctionOf<decltype(KernelTable::softcap)>::Type Softcap;
+
 namespace {
 
 // From so many queries on, a tile of keys or values is converted to f32 once for all.
@@ -150,11 +153,12 @@ HWY_INLINE Floats GreaterNumber(Floats score, Floats greatest) {
 #endif
 }
 
-// Whole vectors: what lies beyond the range takes no part in softmax.
-void CapScores(float* scores, Range range, float cap) {
-  const auto caps = hn::Set(F32(), cap);
-  for (size_t j = range.begin / kLanes * kLanes; j < range.end; j += kLanes) {
-    hn::Store(CapSoftly(hn::Load(F32(), scores + j), caps), F32(), scores + j);
+// Cold: out of the way of the loops of models without a cap.
+[[gnu::cold, gnu::noinline]] void CapScores(const AttentionBlock& a, const Work& w) {
+  for (size_t i = 0; i < a.n_queries; ++i) {
+    const Range seen = w.visible[i];
+    float* scores = w.scores + i * kKeyBlock + seen.begin;
+    Softcap(scores, a.softcap, scores, seen.end - seen.begin);
   }
 }
 
@@ -340,10 +344,10 @@ HWY_INLINE void Block(const AttentionBlock& a) {
     Scorer<Cache>::Tile(a, w, begin, (keys.begin - begin) / kLanes,
                         (keys.end - begin + kLanes - 1) / kLanes);
   }
+  if (a.softcap != 0) CapScores(a, w);
   for (size_t i = 0; i < a.n_queries; ++i) {
     w.maximum[i] = w.sum[i] = 0;
     if (w.visible[i].begin == w.visible[i].end) continue;
-    if (a.softcap != 0) CapScores(w.scores + i * kKeyBlock, w.visible[i], a.softcap);
     Softmax(w.scores + i * kKeyBlock, w.visible[i], w.maximum + i, w.sum + i);
   }
   Summer<Cache>::Prepare(a, w);
