@@ -1,14 +1,15 @@
 // What a layer of experts costs, beside dense matrices of as many rows as a token meets: the same
-// multiply-adds, and for one token the same bytes. There are as many dense networks, used in turn, as
-// have the bytes of all experts together, so that the caches help neither.
+// multiply-adds, and for one token the same bytes. There are as many dense networks, used in turn,
+// as have the bytes of all experts together, so that the caches help neither.
 //
 // usage: bench_experts [--experts E] [--top-k K] [--dim D] [--hidden N] [--threads N] [--rounds N]
 //                      [--tokens 1,8,128]
 //
-// Both are gate, up and down of a gated feed-forward network, in int4 with random codes; the shape is
-// Mixtral's unless said otherwise. Each round runs both one after the other, and reads memory at full
-// speed beside them, so that a busy machine disturbs all alike. Medians over the rounds; with one thread of its CPU time. More tokens
-// than one read more experts' bytes than the dense network has.
+// Both are gate, up and down of a gated feed-forward network, in int4 with random codes; the shape
+// is Mixtral's unless said otherwise. Each round runs both one after the other, and reads memory at
+// full speed beside them, so that a busy machine disturbs all alike. Medians over the rounds; with
+// one thread of its CPU time. More tokens than one read more experts' bytes than the dense network
+// has.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -40,8 +41,9 @@ struct Options {
 Options Parse(int argc, char** argv) {
   Options options;
   const std::vector<std::pair<const char*, size_t*>> numbers = {
-      {"--experts", &options.experts}, {"--top-k", &options.top_k},     {"--dim", &options.dim},
-      {"--hidden", &options.hidden},   {"--threads", &options.threads}, {"--rounds", &options.rounds}};
+      {"--experts", &options.experts}, {"--top-k", &options.top_k},
+      {"--dim", &options.dim},         {"--hidden", &options.hidden},
+      {"--threads", &options.threads}, {"--rounds", &options.rounds}};
   for (int i = 1; i < argc; i += 2) {
     const std::string name = argv[i];
     const auto known = std::find_if(numbers.begin(), numbers.end(),
@@ -124,8 +126,12 @@ const Tensor* FindMatrix(const std::string& name) {
   return nullptr;
 }
 
-size_t Sets(const Options& o) { return std::max<size_t>(1, o.experts / o.top_k); }
-std::string InSet(const char* word, size_t set) { return word + ("@" + std::to_string(set)); }
+size_t Sets(const Options& o) {
+  return std::max<size_t>(1, o.experts / o.top_k);
+}
+std::string InSet(const char* word, size_t set) {
+  return word + ("@" + std::to_string(set));
+}
 
 // Adds the matrices; returns the bytes of a dense network.
 uint64_t AddMatrices(const Options& o) {
@@ -155,7 +161,8 @@ Graph ExpertsGraph(const Options& o) {
     down.push_back("down." + std::to_string(e));
   }
   const auto x = g.Embedding(g.Input("ids"), "x");
-  const auto routing = g.Route(g.Linear(x, "router", "", "logits"), static_cast<int64_t>(o.top_k), true);
+  const auto routing =
+      g.Route(g.Linear(x, "router", "", "logits"), static_cast<int64_t>(o.top_k), true);
   const auto silu = g.Silu(g.RoutedLinear(x, routing, gate, "gate"));
   const auto gated = g.Mul(silu, g.RoutedLinear(x, routing, up, "up"));
   return g.Finish(g.Combine(g.RoutedLinear(gated, routing, down, "down"), routing), "out");
@@ -237,8 +244,8 @@ void Measure(const Options& o) {
   const Graph experts = ExpertsGraph(o);
   std::vector<Graph> dense;
   for (size_t set = 0; set < Sets(o); ++set) dense.push_back(DenseGraph(set));
-  std::printf("%zu experts of %zu x %zu, %zu chosen, int4; %s, %zu threads\n", o.experts, o.hidden, o.dim,
-              o.top_k, ChooseKernels().isa, o.threads);
+  std::printf("%zu experts of %zu x %zu, %zu chosen, int4; %s, %zu threads\n", o.experts, o.hidden,
+              o.dim, o.top_k, ChooseKernels().isa, o.threads);
   for (const size_t n : o.tokens) {
     Runner routed(experts, n, o, pool);
     std::vector<std::unique_ptr<Runner>> plain;
@@ -258,8 +265,8 @@ void Measure(const Options& o) {
     std::printf("%4zu tokens: experts %8.3f ms, dense %8.3f ms, ratio %.3f; ", n, r * 1e3, p * 1e3,
                 Median(ratio));
     if (n == 1) {
-      std::printf("%.1f and %.1f GB/s of %.1f: %.1f%% and %.1f%%\n", bytes / r * 1e-9, bytes / p * 1e-9,
-                  read, bytes / r * 1e-7 / read, bytes / p * 1e-7 / read);
+      std::printf("%.1f and %.1f GB/s of %.1f: %.1f%% and %.1f%%\n", bytes / r * 1e-9,
+                  bytes / p * 1e-9, read, bytes / r * 1e-7 / read, bytes / p * 1e-7 / read);
     } else {
       const double all = macs * static_cast<double>(n) * 1e-9;
       std::printf("%.0f and %.0f GMAC/s\n", all / r, all / p);
