@@ -1,4 +1,5 @@
-// A whole model with experts: its session, its cost, and what each recipe of conversion makes of it.
+// A whole model with experts: its session, its cost, and what each recipe of conversion makes of
+// it.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -68,7 +69,9 @@ class MoeModel {
     const float range = is_vector ? 0.25f : 2.5f / std::sqrt(static_cast<float>(cols));
     std::vector<float> values =
         test::SomeFloats(jobs_.size() + 1, rows * std::max<size_t>(1, cols), range,
-                         name == "rope.inv_freq" ? 0.5f : is_vector ? 1.0f : 0.0f);
+                         name == "rope.inv_freq" ? 0.5f
+                         : is_vector             ? 1.0f
+                                                 : 0.0f);
     if (spoil_) spoil_(name, &values);
     TensorJob job{{name, DType::kF32, BlockOffset::kNone, {rows}, ""}};
     if (is_vector) {
@@ -103,10 +106,12 @@ class MoeModel {
       heads.k = g.Rope(heads.k, "rope.inv_freq", {g.Input("position.0")});
       const Value attention = g.Attention(heads, static_cast<int64_t>(l), "causal");
       x = g.AddScaled(x, 1.0, g.Linear(attention, layer + ".attn_out.weight", "", "attn_out"));
-      x = g.AddScaled(x, 1.0, FeedForward(g, g.RmsNorm(x, layer + ".ffn_norm.weight", 1e-6), layer));
+      x = g.AddScaled(x, 1.0,
+                      FeedForward(g, g.RmsNorm(x, layer + ".ffn_norm.weight", 1e-6), layer));
     }
     g.SetPrefix("");
-    return g.Finish(g.Linear(g.RmsNorm(x, "final_norm.weight", 1e-6), "lm_head", "", "head"), "logits");
+    return g.Finish(g.Linear(g.RmsNorm(x, "final_norm.weight", 1e-6), "lm_head", "", "head"),
+                    "logits");
   }
 
   static GraphBuilder::Value FeedForward(GraphBuilder& g, GraphBuilder::Value f,
@@ -130,7 +135,7 @@ class MoeModel {
 
   std::string Finish(const std::string& name) {
     ModelHeader header;
-    *header.metadata = {{"name", "experts"}, {"source", "test"},  {"licence", "none"},
+    *header.metadata = {{"name", "experts"}, {"source", "test"},     {"licence", "none"},
                         {"recipe", "f32"},   {"created_by", "test"}, {"numerics", 1}};
     *header.config = {{"architecture", "test"}, {"max_seq_len", 512}};
     *header.prompt = {{"position_scheme", "sequential"}, {"bos_id", 1}, {"stop_ids", {2}}};
@@ -152,7 +157,8 @@ std::vector<int32_t> Ids(size_t n) {
 }
 
 // The logits of every token; the first `n_prompt` come as a prompt, the others one by one.
-std::vector<float> Logits(const Model& model, size_t n, size_t n_prompt, size_t threads, size_t chunk) {
+std::vector<float> Logits(const Model& model, size_t n, size_t n_prompt, size_t threads,
+                          size_t chunk) {
   SessionOptions options;
   options.context = 256;
   options.threads = threads;
@@ -227,8 +233,8 @@ TEST_CASE("a model with experts: the logits do not depend on chunks, threads or 
   CHECK(Logits(*model, 150, 150, 2, 16) == want);
   CHECK(Logits(*model, 150, 3, 2, 512) == want);
   const Model::Cost& cost = model->cost();
-  const uint64_t layer = 4 * kDim * kDim + kExperts * kDim + 3 * kTopK * kDim * kHidden +
-                         3 * kShared * kDim + kDim;
+  const uint64_t layer =
+      4 * kDim * kDim + kExperts * kDim + 3 * kTopK * kDim * kHidden + 3 * kShared * kDim + kDim;
   CHECK(cost.linear_parameters == kLayers * layer + kVocab * kDim);
   CHECK(cost.head_parameters >= kVocab * kDim);
   CHECK(cost.chunk_bytes > cost.decode_bytes);
@@ -239,7 +245,8 @@ TEST_CASE("a router that is damaged is reported, not followed") {
     return [value](const std::string& name, std::vector<float>* values) {
       if (name != "layer.1.router.weight") return;
       values->at(7) = value;
-      values->at(kDim + 7) = -value;  // one of the two logits is inf, not -inf, which is as good as any
+      values->at(kDim + 7) =
+          -value;  // one of the two logits is inf, not -inf, which is as good as any
     };
   };
   for (const float value : {NAN, INFINITY}) {
@@ -257,9 +264,10 @@ TEST_CASE("recipes: experts are encoded, routers stay in floats, threads do not 
     CAPTURE(std::string(Name(recipe)));
     const Converted converted = ConvertWith(source, recipe, 2, "two.glint");
     CHECK(converted.bytes == ConvertWith(source, recipe, 1, "one.glint").bytes);
-    const bool warns = std::any_of(
-        converted.warnings.begin(), converted.warnings.end(),
-        [](const std::string& text) { return text.find("experts' matrices") != std::string::npos; });
+    const bool warns = std::any_of(converted.warnings.begin(), converted.warnings.end(),
+                                   [](const std::string& text) {
+                                     return text.find("experts' matrices") != std::string::npos;
+                                   });
     CHECK(warns == (recipe == Recipe::kBest));
     const auto model = Model::Open(converted.path);
     const auto type_of = [&](const char* name) { return model->file().Find(name)->dtype; };
@@ -281,17 +289,19 @@ TEST_CASE("recipes: experts are encoded, routers stay in floats, threads do not 
 
 TEST_CASE("moments of experts are of the rows that reach them, joined by some of their layer") {
   // Nothing reaches expert 1: its logit is far below all others.
-  const std::string path = MoeModel::Write("lonely.glint", [](const std::string& name, auto* values) {
-    if (!name.ends_with("router.weight")) return;
-    for (size_t c = 0; c < kDim; ++c) values->at(kDim + c) = 0;
-  });
+  const std::string path =
+      MoeModel::Write("lonely.glint", [](const std::string& name, auto* values) {
+        if (!name.ends_with("router.weight")) return;
+        for (size_t c = 0; c < kDim; ++c) values->at(kDim + c) = 0;
+      });
   const SourceModel source = OpenSource(path);
   TokenWindows windows{64, Ids(256)};
   StagedModel model(source, windows, 2);
   // Attention and network of each layer, the final norm.
   REQUIRE(model.stages().size() == 2 * kLayers + 1);
   const auto& inputs = model.stages()[1].inputs;
-  // The normed input (router, shared expert), each expert's of gate and up, of down, the shared down's.
+  // The normed input (router, shared expert), each expert's of gate and up, of down, the shared
+  // down's.
   REQUIRE(inputs.size() == 1 + 2 * kExperts + 1);
   StagedModel::Rows rows = model.Embed(SIZE_MAX);
   model.Load(0);

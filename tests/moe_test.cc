@@ -66,8 +66,8 @@ struct Tensors {
   }
   FindTensor Find() const {
     return [this](const std::string& name) -> const Tensor* {
-      const auto found = std::find_if(list.begin(), list.end(),
-                                      [&](const Tensor& t) { return t.name == name; });
+      const auto found =
+          std::find_if(list.begin(), list.end(), [&](const Tensor& t) { return t.name == name; });
       return found == list.end() ? nullptr : &*found;
     };
   }
@@ -85,8 +85,9 @@ struct Way {
 };
 
 // The graph's output for these ids, n rows.
-std::vector<float> RunGraph(const Graph& graph, const Tensors& tensors, const std::vector<int32_t>& ids,
-                            Way way, std::string* labels = nullptr) {
+std::vector<float> RunGraph(const Graph& graph, const Tensors& tensors,
+                            const std::vector<int32_t>& ids, Way way,
+                            std::string* labels = nullptr) {
   CheckGraph("test", graph, tensors.Find());
   PlanOptions options;
   options.max_rows = options.context = ids.size();
@@ -109,7 +110,8 @@ std::vector<float> RunGraph(const Graph& graph, const Tensors& tensors, const st
     }
   };
   const OutputSink sink(collect);
-  CHECK(Execute(plan, inputs, inputs.n, ChooseKernels(), pool, cache, nullptr, sink) == Status::kOk);
+  CHECK(Execute(plan, inputs, inputs.n, ChooseKernels(), pool, cache, nullptr, sink) ==
+        Status::kOk);
   return all;
 }
 
@@ -148,8 +150,9 @@ struct Experts {
       return c == 1 ? -50.0f : Wave(r, c, 3) - 0.1f * static_cast<float>(c);
     });
     for (size_t e = 0; e < n_experts; ++e) {
-      tensors.Add(Name(e), n, k, [&](size_t r, size_t c) { return Wave(r, c, 4 + e); },
-                  types[e % types.size()]);
+      tensors.Add(
+          Name(e), n, k, [&](size_t r, size_t c) { return Wave(r, c, 4 + e); },
+          types[e % types.size()]);
     }
   }
   static std::string Name(size_t e) { return "expert." + std::to_string(e); }
@@ -167,8 +170,8 @@ struct Experts {
   }
   Graph RoutingOnly() const {
     GraphBuilder g("main", {"ids"}, tensors.list, "test");
-    return g.Finish(g.Route(g.Embedding(g.Input("ids"), "logits"), static_cast<int64_t>(top_k), true),
-                    "out");
+    return g.Finish(
+        g.Route(g.Embedding(g.Input("ids"), "logits"), static_cast<int64_t>(top_k), true), "out");
   }
 };
 
@@ -193,15 +196,17 @@ TEST_CASE("route: the largest logits first, ties to the lower expert, weights as
   CHECK(plain[0] == doctest::Approx(std::exp(3.0) / exact).epsilon(1e-6));
   // All equal; one of one; weights that vanish.
   CHECK(Route({1, 1, 1, 1}, 2, true) == std::vector<float>{0.5f, 0.5f, 0, 1});
-  CHECK(Route({1, 1, 1, 1}, 4, false) == std::vector<float>{0.25f, 0.25f, 0.25f, 0.25f, 0, 1, 2, 3});
+  CHECK(Route({1, 1, 1, 1}, 4, false) ==
+        std::vector<float>{0.25f, 0.25f, 0.25f, 0.25f, 0, 1, 2, 3});
   CHECK(Route({-3}, 1, true) == std::vector<float>{1, 0});
   CHECK(Route({-kInf, 0, -1000, -1000}, 3, true) == std::vector<float>{1, 0, 0, 1, 2, 3});
 }
 
 TEST_CASE("route: logits that are not finite make weights nan, and experts that exist") {
-  for (const auto& logits : {std::vector<float>{0, kNan, 1, 2}, std::vector<float>{kNan, kNan, kNan, kNan},
-                             std::vector<float>{0, 1, 2, kInf}, std::vector<float>{kInf, kInf, 0, kNan},
-                             std::vector<float>{-kInf, -kInf, -kInf, -kInf}}) {
+  for (const auto& logits :
+       {std::vector<float>{0, kNan, 1, 2}, std::vector<float>{kNan, kNan, kNan, kNan},
+        std::vector<float>{0, 1, 2, kInf}, std::vector<float>{kInf, kInf, 0, kNan},
+        std::vector<float>{-kInf, -kInf, -kInf, -kInf}}) {
     for (const bool normalize : {false, true}) {
       const std::vector<float> got = Route(logits, 2, normalize);
       REQUIRE(got.size() == 4);
@@ -243,8 +248,11 @@ TEST_CASE("routed_linear in f32 is what plain loops give") {
 
 TEST_CASE("routed_linear of every type is what op linear gives, however it is cut") {
   const std::vector<std::vector<DType>> cases = {
-      {DType::kF32}, {DType::kF16}, {DType::kBF16}, {DType::kInt8}, {DType::kInt4}, {DType::kInt4x},
-      {DType::kInt4a}, {DType::kInt3}, {DType::kInt6}, {DType::kInt4, DType::kF32, DType::kInt8}};
+      {DType::kF32},   {DType::kF16},
+      {DType::kBF16},  {DType::kInt8},
+      {DType::kInt4},  {DType::kInt4x},
+      {DType::kInt4a}, {DType::kInt3},
+      {DType::kInt6},  {DType::kInt4, DType::kF32, DType::kInt8}};
   const std::vector<int32_t> ids = Ids(700, Experts::kVocab);
   for (const std::vector<DType>& types : cases) {
     CAPTURE(std::string(Info(types[0]).name));
@@ -266,7 +274,8 @@ TEST_CASE("routed_linear of every type is what op linear gives, however it is cu
       }
     }
     const Graph graph = experts.RoutedLinear("x");
-    for (const Way way : {Way{700, 2}, Way{700, 1}, Way{512, 3}, Way{64, 2}, Way{7, 2}, Way{1, 2}}) {
+    for (const Way way :
+         {Way{700, 2}, Way{700, 1}, Way{512, 3}, Way{64, 2}, Way{7, 2}, Way{1, 2}}) {
       CAPTURE(way.chunk);
       CHECK(SameBits(RunGraph(graph, experts.tensors, ids, way), want));
     }
@@ -316,8 +325,7 @@ TEST_CASE("combine and gate do what they say") {
   const std::vector<float> logits = experts.tensors.Decoded("logits");
   for (size_t t = 0; t < ids.size(); ++t) {
     const auto id = static_cast<size_t>(ids[t]);
-    const std::vector<float> weights =
-        Route({&logits[id * 6], &logits[id * 6] + 6}, 3, false);
+    const std::vector<float> weights = Route({&logits[id * 6], &logits[id * 6] + 6}, 3, false);
     for (size_t i = 0; i < 32; ++i) {
       float want = weights[0] * y[id * 96 + i];
       for (size_t s = 1; s < 3; ++s) want = std::fma(weights[s], y[id * 96 + s * 32 + i], want);
@@ -352,7 +360,8 @@ TEST_CASE("a token whose logits are nan comes out nan, and the others as ever") 
   const auto x = g.Embedding(g.Input("ids"), "x");
   const auto y = g.RoutedLinear(x, routing, experts.Names(), "y");
   const Graph graph = g.Finish(g.Combine(y, routing), "out");
-  const std::vector<float> got = RunGraph(graph, experts.tensors, Ids(30, Experts::kVocab), {30, 2});
+  const std::vector<float> got =
+      RunGraph(graph, experts.tensors, Ids(30, Experts::kVocab), {30, 2});
   for (size_t t = 0; t < 30; ++t) CHECK(std::isnan(got[t * 20]) == (t == 1));
 }
 
@@ -420,13 +429,17 @@ TEST_CASE("graphs that lie are refused by name") {
   const std::string& routing = good.nodes[1].outputs[0];
   const std::string& logits = good.nodes[0].outputs[0];
   contains(with(0, "expert.0"), "expected an f32 activation");
-  contains(with(0, logits), "weights of 32 columns: expected as many inputs, or 2 times as many, found 4");
+  contains(with(0, logits),
+           "weights of 32 columns: expected as many inputs, or 2 times as many, found 4");
   contains(with(1, logits), "expected the output of an op 'route', found f32 (n_tokens, 4)");
   contains(with(1, "expert.0"), "expected the output of an op 'route'");
   contains(with(2, "vector"), "weight 0: expected a matrix, found tensor (1536)");
-  contains(with(3, "vector"), "weight 1: expected a matrix (48, 32) as weight 0, found tensor (1536)");
-  contains(with(3, "other"), "weight 1: expected a matrix (48, 32) as weight 0, found tensor (48, 31)");
-  contains(with(4, logits), "weight 2: expected a matrix (48, 32) as weight 0, found (n_tokens, 4)");
+  contains(with(3, "vector"),
+           "weight 1: expected a matrix (48, 32) as weight 0, found tensor (1536)");
+  contains(with(3, "other"),
+           "weight 1: expected a matrix (48, 32) as weight 0, found tensor (48, 31)");
+  contains(with(4, logits),
+           "weight 2: expected a matrix (48, 32) as weight 0, found (n_tokens, 4)");
   contains(with(4, "nothing"), "'nothing' does not exist");
   Graph graph = good;
   graph.nodes[3].inputs.pop_back();
@@ -438,7 +451,8 @@ TEST_CASE("graphs that lie are refused by name") {
   contains(GraphError(graph, tensors), "expected 3 to 4096 inputs");
   for (const auto& [top_k, what] :
        {std::pair<int64_t, const char*>{5, "cannot choose 5 of 4 experts"},
-        {0, "attribute 'top_k': expected 1"}, {65, "attribute 'top_k': expected 1"}}) {
+        {0, "attribute 'top_k': expected 1"},
+        {65, "attribute 'top_k': expected 1"}}) {
     graph = good;
     graph.nodes[1].attributes["top_k"] = top_k;
     contains(GraphError(graph, tensors), what);
@@ -472,5 +486,6 @@ TEST_CASE("graphs that lie are refused by name") {
 
   tensors.list.push_back(vector.tensor);
   tensors.list.back().name = "expert.2.columns";
-  CHECK_THROWS_WITH(experts.RoutedLinear("x"), doctest::Contains("'expert.2': an expert's columns"));
+  CHECK_THROWS_WITH(experts.RoutedLinear("x"),
+                    doctest::Contains("'expert.2': an expert's columns"));
 }

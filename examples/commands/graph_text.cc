@@ -60,16 +60,18 @@ std::string UseText(const std::string& name, const FindTensor& find) {
          ToString(Shape(tensor->shape.begin(), tensor->shape.end()));
 }
 
-// What a node reads; experts' matrices, one like the other, are named by the first and the last.
+// What a node reads; experts' matrices of one type in a row are named by the first and the last.
 std::vector<std::string> UseTexts(const Node& node, const FindTensor& find) {
   std::vector<std::string> texts;
-  const std::span<const std::string> weights = WeightsOf(node);
-  const std::string* first = weights.data();
-  for (const std::string& input : node.inputs) {
-    const bool is_middle = weights.size() > 2 && &input > first && &input < first + weights.size() - 1;
-    if (!is_middle) {
-      texts.push_back(UseText(input, find));
-    } else if (&input == first + 1) {
+  const std::vector<std::string>& inputs = node.inputs;
+  const auto type_of = [&](size_t i) { return find(inputs[i])->dtype; };
+  const bool has_experts = node.op == "routed_linear";
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const bool is_between = has_experts && i > 2 && i + 1 < inputs.size() &&
+                            type_of(i - 1) == type_of(i) && type_of(i) == type_of(i + 1);
+    if (!is_between) {
+      texts.push_back(UseText(inputs[i], find));
+    } else if (texts.back() != "...") {
       texts.push_back("...");
     }
   }

@@ -31,7 +31,8 @@ const MatmulKernel& MatmulOf(const MatrixView& matrix) {
   return kMatmuls[static_cast<size_t>(matrix.layout.dtype)].kernel;
 }
 
-// The kernels of int4, int4x and int3 add 64 to a table entry and need 7 bits (simd/kernels/int_dot-inl.h).
+// The kernels of int4, int4x and int3 add 64 to a table entry and need 7 bits
+// (simd/kernels/int_dot-inl.h).
 void CheckTable(const MatrixView& matrix, const std::string& name) {
   const DType dtype = matrix.layout.dtype;
   const bool is3 = dtype == DType::kInt3;

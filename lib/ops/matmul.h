@@ -6,7 +6,8 @@
 // What the ops that multiply activations by matrices share.
 namespace glint {
 
-// Which kernel multiplies by weights of a type: one of the two, or none for types that are no matrices.
+// Which kernel multiplies by weights of a type: one of the two, or none for types that are no
+// matrices.
 struct MatmulKernel {
   decltype(KernelTable::matmul_int8) KernelTable::*quantized;  // of activations as bytes
   decltype(KernelTable::matmul_f32) KernelTable::*floating;

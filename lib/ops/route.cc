@@ -1,19 +1,21 @@
-// The ops around a layer's experts (Shazeer et al. 2017, section 2; Jiang et al. 2024, section 2.1).
+// The ops around a layer's experts (Shazeer et al. 2017, section 2; Jiang et al. 2024,
+// section 2.1).
 //
 // route(logits; top_k, normalize) -> routing
 //   logits     (n_tokens, n_experts)
-//   routing    (n_tokens, 2 * top_k): top_k weights, then the numbers of the experts that they belong
-//              to, as exact floats. Only ops that want a routing take it.
-//   normalize  0 or 1. Of each token the experts with the top_k largest logits are chosen, the largest
-//              first; of equal logits the one of the lower expert. With m the largest logit and
-//              p[e] = exp(logits[e] - m), the weight of a chosen one is p[e] / S, where S is the sum
-//              of all p, expert 0 first (0), or of the chosen ones', in their order (1). A token whose
-//              logits have a nan, or no largest that is finite, has weights nan and experts 0, 1, ...
+//   routing    (n_tokens, 2 * top_k): top_k weights, then the numbers of the experts that they
+//              belong to, as exact floats. Only ops that want a routing take it.
+//   normalize  0 or 1. Of each token the experts with the top_k largest logits are chosen, the
+//              largest first; of equal logits the one of the lower expert. With m the largest logit
+//              and p[e] = exp(logits[e] - m), the weight of a chosen one is p[e] / S, where S is
+//              the sum of all p, expert 0 first (0), or of the chosen ones', in their order (1). A
+//              token whose logits have a nan, or no largest that is finite, has weights nan and
+//              experts 0, 1, ...
 // combine(y, routing) -> out
 //   y          (n_tokens, top_k * n): slot s of a token has columns s * n to (s + 1) * n
 //   out        (n_tokens, n): weight[0] * y[0], then fma(weight[s], y[s], out) slot by slot
 // gate(x, logit) -> y
-//   x, y       (n_tokens, n); logit (n_tokens, 1): y = x * g with g = 1 / (1 + exp(-logit)), rounded
+//   x, y       (n_tokens, n); logit (n_tokens, 1): y = x * g, g = 1 / (1 + exp(-logit))
 #include <algorithm>
 #include <limits>
 
@@ -56,8 +58,8 @@ float LargestOf(const float* logits, size_t n) {
 size_t NextExpert(const float* logits, size_t n, size_t before) {
   size_t best = n;
   for (size_t e = 0; e < n; ++e) {
-    const bool is_left = before == n || logits[e] < logits[before] ||
-                         (logits[e] == logits[before] && e > before);
+    const bool is_left =
+        before == n || logits[e] < logits[before] || (logits[e] == logits[before] && e > before);
     if (is_left && (best == n || logits[e] > logits[best])) best = e;
   }
   return best;
@@ -182,8 +184,12 @@ Op RouteOp() {
           PlanRoute};
 }
 
-Op CombineOp() { return {"combine", 2, 2, 1, {}, InferCombine, PlanCombine}; }
+Op CombineOp() {
+  return {"combine", 2, 2, 1, {}, InferCombine, PlanCombine};
+}
 
-Op GateOp() { return {"gate", 2, 2, 1, {}, InferGate, PlanGate}; }
+Op GateOp() {
+  return {"gate", 2, 2, 1, {}, InferGate, PlanGate};
+}
 
 }  // namespace glint

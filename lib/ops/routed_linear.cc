@@ -5,10 +5,10 @@
 //             expert of slot s reads columns s * k to (s + 1) * k
 //   y         (n_tokens, top_k * n): columns s * n to (s + 1) * n are x . weight_e^T with e the
 //             expert of slot s. With top_k > 1, k and top_k * k tell the two forms of x apart.
-// Weights and x meet as in op linear, bit for bit; so does what is done along with it. The slots of a
-// chunk are sorted by expert, and each expert that has any multiplies its slots as one matrix, so its
-// weights are read once for all of them, and not at all if it has none. The tiles of all experts are
-// one list of tasks.
+// Weights and x meet as in op linear, bit for bit; so does what is done along with it. The slots of
+// a chunk are sorted by expert, and each expert that has any multiplies its slots as one matrix, so
+// its weights are read once for all of them, and not at all if it has none. The tiles of all
+// experts are one list of tasks.
 #include <algorithm>
 #include <cstring>
 
@@ -22,9 +22,9 @@
 namespace glint {
 namespace {
 
-// Rows that a task multiplies at a time: results go through a buffer of so many, since in y they are
-// not equally far apart. Fewer than kManyTokens are never left over, for which the codes of x would be
-// others (BiasedCodes).
+// Rows that a task multiplies at a time: results go through a buffer of so many, since in y they
+// are not equally far apart. Fewer than kManyTokens are never left over, for which the codes of x
+// would be others (BiasedCodes).
 constexpr size_t kPieceRows = 240;
 constexpr size_t kMostPieceRows = kPieceRows + kManyTokens - 1;
 // Tiles of a task that has such a buffer: it should stay in the L2 cache.
@@ -271,7 +271,8 @@ class RoutedRun {
                              QuantizedAt(first), 0, 1);
   }
 
-  // y (n, rows of `matrix`), y_stride apart, of n rows of a group from `row` on; tiles [begin, end).
+  // y (n, rows of `matrix`), y_stride apart, of n rows of a group from `row` on; tiles [begin,
+  // end).
   void Multiply(const Group& group, const MatrixView& matrix, size_t row, size_t n, float* y,
                 size_t y_stride, size_t begin, size_t end) const {
     const MatmulKernel& kernel = MatmulOf(matrix);
@@ -336,7 +337,9 @@ class RoutedRun {
   QuantizedRows quantized_;
 };
 
-void Run(const StepContext& c, const Step& step) { RoutedRun(c, step).Run(); }
+void Run(const StepContext& c, const Step& step) {
+  RoutedRun(c, step).Run();
+}
 
 void PlanRoutedLinear(PlanBuilder& builder, const Node& node) {
   Step& step = builder.AddStep(node, Run);
@@ -361,8 +364,7 @@ void PlanRoutedLinear(PlanBuilder& builder, const Node& node) {
 }  // namespace
 
 Op RoutedLinearOp() {
-  return {"routed_linear",  3, kMaxExperts + 2, 1, {}, Infer, PlanRoutedLinear,
-          {2, kMaxExperts}};
+  return {"routed_linear", 3, kMaxExperts + 2, 1, {}, Infer, PlanRoutedLinear, {2, kMaxExperts}};
 }
 
 }  // namespace glint
