@@ -97,6 +97,7 @@ void Merger::AppendLong(std::string_view text, int32_t first, Scratch* scratch,
   int32_t whole;
   int32_t next = first;
   for (size_t at = 0; at < text.size();) {
+    scratch->steps++;
     if (next >= 0) {
       const size_t end = at + Bytes(next);
       const bool open = end <= text.size() && (dead[end / 64] >> (end % 64) & 1) == 0;

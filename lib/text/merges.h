@@ -68,6 +68,7 @@ class Merger {
   // What a thread reuses from text to text.
   struct Scratch {
     std::vector<uint64_t> dead;  // a bit for each place from which no way leads on
+    uint64_t steps = 0;          // pieces tried so far, for tests
   };
 
   // Appends the pieces of a text that consists of initial pieces. With `whole_first`, a text that is
