@@ -8,7 +8,12 @@
 namespace glint {
 
 int32_t MergeTables::Rank(int32_t left, int32_t right) const {
-  uint32_t slot = Hash(left, right) & mask_;
+  const uint32_t hash = Hash(left, right);
+  if (filter_ != nullptr) {
+    const uint32_t bit = hash >> (32 - kFilterBits);
+    if ((filter_[bit / 64] >> (bit % 64) & 1) == 0) return INT32_MAX;
+  }
+  uint32_t slot = hash & mask_;
   for (uint32_t probe = 0; probe <= kMaxProbes; ++probe) {
     const int32_t* row = pairs_.data() + size_t{3} * slot;
     if (row[0] == left && row[1] == right) return row[2];
@@ -16,6 +21,16 @@ int32_t MergeTables::Rank(int32_t left, int32_t right) const {
     slot = (slot + 1) & mask_;
   }
   return INT32_MAX;
+}
+
+std::vector<uint64_t> MergeTables::MakeFilter() const {
+  std::vector<uint64_t> filter((size_t{1} << kFilterBits) / 64);
+  for (size_t i = 0; i < pairs_.size(); i += 3) {
+    if (pairs_[i] < 0) continue;
+    const uint32_t bit = Hash(pairs_[i], pairs_[i + 1]) >> (32 - kFilterBits);
+    filter[bit / 64] |= uint64_t{1} << (bit % 64);
+  }
+  return filter;
 }
 
 // Undoes the merges within both, the latest first. Where both come to the neighbours l and r, these
@@ -51,6 +66,8 @@ Merger::Merger(const TokenizerTables& tables, const PieceIndex& index, const std
     throw Error(where + ": pairs: expected 3 numbers for each slot, a power of 2 of them, found " +
                 std::to_string(tables.pairs.size()) + " numbers");
   }
+  filter_ = merges_.MakeFilter();
+  merges_.UseFilter(filter_);
 }
 
 // The longest piece that `text` begins with and that merges can make; -1: none. `whole`: the piece
@@ -97,6 +114,7 @@ void Merger::AppendLong(std::string_view text, int32_t first, Scratch* scratch,
   int32_t whole;
   int32_t next = first;
   for (size_t at = 0; at < text.size();) {
+    scratch->steps++;
     if (next >= 0) {
       const size_t end = at + Bytes(next);
       const bool open = end <= text.size() && (dead[end / 64] >> (end % 64) & 1) == 0;

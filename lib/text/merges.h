@@ -47,6 +47,11 @@ class MergeTables {
   // Whether these two, made of the same text, stay apart.
   bool StayApart(int32_t left, int32_t right) const;
 
+  // A bit for each pair's hash, much smaller than the pairs: most neighbours are none. The caller
+  // keeps it.
+  std::vector<uint64_t> MakeFilter() const;
+  void UseFilter(const std::vector<uint64_t>& filter) { filter_ = filter.data(); }
+
   static uint32_t Hash(int32_t left, int32_t right) {
     const uint64_t key = uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
     const uint64_t mixed = key * 0x9E3779B97F4A7C15u;
@@ -54,8 +59,11 @@ class MergeTables {
   }
 
  private:
+  static constexpr int kFilterBits = 20;
+
   std::span<const int32_t> splits_, pairs_;
   uint32_t mask_ = 0;
+  const uint64_t* filter_ = nullptr;  // 2^kFilterBits bits, or none
 };
 
 // Cuts texts by MergeTables. Thread-safe.
@@ -64,10 +72,13 @@ class Merger {
   Merger() = default;
   // Checks the sizes of splits and pairs; index and pieces have been checked. Throws Error.
   Merger(const TokenizerTables& tables, const PieceIndex& index, const std::string& where);
+  Merger(Merger&&) = default;
+  Merger& operator=(Merger&&) = default;
 
   // What a thread reuses from text to text.
   struct Scratch {
     std::vector<uint64_t> dead;  // a bit for each place from which no way leads on
+    uint64_t steps = 0;          // pieces tried so far, for tests
   };
 
   // Appends the pieces of a text that consists of initial pieces. With `whole_first`, a text that is
@@ -87,6 +98,7 @@ class Merger {
   TokenizerTables tables_;
   PieceIndex index_;
   MergeTables merges_;
+  std::vector<uint64_t> filter_;  // of merges_
 };
 
 }  // namespace glint

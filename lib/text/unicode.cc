@@ -11,6 +11,29 @@
 namespace glint {
 namespace {
 
+uint32_t ByteAt(std::string_view text, size_t i) {
+  return static_cast<uint8_t>(text[i]);
+}
+
+// What FirstCodePoint gives for valid UTF-8, without its checks.
+CodePoint DecodeValid(std::string_view text) {
+  const uint32_t lead = ByteAt(text, 0);
+  if (lead < 0x80) return {static_cast<int32_t>(lead), 1};
+  const uint32_t bytes = NominalBytes(text[0]);
+  if (bytes > text.size()) return {-1, 1};
+  uint32_t value = lead & (0xFFu >> (bytes + 1));
+  for (size_t i = 1; i < bytes; ++i) value = value << 6 | (ByteAt(text, i) & 0x3F);
+  return {static_cast<int32_t>(value), bytes};
+}
+
+// Whether text begins with a character of three bytes whose lead alone says that it is valid, as
+// those of most scripts of Asia.
+bool IsPlainTriple(std::string_view text) {
+  const uint32_t lead = ByteAt(text, 0);
+  return lead >= 0xE1 && lead <= 0xEC && text.size() >= 3 && IsContinuation(text[1]) &&
+         IsContinuation(text[2]);
+}
+
 CharClass Classify(int32_t c) {
   if (c == '\r' || c == '\n') return CharClass::kNewline;
   if (IsWhiteSpace(c)) return CharClass::kSpace;
@@ -47,6 +70,7 @@ constexpr struct {
                  {0x4E00, 0x9FFF}, {0xAC00, 0xD7A3}, {0xFF00, 0xFFEF}, {0x1F300, 0x1F6FF}};
 
 bool IsComposed(int32_t c) {
+  if (c >= 0x4E00 && c <= 0x9FFF) return true;
   return std::any_of(std::begin(kComposed), std::end(kComposed),
                      [c](const auto& range) { return c >= range.first && c <= range.last; });
 }
@@ -91,8 +115,9 @@ CharClass ClassOf(int32_t c) {
 }
 
 CharClass FirstClass(std::string_view text, size_t* bytes) {
-  const CodePoint c = FirstCodePoint(text);
+  const CodePoint c = DecodeValid(text);
   *bytes = c.bytes;
+  if (c.value >= 0x4E00 && c.value <= 0x9FEF) return CharClass::kLetter;  // CJK ideographs
   return ClassOf(c.value);
 }
 
@@ -129,8 +154,8 @@ void AppendNfc(std::string_view text, std::string* out) {
   std::vector<utf8proc_int32_t> points;
   size_t copied = 0, last = 0;
   for (size_t at = 0; at < text.size();) {
-    const CodePoint c = FirstCodePoint(text.substr(at));
-    if (IsComposed(c.value)) {
+    const CodePoint c = DecodeValid(text.substr(at));
+    if (c.value < 0x300 || IsComposed(c.value)) {
       last = at;
       at += c.bytes;
       continue;
@@ -175,7 +200,15 @@ size_t InvalidBytes(std::string_view text, bool* open) {
 void AppendValid(std::string_view text, std::string* out) {
   size_t begin = 0;
   for (size_t at = 0; at < text.size();) {
+    if (ByteAt(text, at) < 0x80) {
+      at++;
+      continue;
+    }
     const std::string_view rest = text.substr(at);
+    if (IsPlainTriple(rest)) {
+      at += 3;
+      continue;
+    }
     const CodePoint c = FirstCodePoint(rest);
     if (c.value >= 0) {
       at += c.bytes;

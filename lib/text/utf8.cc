@@ -16,11 +16,6 @@ CodePoint FirstCodePoint(std::string_view text) {
   return {value, static_cast<uint32_t>(bytes)};
 }
 
-uint32_t NominalBytes(char lead) {
-  static constexpr uint8_t kBytes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
-  return kBytes[static_cast<uint8_t>(lead) >> 4];
-}
-
 bool IsUtf8(std::string_view text) {
   while (!text.empty()) {
     const CodePoint c = FirstCodePoint(text);

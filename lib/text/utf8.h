@@ -16,7 +16,10 @@ struct CodePoint {
 CodePoint FirstCodePoint(std::string_view text);
 
 // Bytes that a code point takes if its first byte is `lead`, by its high bits alone: 1 to 4.
-uint32_t NominalBytes(char lead);
+inline uint32_t NominalBytes(char lead) {
+  constexpr uint8_t kBytes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
+  return kBytes[static_cast<uint8_t>(lead) >> 4];
+}
 
 bool IsUtf8(std::string_view text);
 inline bool IsContinuation(char c) {
