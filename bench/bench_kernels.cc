@@ -112,6 +112,16 @@ class Bench {
     Add(k, "silu", "4096", 0, row_bytes, results, [&] { k.silu(x.data(), y.data(), n); });
     Add(k, "multiply", "4096", 0, row_bytes * 1.5, results,
         [&] { k.multiply(x.data(), weight.data(), y.data(), n); });
+    Add(k, "scale", "4096", 0, row_bytes, results,
+        [&] { k.scale(x.data(), 1.5f, y.data(), n); });
+    Add(k, "softcap", "4096", 0, row_bytes, results,
+        [&] { k.softcap(x.data(), 30.0f, y.data(), n); });
+    // 32 heads of 128 elements, in place; angles of 0, so that the numbers stay what they are.
+    const std::vector<float> cosines(64, 1.0f), sines(64, 0.0f);
+    Add(k, "rope_neox", "32x128", 0, row_bytes, results,
+        [&] { k.rope_neox(y.data(), 128, 32, 64, cosines.data(), sines.data()); });
+    Add(k, "rope_interleaved", "32x128", 0, row_bytes, results,
+        [&] { k.rope_interleaved(y.data(), 128, 32, 64, cosines.data(), sines.data()); });
     std::vector<int8_t> codes(n * m);
     std::vector<float> scales(n * m / kActivationBlock);
     std::vector<int16_t> sums(n * m / kSumColumns);
@@ -120,8 +130,9 @@ class Bench {
                       m / kPanelTokens);
     });
     for (const size_t queries : {kMaxQueries, size_t{16}, size_t{4}, size_t{1}}) {
-      Attention(k, queries, results);
+      Attention(k, queries, 0, results);
     }
+    for (const size_t queries : {kMaxQueries, size_t{1}}) Attention(k, queries, 50, results);
   }
 
  private:
@@ -164,7 +175,8 @@ class Bench {
   }
 
   // One head over 2048 keys, seen by all queries.
-  void Attention(const KernelTable& k, size_t queries, std::vector<Result>* results) {
+  void Attention(const KernelTable& k, size_t queries, float softcap,
+                 std::vector<Result>* results) {
     constexpr size_t kHeadDim = 128, kCapacity = 2048;
     std::mt19937 rng(1);
     std::vector<float> q(queries * kHeadDim), out(q.size()), maximum(queries), sum(queries);
@@ -181,15 +193,15 @@ class Bench {
       std::vector<uint8_t> keys(kCapacity * kHeadDim * kTypes[type].element), values(keys.size());
       const double macs = 2.0 * static_cast<double>(queries * kHeadDim * kCapacity);
       Add(k, std::string("attention_") + kTypes[type].name,
-          "128x2048 q=" + std::to_string(queries), macs, static_cast<double>(2 * keys.size()),
-          results, [&] {
+          "128x2048 q=" + std::to_string(queries) + (softcap == 0 ? "" : " softcap"), macs,
+          static_cast<double>(2 * keys.size()), results, [&] {
             for (size_t begin = 0; begin < kCapacity; begin += kKeyBlock) {
               const size_t at = begin * kHeadDim * kTypes[type].element;
               const KvBlock block = {keys.data() + at, values.data() + at, kHeadDim,
                                      scales.data() + begin, scales.data() + begin};
               k.attention_block[type]({list.data(), queries, kHeadDim, block, begin, 0.088f,
                                        maximum.data(), sum.data(), out.data(), kHeadDim,
-                                       scratch.data()});
+                                       scratch.data(), softcap});
             }
           });
     }

@@ -9,6 +9,13 @@ namespace {
 
 constexpr char kColumns[] = ".columns";
 
+bool IsAbsentValue(const char* op, const std::string& name, const Attribute& value) {
+  for (const AttributeSpec& spec : FindOp(op)->attributes) {
+    if (name == spec.name) return spec.absent == value;
+  }
+  return false;
+}
+
 }  // namespace
 
 GraphBuilder::GraphBuilder(std::string name, std::vector<std::string> inputs,
@@ -34,7 +41,9 @@ std::vector<GraphBuilder::Value> GraphBuilder::Append(const char* op,
   Node node;
   node.op = op;
   node.inputs = std::move(inputs);
-  node.attributes = std::move(attributes);
+  for (auto& [key, value] : attributes) {
+    if (!IsAbsentValue(op, key, value)) node.attributes[key] = std::move(value);
+  }
   std::vector<Value> values;
   for (const char* word : outputs) {
     // A word that recurs in a layer is numbered from its second use on.
@@ -112,17 +121,28 @@ GraphBuilder::Heads GraphBuilder::SplitQkv(Value qkv, int64_t heads, int64_t kv_
 }
 
 GraphBuilder::Value GraphBuilder::Rope(Value x, const std::string& inv_freq,
-                                       std::vector<Value> positions) {
+                                       std::vector<Value> positions,
+                                       const RopeOptions& options) {
   std::vector<std::string> inputs = {x.name, inv_freq};
   for (const Value& position : positions) inputs.push_back(position.name);
-  return AppendOne("rope", "rope", std::move(inputs), {{"style", std::string("neox")}});
+  return AppendOne("rope", "rope", std::move(inputs),
+                   {{"style", options.style},
+                    {"scale", options.scale},
+                    {"original_context", options.original_context},
+                    {"dynamic_factor", options.dynamic_factor}});
 }
 
 GraphBuilder::Value GraphBuilder::Attention(const Heads& heads, int64_t layer,
-                                            const std::string& mask) {
+                                            const std::string& mask,
+                                            const AttentionOptions& options) {
   std::vector<std::string> inputs = {heads.q.name, heads.k.name, heads.v.name, "cache_index"};
   if (mask == "prefix") inputs.push_back("prefix_len");
-  return AppendOne("attention", "attention", std::move(inputs), {{"layer", layer}, {"mask", mask}});
+  return AppendOne("attention", "attention", std::move(inputs),
+                   {{"layer", layer},
+                    {"mask", mask},
+                    {"window", options.window},
+                    {"scale", options.scale},
+                    {"softcap", options.softcap}});
 }
 
 GraphBuilder::Value GraphBuilder::Gelu(Value x, const std::string& approximation) {
@@ -131,12 +151,47 @@ GraphBuilder::Value GraphBuilder::Gelu(Value x, const std::string& approximation
 
 GraphBuilder::Value GraphBuilder::Silu(Value x) { return AppendOne("silu", "silu", {x.name}); }
 
+GraphBuilder::Value GraphBuilder::Scale(Value x, double factor) {
+  return AppendOne("scale", "scaled", {x.name}, {{"factor", factor}});
+}
+
+GraphBuilder::Value GraphBuilder::Softcap(Value x, double cap) {
+  return AppendOne("softcap", "softcap", {x.name}, {{"cap", cap}});
+}
+
 GraphBuilder::Value GraphBuilder::AddScaled(Value a, double alpha, Value b) {
   return AppendOne("add", "add", {a.name, b.name}, {{"alpha", alpha}});
 }
 
 GraphBuilder::Value GraphBuilder::Mul(Value a, Value b) {
   return AppendOne("mul", "mul", {a.name, b.name});
+}
+
+GraphBuilder::Value GraphBuilder::Route(Value logits, int64_t top_k, bool normalize) {
+  return AppendOne("route", "routing", {logits.name},
+                   {{"top_k", top_k}, {"normalize", int64_t{normalize}}});
+}
+
+GraphBuilder::Value GraphBuilder::RoutedLinear(Value x, Value routing,
+                                               const std::vector<std::string>& weights,
+                                               const char* word) {
+  std::vector<std::string> inputs = {x.name, routing.name};
+  for (const std::string& weight : weights) {
+    if (tensors_.count(weight + kColumns) != 0) {
+      throw Error(where_ + ": tensor " + Quoted(weight) +
+                  ": an expert's columns cannot be in another order");
+    }
+    inputs.push_back(weight);
+  }
+  return AppendOne("routed_linear", word, std::move(inputs));
+}
+
+GraphBuilder::Value GraphBuilder::Combine(Value y, Value routing) {
+  return AppendOne("combine", "combined", {y.name, routing.name});
+}
+
+GraphBuilder::Value GraphBuilder::Gate(Value x, Value logit) {
+  return AppendOne("gate", "gated", {x.name, logit.name});
 }
 
 Graph GraphBuilder::Finish(Value output, const std::string& name) {

@@ -15,7 +15,8 @@ bool RunSteps(const StepContext& context, size_t begin, size_t end,
     const Step& step = context.plan.steps()[i];
     step.run(context, step);
     if (profile) {
-      profile->End(i, context.n, context.inputs.cache_begin + context.begin + context.n);
+      const size_t end = context.inputs.cache_begin + context.begin + context.n;
+      profile->End(i, context.n, step.window == 0 ? end : std::min(end, step.window));
     }
   }
   return true;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <nlohmann/json.hpp>
 
 #include "lib/error.h"
 #include "lib/lookup.h"
@@ -21,26 +22,41 @@ class ReplyText {
  public:
   ReplyText(const Tokenizer& tokenizer, const ChatFormat* format, const OnText& on_text, Reply* reply)
       : detokenizer_(tokenizer), on_text_(on_text), reply_(reply) {
-    if (format) stream_ = std::make_unique<ReplyStream>(*format);
+    if (!format) return;
+    stream_ = std::make_unique<ReplyStream>(format->reply());
+    part_id_ = format->part_id();
   }
   void Add(int32_t id) {
     reply_->ids.push_back(id);
-    Show(detokenizer_.Add(id));
+    if (part_id_ < 0 || id != part_id_) return Show(detokenizer_.Add(id));
+    FinishMessage();
+    between_ = !reply_->text.empty();
   }
-  void Finish() {
-    Show(detokenizer_.Finish());
-    if (stream_) Emit(stream_->Finish());
-  }
+  void Finish() { FinishMessage(); }
 
  private:
+  void FinishMessage() {
+    Show(detokenizer_.Finish());
+    if (!stream_) return;
+    Emit(stream_->Finish());
+    const ChatMessage& message = stream_->message();
+    if (!message.content.empty() || !StripLeft(message.metadata).empty()) {
+      reply_->messages.push_back(message);
+    }
+  }
   void Show(const std::string& text) { Emit(stream_ ? stream_->Add(text) : text); }
-  void Emit(const std::string& text) {
+  void Emit(std::string text) {
+    if (text.empty()) return;
+    if (between_) text.insert(0, "\n");
+    between_ = false;
     reply_->text += text;
-    if (on_text_ && !text.empty()) on_text_(text);
+    if (on_text_) on_text_(text);
   }
 
   Detokenizer detokenizer_;
   std::unique_ptr<ReplyStream> stream_;
+  int32_t part_id_ = -1;
+  bool between_ = false;  // two messages of a reply: a newline parts what they show
   const OnText& on_text_;
   Reply* reply_;
 };
@@ -145,6 +161,21 @@ void GenerateReply(Session& session, std::vector<int32_t> history, const Generat
   }
 }
 
+bool IsQuestion(const ChatMessage& message) {
+  return message.role == "user";
+}
+
+// Where each turn of a history begins, and last where the past turns end: before the last turn if a
+// message goes on with it.
+std::vector<size_t> TurnsBegin(std::span<const ChatMessage> history, bool new_turn) {
+  std::vector<size_t> begins;
+  for (size_t i = 0; i < history.size(); ++i) {
+    if (i == 0 || IsQuestion(history[i])) begins.push_back(i);
+  }
+  if (new_turn || begins.empty()) begins.push_back(history.size());
+  return begins;
+}
+
 }  // namespace
 
 const char* Name(Reply::End end) {
@@ -163,6 +194,7 @@ Reply Generate(Session& session, std::span<const int32_t> prompt, const Generate
   const auto start = std::chrono::steady_clock::now();
   reply.status = session.Start(prompt);
   reply.prompt_seconds = SecondsSince(start);
+  reply.kept_tokens = session.kept();
   if (reply.status != Status::kOk) {
     reply.end = EndOf(reply.status);
     return reply;
@@ -181,30 +213,55 @@ Chat::Chat(Session& session) : session_(session) {
   }
 }
 
+Chat::~Chat() = default;
+
+void Chat::SetTools(const nlohmann::ordered_json& tools) {
+  if (!tools.is_null() && !tools.is_array()) {
+    throw Error(std::string("expected a list of tools, found ") + tools.type_name());
+  }
+  tools_ = tools.is_null() ? nullptr : std::make_unique<nlohmann::ordered_json>(tools);
+}
+
+size_t Chat::n_turns() const {
+  return static_cast<size_t>(std::count_if(history_.begin(), history_.end(), IsQuestion));
+}
+
+ChatPrompt Chat::Build(std::span<const ChatMessage> kept, const ChatMessage& query) const {
+  std::vector<ChatMessage> messages;
+  if (!system_.empty()) messages.push_back({"system", system_});
+  messages.insert(messages.end(), kept.begin(), kept.end());
+  messages.push_back(query);
+  return session_.model().chat()->Build(messages, tools_.get());
+}
+
 Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& on_text,
-                size_t* forgotten) {
-  const ChatFormat& format = *session_.model().chat();
+                size_t* forgotten, std::string_view role) {
+  const ChatMessage asked{std::string(role), std::string(query)};
+  // What a tool answers belongs to the last turn, which is then no past one.
+  const std::vector<size_t> begins = TurnsBegin(history_, IsQuestion(asked));
+  const size_t n_past = begins.size() - 1;
   const size_t context = session_.context();
   const size_t room = std::min(kReplyRoom, context / 2);
-  const size_t max_history = session_.model().max_history();
-  const size_t beyond = history_.size() - std::min(history_.size(), max_history);
+  const size_t beyond = n_past - std::min<size_t>(n_past, session_.model().max_history());
   size_t dropped = beyond;
-  std::vector<int32_t> prompt;
+  ChatPrompt prompt;
   for (;; ++dropped) {
-    const std::span<const ChatTurn> kept = std::span(history_).subspan(dropped);
-    prompt = session_.model().tokenizer()->EncodeWithSpecial(format.build_prompt(kept, query));
-    if (prompt.size() + room <= context || kept.empty()) break;
+    prompt = Build(std::span(history_).subspan(begins[dropped]), asked);
+    if (prompt.ids.size() + room <= context || dropped == n_past) break;
   }
-  if (prompt.size() > context) {
-    throw Error("the message has " + std::to_string(prompt.size()) + " tokens; the context holds " +
-                std::to_string(context));
+  if (prompt.ids.size() > context) {
+    throw Error("the message has " + std::to_string(prompt.ids.size()) +
+                " tokens; the context holds " + std::to_string(context));
   }
-  history_.erase(history_.begin(), history_.begin() + static_cast<ptrdiff_t>(dropped));
+  history_.erase(history_.begin(), history_.begin() + static_cast<ptrdiff_t>(begins[dropped]));
   if (forgotten) *forgotten = dropped - beyond;
-  options.format = &format;
-  Reply reply = Generate(session_, prompt, options, on_text);
-  const bool answered = reply.end != Reply::End::kError && !reply.text.empty();
-  if (answered) history_.push_back({std::string(query), reply.text});
+  if (on_prompt_) on_prompt_(prompt);
+  options.format = session_.model().chat();
+  Reply reply = Generate(session_, prompt.ids, options, on_text);
+  if (reply.end != Reply::End::kError && !reply.messages.empty()) {
+    history_.push_back(asked);
+    history_.insert(history_.end(), reply.messages.begin(), reply.messages.end());
+  }
   return reply;
 }
 

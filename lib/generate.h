@@ -1,5 +1,7 @@
 #pragma once
 #include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,7 +31,11 @@ struct Reply {
   Status status = Status::kOk;  // kError: why
   std::vector<int32_t> ids;     // without the stop id
   std::string text;             // whole code points
+  // With a chat format: the text as the history keeps it, mostly one message. More where the model
+  // goes on with another one by itself, as ChatGLM3 does that explains a call of a tool.
+  std::vector<ChatMessage> messages;
   size_t prompt_tokens = 0;
+  size_t kept_tokens = 0;       // of those: computed before, as the beginning of an earlier prompt
   double prompt_seconds = 0, reply_seconds = 0;
   size_t runs = 0;                   // of the model, after the prompt's
   size_t drafted = 0, accepted = 0;  // tokens, by look-up
@@ -47,26 +53,44 @@ using OnText = std::function<void(std::string_view piece)>;
 Reply Generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
                const OnText& on_text);
 
-// A conversation: the history of turns, and the prompt that the model's chat format makes of it.
+// A conversation: a system message, tools, the history, and the prompt that the model's chat format
+// makes of them. A turn is a user's message and all that follows it up to the next one.
 class Chat {
  public:
+  using OnPrompt = std::function<void(const ChatPrompt& prompt)>;
+
   // Throws Error if the model has no chat format or no tokenizer.
   explicit Chat(Session& session);
+  ~Chat();
 
-  // Asks and remembers the turn (a cancelled reply too, as far as it got; not one that failed or is
-  // empty). If the history no longer fits the context, the oldest whole turns are forgotten first;
-  // *forgotten (may be null) counts them.
+  // From the next message on. An empty text: no system message.
+  void SetSystem(std::string_view text) { system_ = text; }
+  // A list of tools, in the form that the model knows; null: none. Throws Error if it is no list.
+  void SetTools(const nlohmann::ordered_json& tools);
+  // Called with each prompt before the model runs.
+  void SetOnPrompt(OnPrompt on_prompt) { on_prompt_ = std::move(on_prompt); }
+
+  // Asks and remembers message and reply (a cancelled reply too, as far as it got; not one that
+  // failed or is empty). If the history no longer fits the context, the oldest whole turns are
+  // forgotten first, never the system message; *forgotten (may be null) counts them.
   // Turns beyond the model's max_history go without being counted.
-  // Throws Error if the query alone does not fit.
+  // A role other than "user" (what a tool answered: "observation", "tool") goes on with the turn.
+  // Throws Error if the message alone does not fit, or the chat format refuses it.
   Reply Ask(std::string_view query, GenerateOptions options, const OnText& on_text,
-            size_t* forgotten = nullptr);
-  void Clear() { history_.clear(); }
+            size_t* forgotten = nullptr, std::string_view role = "user");
+  void Clear() { history_.clear(); }  // system message and tools stay
 
-  size_t n_turns() const { return history_.size(); }
+  size_t n_turns() const;
+  std::span<const ChatMessage> history() const { return history_; }
 
  private:
+  ChatPrompt Build(std::span<const ChatMessage> kept, const ChatMessage& query) const;
+
   Session& session_;
-  std::vector<ChatTurn> history_;
+  std::string system_;
+  std::unique_ptr<nlohmann::ordered_json> tools_;
+  std::vector<ChatMessage> history_;
+  OnPrompt on_prompt_;
 };
 
 }  // namespace glint

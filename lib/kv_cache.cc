@@ -1,5 +1,7 @@
 #include "lib/kv_cache.h"
 
+#include <algorithm>
+
 #include "lib/checked_math.h"
 #include "lib/error.h"
 #include "lib/pages.h"
@@ -18,6 +20,10 @@ constexpr KvTypeRow kKvTypes[kKvTypeCount] = {
 
 constexpr char kCache[] = "cache";
 
+uint64_t WholeBlocks(uint64_t positions) {
+  return CheckedPlus(positions, kKeyBlock - 1, "context") / kKeyBlock;
+}
+
 }  // namespace
 
 const char* Name(KvType type) { return kKvTypes[static_cast<size_t>(type)].name; }
@@ -31,30 +37,62 @@ bool ParseKvType(std::string_view name, KvType* type) {
   return false;
 }
 
-KvCache::KvCache(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t capacity, KvType type)
-    : n_heads_(n_kv_heads),
-      head_dim_(head_dim),
-      capacity_(CheckedPlus(capacity, kKeyBlock - 1, "context") / kKeyBlock * kKeyBlock),
-      type_(type) {
-  const KvTypeRow& row = kKvTypes[static_cast<size_t>(type)];
-  const uint64_t key_dim = (head_dim + row.quantum - 1) / row.quantum * row.quantum;
+KvLayout::KvLayout(const KvShape& shape)
+    : n_heads_(shape.n_heads),
+      head_dim_(shape.head_dim),
+      capacity_(WholeBlocks(shape.capacity) * kKeyBlock) {
+  const KvTypeRow& row = kKvTypes[static_cast<size_t>(shape.type)];
+  const uint64_t key_dim = (head_dim_ + row.quantum - 1) / row.quantum * row.quantum;
   key_bytes_ = CheckedTimes(kKeyBlock * row.bytes, key_dim, kCache);
-  value_bytes_ = CheckedTimes(kKeyBlock * row.bytes, head_dim, kCache);
+  value_bytes_ = CheckedTimes(kKeyBlock * row.bytes, head_dim_, kCache);
   scale_bytes_ = row.has_scales ? kKeyBlock * sizeof(float) : 0;
   block_bytes_ = CheckedPlus(CheckedPlus(key_bytes_, value_bytes_, kCache), 2 * scale_bytes_, kCache);
-  const uint64_t blocks = CheckedTimes(capacity_ / kKeyBlock, n_layers * n_kv_heads, kCache);
-  bytes_ = CheckedTimes(block_bytes_, blocks, kCache);
+  size_t blocks = 0;
+  for (size_t i = 0; i < shape.n_layers; ++i) {
+    Layer layer{blocks, capacity_ / kKeyBlock, i < shape.windows.size() ? shape.windows[i] : 0};
+    if (layer.window != 0) {
+      const uint64_t ring = CheckedPlus(layer.window - 1, shape.run, kCache);
+      layer.blocks = std::min<size_t>(layer.blocks, WholeBlocks(ring));
+    }
+    blocks += layer.blocks;
+    layers_.push_back(layer);
+  }
+  const uint64_t layer_block = CheckedTimes(block_bytes_, n_heads_, kCache);
+  position_bytes_ = layer_block / kKeyBlock;
+  bytes_ = CheckedTimes(layer_block, blocks, kCache);
+}
+
+uint64_t KvLayout::ReadBytes(size_t length) const {
+  uint64_t bytes = 0;
+  for (const Layer& layer : layers_) {
+    const size_t seen = layer.window == 0 ? length : std::min(length, layer.window);
+    bytes += position_bytes_ * seen;
+  }
+  return bytes;
+}
+
+bool KvLayout::Holds(size_t written, size_t length) const {
+  for (const Layer& layer : layers_) {
+    const size_t held = layer.blocks * kKeyBlock;
+    // Those before written - held are gone; the token sees those from length + 1 - window on.
+    if (written > held && written - held + layer.window > length + 1) return false;
+  }
+  return true;
+}
+
+KvCache::KvCache(const KvShape& shape) : KvLayout(shape), type_(shape.type) {
   data_ = ReservePages(bytes_);
   if (!data_) {
-    throw Error("out of memory: the cache of " + std::to_string(capacity) + " tokens needs " +
-                std::to_string(bytes_ >> 20) + " MiB");
+    throw Error("out of memory: the cache of " + std::to_string(shape.capacity) +
+                " tokens needs " + std::to_string(bytes_ >> 20) + " MiB");
   }
 }
 
 KvCache::~KvCache() { ReleasePages(data_, bytes_); }
 
 KvBlock KvCache::Block(size_t layer, size_t head, size_t block) const {
-  const size_t index = (layer * (capacity_ / kKeyBlock) + block) * n_heads_ + head;
+  const Layer& place = layers_[layer];
+  const size_t index = (place.begin + block % place.blocks) * n_heads_ + head;
   uint8_t* const keys = data_ + block_bytes_ * index;
   KvBlock result = {keys, keys + key_bytes_, head_dim_};
   if (scale_bytes_ != 0) {

@@ -14,7 +14,10 @@ namespace {
 
 // A plain tensor of the tokenizer; empty if it is absent and may be.
 template <class T>
-std::span<const T> Table(const GlintFile& file, const char* name, DType dtype, bool required) {
+std::span<const T> Table(const GlintFile& file, const char* name, bool required) {
+  constexpr DType dtype = std::is_same_v<T, float>     ? DType::kF32
+                          : std::is_same_v<T, int32_t> ? DType::kI32
+                                                       : DType::kU8;
   const Tensor* tensor = file.Find(std::string("tokenizer.") + name);
   if (!tensor) {
     if (!required) return {};
@@ -49,6 +52,7 @@ Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
   CheckMainGraph();
   ReadPrompt();
   ReadTokenizer();
+  ReadChatFormat();
 }
 
 Model::~Model() = default;
@@ -79,9 +83,10 @@ void Model::CheckMainGraph() {
     if (node.op == "embedding") {
       vocab_size_ = std::min(vocab_size_, file_->Find(node.inputs[1])->shape[0]);
     }
+    for (const std::string& input : node.inputs) causal_ = causal_ && input != "prefix_len";
     if (node.op != "attention") continue;
     ++after_attention;
-    const int64_t layer = std::get<int64_t>(node.attributes.at("layer"));
+    const int64_t layer = IntOf(node, "layer");
     if (!layers.insert(layer).second) {
       throw Error(where + ": two attentions share the cache of layer " + std::to_string(layer));
     }
@@ -103,15 +108,22 @@ void Model::CheckMainGraph() {
       const Tensor& table = *file_->Find(node.inputs[1]);
       cost_.decode_bytes += table.bytes / table.shape[0];
     }
-    if (node.op != "linear") continue;
-    const Tensor& weight = *file_->Find(node.inputs[1]);
-    const uint64_t parameters = weight.shape[0] * weight.shape[1];
+    const std::span<const std::string> weights = WeightsOf(node);
+    if (weights.empty()) continue;
+    // Of experts, which have one shape but maybe several types, a token meets a few.
+    const Tensor& first = *file_->Find(weights[0]);
+    const uint64_t met = static_cast<uint64_t>(values.at(node.outputs[0]).shape[1]) / first.shape[0];
+    uint64_t all_bytes = 0;
+    for (const std::string& weight : weights) all_bytes += file_->Find(weight)->bytes;
+    const uint64_t parameters = met * first.shape[0] * first.shape[1];
+    const uint64_t bytes = static_cast<uint64_t>(
+        static_cast<double>(all_bytes) * static_cast<double>(met) / static_cast<double>(weights.size()));
     cost_.linear_parameters += parameters;
-    if (after_attention == 0) {
-      cost_.head_parameters += parameters;
-      cost_.head_bytes += weight.bytes;
-    }
-    cost_.decode_bytes += weight.bytes;
+    cost_.chunk_bytes += all_bytes;
+    cost_.decode_bytes += bytes;
+    if (after_attention != 0) continue;
+    cost_.head_parameters += parameters;
+    cost_.head_bytes += bytes;
   }
 }
 
@@ -119,8 +131,9 @@ void Model::ReadPrompt() {
   const std::string where = file_->path() + ": prompt";
   const nlohmann::json& prompt = *file_->header().prompt;
   static const std::set<std::string> kKnown = {
-      "format", "position_scheme", "bos_id", "mask_id",  "gmask_id",
-      "sop_id", "eop_id",          "pad_id", "stop_ids", "max_history"};
+      "format",   "position_scheme", "bos_id",   "mask_id",   "gmask_id",  "sop_id",
+      "eop_id",   "pad_id",          "stop_ids", "max_history", "template", "bos_token",
+      "eos_token", "unk_token",      "pad_token"};
   for (const auto& [key, value] : prompt.items()) {
     if (kKnown.count(key) == 0) throw Error(where + ": unknown option " + Quoted(key));
   }
@@ -131,9 +144,6 @@ void Model::ReadPrompt() {
                 PositionSchemeNames());
   }
   CheckPositionInputs();
-  if (prompt.contains("format")) {
-    chat_ = &FindChatFormat(GetString(prompt, "format", where), where);
-  }
   prompt_ids_ = ReadPromptIds(prompt, vocab_size_, where);
   if (prompt.contains("max_history")) {
     max_history_ = GetUint(prompt, "max_history", 0, UINT32_MAX, where);
@@ -166,13 +176,28 @@ void Model::CheckPositionInputs() const {
 void Model::ReadTokenizer() {
   if (!file_->header().tokenizer) return;
   TokenizerTables tables;
-  tables.piece_bytes = Table<uint8_t>(*file_, "piece_bytes", DType::kU8, true);
-  tables.piece_ends = Table<int32_t>(*file_, "piece_ends", DType::kI32, true);
-  tables.scores = Table<float>(*file_, "scores", DType::kF32, true);
-  tables.types = Table<uint8_t>(*file_, "types", DType::kU8, true);
-  tables.charsmap = Table<uint8_t>(*file_, "charsmap", DType::kU8, false);
-  tables.index = Table<int32_t>(*file_, "index", DType::kI32, false);
+  ForEachTable(tables, [&]<class T>(const char* name, std::span<const T>& table) {
+    table = Table<T>(*file_, name, std::string_view(name).starts_with("piece_"));
+  });
   tokenizer_ = Tokenizer::Create(*file_->header().tokenizer, tables, file_->path() + ": tokenizer");
+}
+
+void Model::ReadChatFormat() {
+  const nlohmann::json& prompt = *file_->header().prompt;
+  const std::string where = file_->path() + ": prompt";
+  if (!prompt.contains("format")) {
+    if (prompt.contains("template")) throw Error(where + ": 'template' without 'format'");
+    return;
+  }
+  ChatFormat::CheckName(GetString(prompt, "format", where), where);
+  if (!tokenizer_) return;
+  chat_ = ChatFormat::Create(prompt, *tokenizer_, where);
+  if (!prompt.contains("eos_token")) return;
+  // The template's token that ends a message ends a reply, whatever the model's configuration says.
+  const int32_t end = tokenizer_->FindToken(GetString(prompt, "eos_token", where));
+  std::vector<int32_t>& stop = prompt_ids_.stop;
+  const bool known = std::find(stop.begin(), stop.end(), end) != stop.end();
+  if (end >= 0 && static_cast<uint64_t>(end) < n_outputs_ && !known) stop.push_back(end);
 }
 
 }  // namespace glint

@@ -13,7 +13,7 @@ namespace glint {
 // No context is longer, whatever a file or a caller says.
 inline constexpr uint64_t kMaxContext = uint64_t{1} << 24;
 
-struct ChatFormat;      // lib/text/chat.h
+class ChatFormat;       // lib/text/chat.h
 struct PositionScheme;  // lib/positions.h
 
 // The ids that a prompt is made of and a reply ends with; -1 where the model has none.
@@ -38,7 +38,8 @@ class Model {
   const GlintFile& file() const { return *file_; }
   const Graph& graph() const { return *graph_; }
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null if the file has none
-  const ChatFormat* chat() const { return chat_; }                 // null if the file has none
+  // Null if the file has none, or no tokenizer.
+  const ChatFormat* chat() const { return chat_.get(); }
   const PositionScheme& positions() const { return *positions_; }
   const PromptIds& prompt_ids() const { return prompt_ids_; }
   uint64_t vocab_size() const { return vocab_size_; }    // rows of the embedding
@@ -46,15 +47,20 @@ class Model {
   uint64_t max_context() const { return max_context_; }  // that the model was trained on
   uint64_t max_history() const { return max_history_; }  // past turns that a chat shows it at most
 
-  // What a token costs: parameters of the linear ops, and bytes that a decode step reads apart from
-  // the cache (every linear's weights, one row of the embedding).
+  // What a token costs: parameters of the linear ops that it meets (of experts, as many as are
+  // chosen), and bytes that a decode step reads apart from the cache (their weights, of experts the
+  // mean; one row of the embedding).
   struct Cost {
     uint64_t linear_parameters = 0;
     uint64_t head_parameters = 0;  // of those, the part that runs only where logits are wanted
     uint64_t decode_bytes = 0;
     uint64_t head_bytes = 0;       // of those, the weights of that part
+    uint64_t chunk_bytes = 0;      // weights of all linear ops: a chunk of many tokens meets every expert
   };
   const Cost& cost() const { return cost_; }
+
+  // No token sees a later one: tokens may be computed a few at a time, in order.
+  bool causal() const { return causal_; }
 
  private:
   explicit Model(std::unique_ptr<GlintFile> file);
@@ -62,15 +68,17 @@ class Model {
   void ReadPrompt();
   void CheckPositionInputs() const;
   void ReadTokenizer();
+  void ReadChatFormat();
 
   std::unique_ptr<GlintFile> file_;
   const Graph* graph_ = nullptr;
   std::unique_ptr<Tokenizer> tokenizer_;
-  const ChatFormat* chat_ = nullptr;
+  std::unique_ptr<ChatFormat> chat_;
   const PositionScheme* positions_ = nullptr;
   PromptIds prompt_ids_;
   uint64_t vocab_size_ = 0, n_outputs_ = 0, max_context_ = 0;
   uint64_t max_history_ = UINT64_MAX;
+  bool causal_ = true;
   Cost cost_;
 };
 

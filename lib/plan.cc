@@ -7,14 +7,11 @@
 #include "lib/ops/quantize.h"
 #include "lib/pages.h"
 #include "lib/plan_builder.h"
-#include "simd/scalar_math.h"
 
 namespace glint {
 namespace {
 
 constexpr char kActivations[] = "activations";
-// 1 GiB of cos and sin: a million positions of 128 frequencies.
-constexpr uint64_t kMaxRopeEntries = uint64_t{1} << 27;
 
 }  // namespace
 
@@ -128,43 +125,20 @@ void PlanBuilder::Fuse(Step& step, const Node& node) {
   places_[node.outputs[0]] = step.out;
 }
 
-const RopeTable* PlanBuilder::RopeTableOf(const std::string& inv_freq) {
-  std::unique_ptr<RopeTable>& known = rope_tables_[inv_freq];
-  if (known) return known.get();
-  const Tensor& tensor = *find_tensor_(inv_freq);
-  auto table = std::make_unique<RopeTable>();
-  table->n_freq = tensor.shape[0];
-  const size_t positions = plan_.options_.context + 1;
-  const uint64_t entries = CheckedTimes(positions, table->n_freq, "rotary table");
-  if (entries > kMaxRopeEntries) {
-    throw Error("a context of " + std::to_string(plan_.options_.context) + " tokens needs " +
-                std::to_string(entries) + " rotary angles; the limit is " +
-                std::to_string(kMaxRopeEntries));
-  }
-  table->cosines.resize(entries);
-  table->sines.resize(entries);
-  for (size_t i = 0; i < table->n_freq; ++i) {
-    const float frequency = tensor.As<float>()[i];
-    if (!(frequency >= 0 && frequency <= 1)) {
-      throw Error("tensor " + Quoted(inv_freq) + ": frequency " + std::to_string(i) +
-                  ": expected 0 to 1, found " + std::to_string(frequency));
-    }
-    for (size_t p = 0; p < positions; ++p) {
-      // The published code multiplies in f32 and takes cos and sin of the rounded product.
-      const float angle = static_cast<float>(p) * frequency;
-      table->cosines[p * table->n_freq + i] = static_cast<float>(CosD(angle));
-      table->sines[p * table->n_freq + i] = static_cast<float>(SinD(angle));
-    }
-  }
-  known = std::move(table);
+const RopeTable* PlanBuilder::RopeTableOf(RopeSpec spec) {
+  spec.context = plan_.options_.context;
+  std::unique_ptr<RopeTable>& known = rope_tables_[spec];
+  if (!known) known = std::make_unique<RopeTable>(MakeRopeTable(spec, TensorOf(spec.inv_freq)));
   return known.get();
 }
 
-void PlanBuilder::UseCache(size_t layer, size_t kv_heads, size_t head_dim) {
+void PlanBuilder::UseCache(size_t layer, size_t kv_heads, size_t head_dim, size_t window) {
   if (plan_.n_layers_ != 0 && (kv_heads != plan_.kv_heads_ || head_dim != plan_.head_dim_)) {
     throw Error("layers whose caches differ in shape are not supported");
   }
   plan_.n_layers_ = std::max(plan_.n_layers_, layer + 1);
+  plan_.windows_.resize(plan_.n_layers_);
+  plan_.windows_[layer] = window;
   plan_.kv_heads_ = kv_heads;
   plan_.head_dim_ = head_dim;
 }

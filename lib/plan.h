@@ -8,6 +8,7 @@
 #include "lib/graph.h"
 #include "lib/kv_cache.h"
 #include "lib/ops/ops.h"
+#include "lib/rope_table.h"
 #include "lib/thread_pool.h"
 #include "simd/kernels.h"
 
@@ -19,7 +20,8 @@ namespace glint {
 // with the step that stores keys and values, the next begins with the one that attends. All rows pass
 // one segment before any passes the next, so a token may attend to later ones (a bidirectional prefix).
 // Within a segment rows go through in chunks; what crosses a cut is kept for all rows, the rest for one
-// chunk. The last segment runs only for the rows whose outputs are wanted.
+// chunk. The last segment runs only for the rows whose outputs are wanted. Where no token sees a later
+// one, a session makes a run of every chunk, and nothing is kept for more rows.
 
 // An activation's place. Rows of `buffer` are row_floats apart; this value starts `offset` into a row.
 // With heads, head h is at h * head_stride.
@@ -36,14 +38,6 @@ struct Buffer {
   bool crosses = false;      // a cut: holds every row of the run, else one chunk's
   uint64_t arena_offset = 0; // bytes
 };
-
-// cos and sin of position * frequency, for every position of the context.
-struct RopeTable {
-  size_t n_freq = 0;
-  std::vector<float> cosines, sines;  // (positions, n_freq)
-};
-// By the name of the frequencies' tensor: plans of one session share them.
-using RopeTables = std::map<std::string, std::unique_ptr<RopeTable>>;
 
 // Rows of an activation as bytes, as the matmul by weights of this type wants them: a pseudo-buffer in
 // the arena that holds a chunk, or the outputs. lib/ops/quantize.h says how it is laid out.
@@ -64,19 +58,23 @@ struct Step {
   uint32_t segment = 0;
   std::vector<ActivationRef> in;    // activations only, in the order of the node's inputs
   ActivationRef out;                // of the first output
-  MatrixView matrix;                // embedding, linear
+  MatrixView matrix;                // embedding, linear; routed_linear: the first expert's
+  std::vector<MatrixView> experts;  // routed_linear
   const float* vectors[2] = {};     // norm: weight, bias; linear: bias
   std::vector<InputId> inputs;      // graph inputs, in order
   const RopeTable* rope = nullptr;
   const int32_t* index = nullptr;   // gather: (out.width), each entry known to be in range
   // Numbers from the attributes; each op uses what it needs.
-  size_t heads = 0, kv_heads = 0, head_dim = 0, layer = 0;
-  float eps = 0, alpha = 0, scale = 0;
+  size_t heads = 0, kv_heads = 0, head_dim = 0, layer = 0, window = 0;
+  size_t top_k = 0;  // experts that a token meets
+  float eps = 0, alpha = 0, scale = 0, softcap = 0;
   // What is done along with the op ("fused"), because the data is still in the cache:
   QuantizedRef quantized_in;   // linear: its input, in place of in[0]
   QuantizedRef quantized_out;  // an op that makes whole rows: its output once more, as bytes
-  // linear: what happens to columns [begin, begin + n) of its output once they are there; reads `in`.
-  using Epilogue = void (*)(const StepContext& context, const Step& step, size_t begin, size_t n);
+  // linear, routed_linear: what happens to columns [begin, begin + n) of its output once they are
+  // there, for tokens [token_begin, token_end) of the chunk; reads `in`.
+  using Epilogue = void (*)(const StepContext& context, const Step& step, size_t token_begin,
+                            size_t token_end, size_t begin, size_t n);
   Epilogue epilogue = nullptr;
   bool makes_rows = false;      // can fill quantized_out
   bool takes_epilogue = false;
@@ -123,6 +121,8 @@ class Plan {
   size_t n_layers() const { return n_layers_; }
   size_t kv_heads() const { return kv_heads_; }
   size_t head_dim() const { return head_dim_; }
+  // Of each layer: how many positions a token sees, itself among them; 0: all.
+  const std::vector<size_t>& windows() const { return windows_; }
 
  private:
   friend class PlanBuilder;
@@ -132,6 +132,7 @@ class Plan {
   uint32_t n_segments_ = 1;
   ActivationRef output_;
   size_t n_layers_ = 0, kv_heads_ = 0, head_dim_ = 0;
+  std::vector<size_t> windows_;
   uint8_t* arena_ = nullptr;
   uint64_t arena_bytes_ = 0;
 };

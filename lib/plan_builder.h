@@ -39,10 +39,10 @@ class PlanBuilder {
   void SetScratch(Step& step, uint64_t bytes);
   // The following steps belong to a new segment.
   void CutSegment() { ++segment_; }
-  // cos and sin tables of an inv_freq tensor, shared by all steps that name it.
-  const RopeTable* RopeTableOf(const std::string& inv_freq);
+  // cos and sin tables for this session's context, shared by all steps that want the same.
+  const RopeTable* RopeTableOf(RopeSpec spec);
   // Records what the attention of `layer` stores.
-  void UseCache(size_t layer, size_t kv_heads, size_t head_dim);
+  void UseCache(size_t layer, size_t kv_heads, size_t head_dim, size_t window);
 
  private:
   friend class Plan;

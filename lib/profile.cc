@@ -33,7 +33,8 @@ ProfileEntry Describe(const Step& step) {
   entry.what = WithoutNumber(step.label == "quantize" ? node.inputs[0] : node.outputs[0]);
   if (HasMatrix(step)) {
     const MatrixLayout& layout = step.matrix.layout;
-    entry.what = WithoutNumber(node.inputs[1]);
+    const std::span<const std::string> weights = WeightsOf(node);
+    entry.what = WithoutNumber(weights.empty() ? node.inputs[1] : weights[0]);
     entry.type =
         std::string(Info(layout.dtype).name) + " " +
         ToString(Shape{static_cast<int64_t>(layout.rows), static_cast<int64_t>(layout.cols)});
@@ -44,9 +45,13 @@ ProfileEntry Describe(const Step& step) {
 void Add(const Step& step, const Profile::Row& row, double cache_row_bytes, ProfileEntry* entry) {
   if (Multiplies(step)) {
     const MatrixLayout& layout = step.matrix.layout;
-    entry->macs += static_cast<double>(layout.rows) * static_cast<double>(layout.cols) *
+    const auto matrices = static_cast<double>(std::max<size_t>(1, step.top_k));
+    entry->macs += static_cast<double>(layout.rows) * static_cast<double>(layout.cols) * matrices *
                    static_cast<double>(row.tokens);
-    entry->bytes += static_cast<double>(layout.bytes) * static_cast<double>(row.calls);
+    // Which experts several tokens meet is not recorded.
+    if (step.top_k == 0 || row.tokens == row.calls) {
+      entry->bytes += static_cast<double>(layout.bytes) * matrices * static_cast<double>(row.calls);
+    }
   }
   // Many tokens read the cache once per group of queries, mostly from the processor's caches.
   if (ReadsCache(step) && row.tokens == row.calls) {
@@ -76,8 +81,7 @@ void Profile::End(size_t index, uint64_t tokens, uint64_t cache_rows) {
 
 std::vector<ProfileEntry> Summarize(const Profile& profile, const KvCache& cache) {
   const std::vector<Step>& steps = profile.plan().steps();
-  const double cache_row_bytes = static_cast<double>(cache.bytes()) /
-                                 static_cast<double>(cache.capacity() * profile.plan().n_layers());
+  const auto cache_row_bytes = static_cast<double>(cache.position_bytes());
   std::vector<ProfileEntry> entries;
   for (size_t i = 0; i < profile.rows().size(); ++i) {
     const Profile::Row& row = profile.rows()[i];

@@ -19,7 +19,7 @@ class Profile {
   struct Row {
     uint64_t calls = 0;
     uint64_t tokens = 0;      // rows that went through
-    uint64_t cache_rows = 0;  // cache positions up to the last token, summed over the calls
+    uint64_t cache_rows = 0;  // cache positions that the last token sees, summed over the calls
     int64_t ns = 0;           // wall time
     int64_t busy_ns = 0;      // inside tasks, all threads together
   };

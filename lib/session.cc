@@ -58,15 +58,16 @@ const char* Describe(Status status) {
 
 KvType DefaultKv(const Model& model) {
   for (const Node& node : model.graph().nodes) {
-    if (node.op != "linear") continue;
-    return model.file().Find(node.inputs[1])->dtype == DType::kF32 ? KvType::kF32 : KvType::kF16;
+    if (WeightsOf(node).empty()) continue;
+    return model.file().Find(WeightsOf(node)[0])->dtype == DType::kF32 ? KvType::kF32 : KvType::kF16;
   }
   return KvType::kF16;
 }
 
+// Tokens that see later ones pass each layer all together.
 PlanOptions PromptPlanOptions(const Model& model, const SessionOptions& options) {
   const SessionOptions all = WithDefaults(model, options);
-  return PlanFor(all, all.context);
+  return PlanFor(all, model.causal() ? all.chunk : all.context);
 }
 
 Session::Session(const Model& model, const SessionOptions& options)
@@ -95,11 +96,14 @@ void Session::Allocate() {
   const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
   pool_ = std::make_unique<ThreadPool>(options_.threads);
   prompt_plan_ =
-      std::make_unique<Plan>(graph, find, PlanFor(options_, options_.context), &rope_tables_);
+      std::make_unique<Plan>(graph, find, PromptPlanOptions(model_, options_), &rope_tables_);
   batch_plan_ = std::make_unique<Plan>(graph, find, BatchPlanFor(options_), &rope_tables_);
-  cache_ = std::make_unique<KvCache>(prompt_plan_->n_layers(), prompt_plan_->kv_heads(),
-                                     prompt_plan_->head_dim(), options_.context, options_.kv);
-  position_inputs_.resize(model_.positions().n_positions * options_.context);
+  const size_t most_rows = std::max(prompt_plan_->options().max_rows, options_.max_batch);
+  cache_ = std::make_unique<KvCache>(KvShape{prompt_plan_->n_layers(), prompt_plan_->kv_heads(),
+                                             prompt_plan_->head_dim(), options_.context,
+                                             options_.kv, prompt_plan_->windows(), most_rows});
+  position_inputs_.resize(model_.positions().n_positions * most_rows);
+  ids_.resize(options_.context);
   logits_.resize(model_.n_outputs());
   n_logits_ = logits_.size();
   // Last: while pages come, whoever reserves memory waits for them.
@@ -117,16 +121,35 @@ void Session::CheckIds(std::span<const int32_t> ids) const {
 Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
   if (profile_) profile_->Begin();
   CheckIds(prompt);
+  kept_ = 0;
   SequencePositions sequence;
   std::string why;
   if (prompt.size() > options_.context) return Status::kContextFull;
   if (!model_.positions().start(prompt, model_.prompt_ids(), &sequence, &why)) throw Error(why);
   if (!model_.file().Unchanged()) return Status::kFileChanged;
+  kept_ = sink ? 0 : CommonBeginning(prompt, sequence);
+  if (kept_ == 0) written_ = 0;
   sequence_ = sequence;
   length_ = batch_size_ = 0;
-  const Status status = Run(*prompt_plan_, prompt, sink ? prompt.size() : 1, sink);
+  const std::span<const int32_t> rest = prompt.subspan(kept_);
+  const Status status = Run(*prompt_plan_, rest, kept_, sink ? rest.size() : 1, sink);
   if (status == Status::kOk) length_ = prompt_length_ = prompt.size();
   return status;
+}
+
+// How much of the prompt is in the cache, the last token left out.
+size_t Session::CommonBeginning(std::span<const int32_t> prompt,
+                                const SequencePositions& sequence) const {
+  if (!model_.causal()) return 0;
+  const auto same = [&](size_t i) {
+    int32_t was[2] = {}, is[2] = {};
+    model_.positions().at(sequence_, i, was);
+    model_.positions().at(sequence, i, is);
+    return ids_[i] == prompt[i] && was[0] == is[0] && was[1] == is[1];
+  };
+  size_t n = 0;
+  while (n < held_ && n + 1 < prompt.size() && same(n)) ++n;
+  return cache_->Holds(written_, n) ? n : 0;
 }
 
 Status Session::AppendBatch(std::span<const int32_t> ids) {
@@ -140,7 +163,7 @@ Status Session::AppendBatch(std::span<const int32_t> ids) {
   if (ids.size() > options_.context - length_) return Status::kContextFull;
   if (!model_.file().Unchanged()) return Status::kFileChanged;
   batch_size_ = 0;
-  const Status status = Run(*batch_plan_, ids, ids.size(), nullptr);
+  const Status status = Run(*batch_plan_, ids, length_, ids.size(), nullptr);
   if (status != Status::kOk) return status;
   batch_begin_ = length_;
   batch_size_ = ids.size();
@@ -163,6 +186,10 @@ void Session::Truncate(size_t length) {
                 std::to_string(length) + ": its prompt has " + std::to_string(prompt_length_));
   }
   if (length == length_) return;
+  if (!cache_->Holds(written_, length)) {
+    throw Error("cannot cut the sequence of " + std::to_string(length_) + " tokens to " +
+                std::to_string(length) + ": a layer's window no longer reaches so far back");
+  }
   length_ = length;
   const bool known = batch_size_ != 0 && length > batch_begin_;
   n_logits_ = known ? logits_.size() : 0;
@@ -171,38 +198,52 @@ void Session::Truncate(size_t length) {
   std::memcpy(logits_.data(), row.data(), row.size_bytes());
 }
 
-Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t n_outputs,
-                    const OutputSink* sink) {
+Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin,
+                    size_t n_outputs, const OutputSink* sink) {
+  const size_t most = plan.options().max_rows, first_output = ids.size() - n_outputs;
+  bool finite = true;
+  for (size_t begin = 0; begin < ids.size(); begin += most) {
+    const size_t end = std::min(begin + most, ids.size());
+    const auto collect = [&](size_t row, size_t n, const float* rows, size_t stride) {
+      for (size_t i = 0; i < n; ++i) {
+        finite = finite && AllFinite(rows + i * stride, logits_.size());
+      }
+      if (sink) (*sink)(begin + row, n, rows, stride);
+      if (!finite) return;  // a batch that is not taken leaves the logits of the last token
+      std::memcpy(logits_.data(), rows + (n - 1) * stride, logits_.size() * sizeof(float));
+      n_logits_ = logits_.size();
+    };
+    const std::span<const int32_t> piece = ids.subspan(begin, end - begin);
+    held_ = cache_begin + begin;
+    written_ = std::max(written_, cache_begin + end);
+    std::copy(piece.begin(), piece.end(), ids_.begin() + static_cast<ptrdiff_t>(held_));
+    const Status status = RunPiece(plan, piece, held_, end - std::clamp(first_output, begin, end),
+                                   OutputSink(collect));
+    if (status != Status::kOk) return status;
+    held_ = cache_begin + end;
+  }
+  return finite ? Status::kOk : Status::kNonFinite;
+}
+
+// As many rows as the plan takes at most.
+Status Session::RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin,
+                         size_t n_outputs, const OutputSink& sink) {
   const PositionScheme& scheme = model_.positions();
+  const size_t most = position_inputs_.size() / scheme.n_positions;
   RunInputs inputs;
   inputs.n = ids.size();
   inputs.ids = ids.data();
-  inputs.cache_begin = length_;
+  inputs.cache_begin = cache_begin;
   inputs.prefix_len = sequence_.prefix_len;
   for (size_t p = 0; p < scheme.n_positions; ++p) {
-    inputs.positions[p] = position_inputs_.data() + p * options_.context;
+    inputs.positions[p] = position_inputs_.data() + p * most;
   }
   for (size_t i = 0; i < ids.size(); ++i) {
     int32_t at[2];
-    scheme.at(sequence_, length_ + i, at);
-    for (size_t p = 0; p < scheme.n_positions; ++p) {
-      position_inputs_[p * options_.context + i] = at[p];
-    }
+    scheme.at(sequence_, cache_begin + i, at);
+    for (size_t p = 0; p < scheme.n_positions; ++p) position_inputs_[p * most + i] = at[p];
   }
-  bool finite = true;
-  const auto collect = [&](size_t begin, size_t n, const float* rows, size_t stride) {
-    for (size_t i = 0; i < n; ++i) {
-      finite = finite && AllFinite(rows + i * stride, logits_.size());
-    }
-    if (sink) (*sink)(begin, n, rows, stride);
-    if (!finite) return;  // a batch that is not taken leaves the logits of the last token
-    std::memcpy(logits_.data(), rows + (n - 1) * stride, logits_.size() * sizeof(float));
-    n_logits_ = logits_.size();
-  };
-  const Status status =
-      Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, collect, profile_);
-  if (status != Status::kOk) return status;
-  return finite ? Status::kOk : Status::kNonFinite;
+  return Execute(plan, inputs, n_outputs, kernels_, *pool_, *cache_, &cancel_, sink, profile_);
 }
 
 }  // namespace glint

@@ -19,7 +19,7 @@ struct SessionOptions {
   size_t context = 0;            // tokens; 0: what the model was trained on
   KvType kv = KvType::kF16;
   size_t threads = 0;            // 0: DefaultThreads()
-  size_t chunk = 256;            // prompt tokens that pass the network together; changes no bit
+  size_t chunk = 256;            // prompt tokens that pass a layer together; changes no bit
   size_t max_outputs = 1;        // rows of logits computed together by Start; changes no bit
   size_t max_batch = 1;          // tokens that AppendBatch takes at most; each has a row of logits
 };
@@ -41,7 +41,13 @@ class Session {
   // logits(). With `sink`, those of every token go there too (max_outputs rows at a time). Ids
   // must be below the model's vocab_size. Throws Error if the prompt cannot start a sequence (an
   // id out of range, no [gMASK]): the session is as before.
+  // Where no token sees a later one, what the cache still holds of the prompt's beginning is not
+  // computed again (without a sink; the last token always is). No bit depends on it.
   Status Start(std::span<const int32_t> prompt, const OutputSink* sink = nullptr);
+  // Tokens of the prompt that the last Start did not have to compute.
+  size_t kept() const { return kept_; }
+  // The next Start computes its whole prompt.
+  void Forget() { held_ = 0; }
 
   // Appends one token to a sequence that Start began; its logits are then in logits(). Throws Error if
   // there is no sequence (the last Start did not return kOk) or the id is outside the vocabulary.
@@ -59,7 +65,8 @@ class Session {
   // Drops the last tokens, so that `length` remain: at least those of the prompt, which see each
   // other. What is appended next takes their place, as if they had never been. logits() are then
   // those of the new last token if the last AppendBatch took it, else empty. Throws Error for
-  // another length.
+  // another length, and, in a model with windows, where what the next token sees has been
+  // overwritten; never for a length within the last AppendBatch or just before it.
   void Truncate(size_t length);
 
   std::span<const float> logits() const {  // (model.n_outputs())
@@ -89,8 +96,11 @@ class Session {
   uint64_t cache_bytes() const { return cache_->bytes(); }  // when full
 
  private:
-  Status Run(const Plan& plan, std::span<const int32_t> ids, size_t n_outputs,
+  size_t CommonBeginning(std::span<const int32_t> prompt, const SequencePositions& sequence) const;
+  Status Run(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin, size_t n_outputs,
              const OutputSink* sink);
+  Status RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin,
+                  size_t n_outputs, const OutputSink& sink);
   void Allocate();
   void CheckIds(std::span<const int32_t> ids) const;
 
@@ -102,7 +112,12 @@ class Session {
   std::unique_ptr<Plan> prompt_plan_, batch_plan_;
   std::unique_ptr<KvCache> cache_;
   SequencePositions sequence_;
-  std::vector<int32_t> position_inputs_;  // (n_positions, context)
+  std::vector<int32_t> position_inputs_;  // (n_positions, most rows of a run)
+  // What the cache is of: the first held_ of these ids, whether of this sequence or beyond it.
+  std::vector<int32_t> ids_;  // (context)
+  size_t held_ = 0;
+  size_t written_ = 0;  // positions below it have been stored since the cache last began anew
+  size_t kept_ = 0;
   std::vector<float> logits_;
   size_t n_logits_ = 0;          // logits_.size(), or 0: Truncate has left none
   size_t length_ = 0;            // 0: there is no sequence

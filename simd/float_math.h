@@ -18,6 +18,12 @@ constexpr float kLn2Low = 0x1.7f7d1cp-20f;
 constexpr float kExpTerms[8] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
                                        1.0f / 6,    1.0f / 2,   1.0f,       1.0f};
 
+// tanh(x) = sign(x) * |e / (e + 2)|, e = exp(u) - 1, u = -2 |x| not below kTanhLow, where tanh is 1
+// as a float. e has its leading bits also near 0: with n and r as in exp, exp(r) - 1 =
+// fma(p, r * r, r), p by Horner's rule with fma over the terms of exp down to that of r^2, and
+// e = fma(exp(r) - 1, 2^n, 2^n - 1). nan stays nan.
+constexpr float kTanhLow = -32.0f;
+
 // gelu_tanh(x) = x / (1 + exp(x * fma(x * x, kGeluCubic, kGeluLinear))): the exponent is
 // -2 sqrt(2 / pi) (x + 0.044715 x^3).
 constexpr float kGeluLinear = -1.5957691216057308f;

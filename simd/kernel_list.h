@@ -21,7 +21,10 @@
   X(multiply, Multiply)                                    \
   X(gelu_tanh, GeluTanh)                                   \
   X(silu, Silu)                                            \
+  X(scale, Scale)                                          \
+  X(softcap, Softcap)                                      \
   X(rope_neox, RopeNeox)                                   \
+  X(rope_interleaved, RopeInterleaved)                     \
   Y(kv_store, KvStoreF32, KvStoreF16, KvStoreInt8)         \
   Y(attention_block, AttentionBlockF32, AttentionBlockF16, \
     AttentionBlockInt8)                                    \

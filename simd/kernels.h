@@ -66,7 +66,7 @@ struct AttentionBlock {
   size_t head_dim;
   KvBlock kv;
   size_t key_begin;  // cache index of the block's first key; a multiple of kKeyBlock
-  float scale;       // 1 / sqrt(head_dim)
+  float scale;       // of the scores, most often 1 / sqrt(head_dim)
   // State of query i over the blocks so far: its maximum score, sum of exp(score - maximum), and
   // the sum of those times values (head_dim, at out + i * out_stride). A query that has seen no key
   // has -inf, -0, and -0s.
@@ -75,6 +75,7 @@ struct AttentionBlock {
   float* out;
   size_t out_stride;
   float* scratch;  // AttentionScratch(n_queries, head_dim) floats, 64-byte aligned
+  float softcap = 0;  // scores become softcap * tanh(score / softcap); 0: they stay as they are
 };
 
 // Floats of scratch memory: a tile of keys or values, the queries, their scores and outputs, and
@@ -164,12 +165,24 @@ struct KernelTable {
   // same array.
   void (*silu)(const float* x, float* y, size_t n);
 
+  // y[i] = factor * x[i]. x and y may be the same array.
+  void (*scale)(const float* x, float factor, float* y, size_t n);
+
+  // y[i] = cap * tanh(x[i] / cap), cap > 0 (Gemma Team 2024, Gemma 2, section 2). tanh(v) has the
+  // sign of v and the size of e / (e + 2), e = exp(-2 |v|) - 1 (simd/float_math.h). x and y may be
+  // the same array.
+  void (*softcap)(const float* x, float cap, float* y, size_t n);
+
   // NeoX-style rotation of one section of `heads` heads, in place: for head h, x = base + h *
   // stride, i < half: (x[i], x[i + half]) = (x[i] c[i] - x[i + half] s[i], x[i + half] c[i] + x[i]
   // s[i]), as fma(x[i], c, -(x[i + half] * s)) and fma(x[i + half], c, x[i] * s). (Su et al. 2021,
   // eq. 34.)
   void (*rope_neox)(float* base, size_t stride, size_t heads, size_t half, const float* cosines,
                     const float* sines);
+
+  // The same with pairs of neighbours: (x[2i], x[2i + 1]) in place of (x[i], x[i + half]).
+  void (*rope_interleaved)(float* base, size_t stride, size_t heads, size_t half,
+                           const float* cosines, const float* sines);
 
   // Stores a key and a value (head_dim each) as position `index` of the block, converted to the
   // cache's type. f16: to nearest even. int8: as quantize_rows does it, but all of head_dim is one
@@ -178,11 +191,11 @@ struct KernelTable {
                                  size_t index);
 
   // Adds one block of keys to the queries' states. score of key j = dot(q, k_j) * scale, the dot by
-  // fma over head_dim in order from 0; maximum m = the greatest score that is not nan, plus 0 (so
-  // that it is never -0), or nan where keys are visible but no score is above -inf; p = exp(score -
-  // m); the sum s has 16 partial sums (key j in j mod 16, in order) folded in halves; o by fma over
-  // the visible keys in order from 0. Keys that are not visible are selected away, never
-  // multiplied. int8: q becomes codes as a key does, score = (f32(exact dot) * (q_scale * scale)) *
+  // fma over head_dim in order from 0; softcap (the kernel) takes it where its cap is not 0; maximum
+  // m = the greatest score that is not nan, plus 0 (so that it is never -0), or nan where keys are
+  // visible but no score is above -inf; p = exp(score - m); the sum s has 16 partial sums (key j in
+  // j mod 16, in order) folded in halves; o by fma over the visible keys in order from 0. Keys that
+  // are not visible are selected away, never multiplied. int8: q becomes codes as a key does, score = (f32(exact dot) * (q_scale * scale)) *
   // key_scale; the weights p * value_scale become codes as a key does, but with 32767 in place of
   // 127 and over the visible keys, and o = f32(exact sum of weight codes times value codes) *
   // weight_scale.

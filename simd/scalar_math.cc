@@ -68,6 +68,22 @@ float Exp(float x) {
   return p * PowerOfTwo(half) * PowerOfTwo(whole - half);
 }
 
+float Tanh(float x) {
+  if (x != x) return x;
+  const float u = std::fabs(x) * -2.0f, clamped = u < kTanhLow ? kTanhLow : u;
+  const float shifted = std::fma(clamped, kLog2E, kRoundMagic);
+  const float n = shifted - kRoundMagic;
+  float r = std::fma(n, -kLn2High, clamped);
+  r = std::fma(n, -kLn2Low, r);
+  float p = kExpTerms[0];
+  for (int i = 1; i < 6; ++i) p = std::fma(p, r, kExpTerms[i]);
+  p = std::fma(p, r * r, r);
+  const float s =
+      PowerOfTwo(std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRoundMagic));
+  const float e = std::fma(p, s, s - 1.0f);
+  return std::copysign(e / (e + 2.0f), x);
+}
+
 double ExpD(double x) {
   if (x != x) return x;
   if (x < -760) x = -760;

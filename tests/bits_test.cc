@@ -57,9 +57,13 @@ std::string LogitsHash(const Model& model, std::span<const int32_t> ids, size_t 
 // The same for a prompt of some past turns.
 std::string LogitsHash(const Model& model, size_t threads, size_t chunk, size_t n_turns = 1,
                        KvType kv = KvType::kF16) {
-  const std::vector<ChatTurn> turns(n_turns, {"hello", "\u4f60\u597d"});
-  const std::string prompt = model.chat()->build_prompt(turns, "what is 7 plus 5?");
-  const std::vector<int32_t> ids = model.tokenizer()->EncodeWithSpecial(prompt);
+  std::vector<ChatMessage> messages;
+  for (size_t i = 0; i < n_turns; ++i) {
+    messages.push_back({"user", "hello"});
+    messages.push_back({"assistant", "\u4f60\u597d"});
+  }
+  messages.push_back({"user", "what is 7 plus 5?"});
+  const std::vector<int32_t> ids = model.chat()->Build(messages).ids;
   REQUIRE((n_turns == 1 || ids.size() > kKeyBlock));
   return LogitsHash(model, ids, threads, chunk, kv);
 }

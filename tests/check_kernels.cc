@@ -165,13 +165,15 @@ TEST_CASE("norms and elementwise kernels: also in place") {
     for (const size_t n : kSizes) {
       const auto x = Floats(fill, 8, n), weight = Floats(Fill::kRandom, 9, n);
       const auto bias = Floats(Fill::kRandom, 10, n);
-      Guarded<float> norm(n), rms(n), sum(n), product(n), gelu(n), silu(n);
+      Guarded<float> norm(n), rms(n), sum(n), product(n), gelu(n), silu(n), scaled(n), capped(n);
       Reference().layer_norm(x.data(), weight.data(), bias.data(), norm.data(), n, 1e-5f);
       Reference().rms_norm(x.data(), weight.data(), rms.data(), n, 1e-5f);
       Reference().add_scaled(x.data(), bias.data(), 7.4833f, sum.data(), n);
       Reference().multiply(x.data(), bias.data(), product.data(), n);
       Reference().gelu_tanh(x.data(), gelu.data(), n);
       Reference().silu(x.data(), silu.data(), n);
+      Reference().scale(x.data(), 0.7f, scaled.data(), n);
+      Reference().softcap(x.data(), 1.7f, capped.data(), n);
       ForEachTable([&](const KernelTable& k) {
         CAPTURE(n);
         CAPTURE(static_cast<int>(fill));
@@ -197,18 +199,29 @@ TEST_CASE("norms and elementwise kernels: also in place") {
         y = Copy(x);
         k.silu(y.data(), y.data(), n);
         CHECK_SAME(silu, y);
+        y = Copy(x);
+        k.scale(y.data(), 0.7f, y.data(), n);
+        CHECK_SAME(scaled, y);
+        y = Copy(x);
+        k.softcap(y.data(), 1.7f, y.data(), n);
+        CHECK_SAME(capped, y);
       });
     }
   }
 }
 
-TEST_CASE("gelu_tanh and silu over the whole range of exp") {
+TEST_CASE("gelu_tanh, softcap and silu over the whole range of exp") {
   constexpr size_t kCount = 20001;
   Guarded<float> x(kCount), want(kCount), got(kCount);
   for (size_t i = 0; i < kCount; ++i) x[i] = (static_cast<float>(i) - 10000.0f) * 0.0015f;
   Reference().gelu_tanh(x.data(), want.data(), kCount);
   ForEachTable([&](const KernelTable& k) {
     k.gelu_tanh(x.data(), got.data(), kCount);
+    CHECK_SAME(want, got);
+  });
+  Reference().softcap(x.data(), 0.8f, want.data(), kCount);
+  ForEachTable([&](const KernelTable& k) {
+    k.softcap(x.data(), 0.8f, got.data(), kCount);
     CHECK_SAME(want, got);
   });
   for (float& v : x) v *= 8;
@@ -219,20 +232,23 @@ TEST_CASE("gelu_tanh and silu over the whole range of exp") {
   });
 }
 
-TEST_CASE("rope_neox") {
-  for (const size_t half : {1, 8, 15, 16, 17, 32, 64}) {
+TEST_CASE("rope_neox and rope_interleaved") {
+  for (const size_t half : {1, 3, 8, 15, 16, 17, 32, 48, 64}) {
     for (const size_t heads : {1, 4}) {
-      const size_t stride = 2 * half + 3;
+      const size_t stride = 2 * half + 3;  // what is not rotated must stay
       const auto x = Floats(Fill::kRandom, 11, (heads - 1) * stride + 2 * half);
       const auto cosines = Floats(Fill::kRandom, 12, half), sines = Floats(Fill::kMixed, 13, half);
-      auto want = Copy(x);
-      Reference().rope_neox(want.data(), stride, heads, half, cosines.data(), sines.data());
-      ForEachTable([&](const KernelTable& k) {
-        CAPTURE(half);
-        auto got = Copy(x);
-        k.rope_neox(got.data(), stride, heads, half, cosines.data(), sines.data());
-        CHECK_SAME(want, got);
-      });
+      for (const auto rope : {&KernelTable::rope_neox, &KernelTable::rope_interleaved}) {
+        auto want = Copy(x);
+        (Reference().*rope)(want.data(), stride, heads, half, cosines.data(), sines.data());
+        ForEachTable([&](const KernelTable& k) {
+          CAPTURE(half);
+          CAPTURE(rope == &KernelTable::rope_neox);
+          auto got = Copy(x);
+          (k.*rope)(got.data(), stride, heads, half, cosines.data(), sines.data());
+          CHECK_SAME(want, got);
+        });
+      }
     }
   }
 }
@@ -293,7 +309,7 @@ struct AttentionResult {
 
   template <class T>
   AttentionResult(const KernelTable& k, KvType type, const AttentionCase& c, TestCache<T>& cache,
-                  const std::vector<AttentionQuery>& queries, bool all)
+                  const std::vector<AttentionQuery>& queries, bool all, float softcap)
       : maximum(c.n_queries, -std::numeric_limits<float>::infinity()),
         sum(c.n_queries, -0.0f),
         out((c.n_queries - 1) * (c.head_dim + 2) + c.head_dim, -0.0f) {
@@ -304,7 +320,7 @@ struct AttentionResult {
       k.attention_block[static_cast<size_t>(type)]({queries.data(), c.n_queries, c.head_dim,
                                                     cache.Block(begin), begin, scale,
                                                     maximum.data(), sum.data(), out.data(),
-                                                    c.head_dim + 2, scratch.data()});
+                                                    c.head_dim + 2, scratch.data(), softcap});
     }
   }
 };
@@ -327,13 +343,14 @@ void CheckAttention(KvType type, T nan) {
       });
       for (uint32_t seed = 0; seed < 8; ++seed) {
         const auto queries = Queries(c, seed, q.data());
-        AttentionResult want(Reference(), type, c, cache, queries, seed % 2 == 0);
+        const float softcap = seed < 4 ? 0.0f : 1.5f;
+        AttentionResult want(Reference(), type, c, cache, queries, seed % 2 == 0, softcap);
         ForEachTable([&](const KernelTable& k) {
           CAPTURE(c.head_dim);
           CAPTURE(c.n_queries);
           CAPTURE(static_cast<int>(fill));
           CAPTURE(seed);
-          AttentionResult got(k, type, c, cache, queries, seed % 2 == 0);
+          AttentionResult got(k, type, c, cache, queries, seed % 2 == 0, softcap);
           CHECK_SAME(want.maximum, got.maximum);
           CHECK_SAME(want.sum, got.sum);
           CHECK_SAME(want.out, got.out);

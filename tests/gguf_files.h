@@ -21,9 +21,29 @@ inline std::string GgufText(const std::string& key, const std::string& text) {
 inline std::string GgufU32(const std::string& key, uint32_t value) {
   return GgufPairOf(key, 4, U32(value));
 }
+inline std::string GgufF32(const std::string& key, float value) {
+  return GgufPairOf(key, 6, Bytes(value));
+}
+inline std::string GgufBool(const std::string& key, bool value) {
+  return GgufPairOf(key, 7, std::string(1, value ? '\1' : '\0'));
+}
 // The value of an array: type 9.
 inline std::string GgufArray(uint32_t type, uint64_t count, const std::string& items) {
   return U32(type) + U64(count) + items;
+}
+
+inline std::string GgufTexts(const std::string& key, const std::vector<std::string>& texts) {
+  std::string items;
+  for (const std::string& text : texts) items += GgufString(text);
+  return GgufPairOf(key, 9, GgufArray(8, texts.size(), items));
+}
+inline std::string GgufF32s(const std::string& key, const std::vector<float>& values) {
+  return GgufPairOf(key, 9, GgufArray(6, values.size(), Floats(values)));
+}
+inline std::string GgufI32s(const std::string& key, const std::vector<int32_t>& values) {
+  std::string items;
+  for (const int32_t value : values) items += Bytes(value);
+  return GgufPairOf(key, 9, GgufArray(5, values.size(), items));
 }
 
 // An entry of the tensor table; `dims` innermost first, `offset` from the data's first byte.

@@ -62,9 +62,10 @@ double GreatestDifference(const std::vector<std::vector<float>>& a,
 
 TEST_CASE("f16 and int8 caches answer nearly as f32 does, whatever the split") {
   const std::unique_ptr<Model> model = ConvertTiny(DType::kF32);
-  const ChatTurn turn{"hello", "\u4f60\u597d"};
-  const std::vector<int32_t> prompt = model->tokenizer()->EncodeWithSpecial(
-      model->chat()->build_prompt({&turn, 1}, "what is the capital of Japan?"));
+  const ChatMessage messages[] = {{"user", "hello"},
+                                  {"assistant", "\u4f60\u597d"},
+                                  {"user", "what is the capital of Japan?"}};
+  const std::vector<int32_t> prompt = model->chat()->Build(messages).ids;
   const std::vector<int32_t> more = {40, 50, 60, 70, 80};
   const auto exact = Logits(*model, KvType::kF32, {1, 512}, 256, prompt, more);
   double range = 0;

@@ -227,9 +227,12 @@ TEST_CASE("every task of the tiny model: the same with look-up, greedy and drawn
     if (++seen[family] > 4) continue;
     families.insert(row.at("family"));
     CAPTURE(line);
-    std::vector<ChatTurn> history;
-    for (const auto& turn : row.at("history")) history.push_back({turn[0], turn[1]});
-    const std::string question = row.at("question");
+    std::vector<ChatMessage> messages;
+    for (const auto& turn : row.at("history")) {
+      messages.push_back({"user", turn[0]});
+      messages.push_back({"assistant", turn[1]});
+    }
+    messages.push_back({"user", row.at("question")});
     GenerateOptions options;
     options.format = Tiny().chat();
     options.max_tokens = 48;
@@ -237,7 +240,7 @@ TEST_CASE("every task of the tiny model: the same with look-up, greedy and drawn
     for (const size_t s : {size_t{0}, 1 + number % 4}) {
       options.sampler = samplers[s];
       accepted +=
-          pair.Check(Encode(options.format->build_prompt(history, question)), options).accepted;
+          pair.Check(options.format->Build(messages).ids, options).accepted;
     }
   }
   CHECK(families.size() >= 14);

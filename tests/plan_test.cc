@@ -24,7 +24,8 @@ struct AttentionModel {
   Graph graph;
 
   // kv head h holds what `source[h]` says.
-  AttentionModel(int64_t heads, const std::vector<size_t>& source, const char* mask = "prefix") {
+  AttentionModel(int64_t heads, const std::vector<size_t>& source, const char* mask = "prefix",
+                 int64_t window = 0) {
     data.reserve(3);
     const auto wave = [](size_t r, size_t c) {
       return std::sin(static_cast<float>(r * 37 + c * 11 + r * c));
@@ -42,7 +43,7 @@ struct AttentionModel {
                                  static_cast<int64_t>(source.size()), "per_head");
     split.k = kv.k;
     split.v = kv.v;
-    graph = g.Finish(g.Attention(split, 0, mask), "out");
+    graph = g.Finish(g.Attention(split, 0, mask, {.window = window}), "out");
   }
   template <class Number>
   void Add(const char* name, size_t rows, const Number& number) {
@@ -67,9 +68,9 @@ struct AttentionSplit {
   size_t threads, chunk, max_rows;  // max_rows: tokens per run
 };
 
-// Outputs of n tokens, of which the first `prefix` see each other.
+// Outputs of n tokens, of which the first `prefix` see each other, of a text from `first` on.
 std::vector<float> Attend(const AttentionModel& model, const AttentionSplit& split, size_t n,
-                          size_t prefix) {
+                          size_t prefix, size_t first = 0) {
   PlanOptions options;
   options.max_rows = std::max(split.max_rows, prefix);
   options.chunk = std::min(split.chunk, options.max_rows);
@@ -87,7 +88,9 @@ std::vector<float> Attend(const AttentionModel& model, const AttentionSplit& spl
   ThreadPool pool(split.threads);
   const KvCache cache(1, plan.kv_heads(), plan.head_dim(), n, split.kv);
   std::vector<int32_t> ids(n);
-  for (size_t i = 0; i < n; ++i) ids[i] = static_cast<int32_t>(i * i % AttentionModel::kVocab);
+  for (size_t i = 0; i < n; ++i) {
+    ids[i] = static_cast<int32_t>((first + i) * (first + i) % AttentionModel::kVocab);
+  }
   std::vector<float> all;
   const auto collect = [&](size_t, size_t rows, const float* out, size_t stride) {
     const size_t width = plan.output().width;
@@ -138,6 +141,35 @@ TEST_CASE("attention: a causal mask knows no prefix, whatever the sequence has")
     CHECK(Attend(causal, {kv, 3, 7, n}, n, 280) == want);
     CHECK(Attend(causal, {kv, 16, 512, 1}, n, 280) == want);
     CHECK(Attend(prefix, {kv, 3, 7, n}, n, 280) != want);
+  }
+}
+
+TEST_CASE("attention: a token sees what is in its window, however the run is cut") {
+  const size_t n = 900, width = 6 * AttentionModel::kHeadDim;
+  const AttentionModel causal(6, {0, 1}, "causal");
+  for (const size_t window : {1, 7, 256, 300, 899, 900, 5000}) {
+    CAPTURE(window);
+    const AttentionModel model(6, {0, 1}, "causal", static_cast<int64_t>(window));
+    const std::vector<float> want = Attend(model, {KvType::kF32, 1, 1024, n}, n, 0);
+    if (window >= n) CHECK(want == Attend(causal, {KvType::kF32, 1, 1024, n}, n, 0));
+    // Without positions, a token sees what it would if the text began where its window does.
+    for (const size_t i : {size_t{0}, size_t{255}, size_t{256}, size_t{700}, n - 1}) {
+      CAPTURE(i);
+      const size_t begin = i + 1 - std::min(i + 1, window);
+      const std::vector<float> alone =
+          Attend(causal, {KvType::kF32, 1, 1024, n}, i + 1 - begin, 0, begin);
+      for (size_t c = 0; c < width; ++c) {
+        REQUIRE(want[i * width + c] == doctest::Approx(alone[(i - begin) * width + c]).epsilon(1e-4));
+      }
+    }
+    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+      const std::vector<float> all = Attend(model, {kv, 2, 512, n}, n, 0);
+      if (kv == KvType::kF32) CHECK(all == want);
+      CHECK(Attend(model, {kv, 3, 7, n}, n, 0) == all);
+      CHECK(Attend(model, {kv, 16, 512, 1}, n, 0) == all);  // keys split, too
+      CHECK(Attend(model, {kv, 2, 4, 4}, n, 0) == all);
+      CHECK(Attend(model, {kv, 2, 64, 300}, n, 0) == all);
+    }
   }
 }
 
@@ -214,6 +246,8 @@ Node GraphNode(const char* op, std::vector<std::string> in, const char* out) {
   node.outputs = {out};
   if (node.op == "gelu") node.attributes["approximation"] = std::string("tanh");
   if (node.op == "add") node.attributes["alpha"] = 0.75;
+  if (node.op == "scale") node.attributes["factor"] = 1.7;
+  if (node.op == "softcap") node.attributes["cap"] = 0.6;
   return node;
 }
 
@@ -248,6 +282,11 @@ std::vector<FusionCase> FusionCases() {
       {{node("linear", {"x", "w"}, "y"), node("mul", {"y", "x"}, "z")}, "z", "linear+mul "},
       {{node("linear", {"x", "w"}, "y"), node("mul", {"y", "y"}, "z")}, "z", "linear mul "},
       {{node("linear", {"x", "w"}, "y"), node("mul", {"x", "y"}, "z")}, "y", "linear mul "},
+      {{node("linear", {"x", "w"}, "y"), node("scale", {"y"}, "z")}, "z", "linear+scale "},
+      {{node("linear", {"x", "w"}, "y"), node("softcap", {"y"}, "z")}, "z", "linear+softcap "},
+      {{node("scale", {"x"}, "s"), node("linear", {"s", "w"}, "y"), node("scale", {"y"}, "c"),
+        node("softcap", {"c"}, "z")}, "z", "scale linear+scale softcap "},
+      {{node("linear", {"x", "w"}, "y"), node("softcap", {"y"}, "z")}, "y", "linear softcap "},
       // SwiGLU: the later linear is the one that multiplies.
       {{node("linear", {"x", "w"}, "a"), node("silu", {"a"}, "g"), node("linear", {"x", "w"}, "b"),
         node("mul", {"g", "b"}, "z")}, "z", "linear+silu linear+mul "},

@@ -21,8 +21,10 @@ std::vector<Question> ReadQuestions(const std::string& path) {
     question.question = GetString(row, "question", where);
     question.answer = GetString(row, "answer", where);
     for (const auto& turn : GetArray(row, "history", where)) {
-      question.history.push_back({turn.at(0).get<std::string>(), turn.at(1).get<std::string>()});
+      question.messages.push_back({"user", turn.at(0).get<std::string>()});
+      question.messages.push_back({"assistant", turn.at(1).get<std::string>()});
     }
+    question.messages.push_back({"user", question.question});
     questions.push_back(std::move(question));
   }
   return questions;
@@ -43,9 +45,7 @@ std::map<std::string, Grade> GradeModel(const Model& model, const std::vector<Qu
   options.format = model.chat();
   std::map<std::string, Grade> grades;
   for (const Question& q : questions) {
-    const std::string prompt = model.chat()->build_prompt(q.history, q.question);
-    const Reply reply =
-        Generate(session, model.tokenizer()->EncodeWithSpecial(prompt), options, {});
+    const Reply reply = Generate(session, model.chat()->Build(q.messages).ids, options, {});
     if (reply.end == Reply::End::kError) {
       throw Error(model.file().path() + ": " + Describe(reply.status));
     }

@@ -11,7 +11,7 @@ namespace glint {
 // A question with the only answer that counts (examples/tiny/questions.jsonl).
 struct Question {
   std::string lang, family, question, answer;
-  std::vector<ChatTurn> history;
+  std::vector<ChatMessage> messages;  // the question is the last one
 };
 
 // One JSON object per line: lang, family, history, question, answer. Throws Error naming the line.

@@ -149,6 +149,20 @@ TEST_CASE("norms and elementwise kernels") {
   }
 }
 
+TEST_CASE("scale and softcap") {
+  const float x[] = {-1e30f, -40.0f, -3.0f, -0.0f, 1e-3f, 5.0f, 29.0f, 1e30f};
+  float y[8];
+  Reference().scale(x, 59.5f, y, 8);
+  for (int i = 0; i < 8; ++i) CHECK(y[i] == 59.5f * x[i]);
+  Reference().softcap(x, 30.0f, y, 8);
+  for (int i = 0; i < 8; ++i) {
+    CHECK(y[i] == doctest::Approx(30 * std::tanh(double{x[i]} / 30)).epsilon(1e-6));
+  }
+  CHECK(y[0] == -30);
+  CHECK(std::signbit(y[3]));
+  CHECK(y[7] == 30);
+}
+
 TEST_CASE("gelu_tanh and silu of large numbers") {
   const float x[] = {-1e30f, -100.0f, -11.0f, 11.0f, 100.0f, 1e30f};
   float y[6];
@@ -181,6 +195,20 @@ TEST_CASE("rope_neox turns pairs by an angle") {
     CHECK(x[i] == doctest::Approx(a * std::cos(angle) - b * std::sin(angle)));
     CHECK(x[i + half] == doctest::Approx(b * std::cos(angle) + a * std::sin(angle)));
   }
+}
+
+TEST_CASE("rope_interleaved turns neighbours as rope_neox turns halves") {
+  constexpr size_t half = 5, heads = 2;
+  const auto x = Floats(Fill::kRandom, 20, heads * 2 * half);
+  const auto c = Floats(Fill::kRandom, 21, half), s = Floats(Fill::kRandom, 22, half);
+  std::vector<float> halves(x.size()), pairs(x.begin(), x.end());
+  const auto place = [](size_t i) {
+    return i / (2 * half) * 2 * half + i / 2 % half + i % 2 * half;
+  };
+  for (size_t i = 0; i < x.size(); ++i) halves[place(i)] = x[i];
+  Reference().rope_neox(halves.data(), 2 * half, heads, half, c.data(), s.data());
+  Reference().rope_interleaved(pairs.data(), 2 * half, heads, half, c.data(), s.data());
+  for (size_t i = 0; i < x.size(); ++i) CHECK(pairs[i] == halves[place(i)]);
 }
 
 namespace {
@@ -227,15 +255,17 @@ struct DoubleAttention {
     for (size_t d = 0; d < kDim; ++d) largest = std::max(largest, std::fabs(v[d]));
     for (size_t d = 0; d < kDim; ++d) v[d] = std::rint(v[d] / largest * 127) * largest / 127;
   }
-  // softmax(q k^T / sqrt(kDim)) v of query i.
-  std::vector<double> Want(size_t i) const {
+  // softmax(q k^T / sqrt(kDim)) v of query i; the scores are capped if cap is not 0.
+  std::vector<double> Want(size_t i, double cap) const {
     std::vector<double> want(kDim, 0.0);
     double total = 0;
     for (int32_t j = visible[i][0]; j < visible[i][1]; ++j) {
       const double* key = &rows_seen[2 * static_cast<size_t>(j) * kDim];
       double dot = 0;
       for (size_t c = 0; c < kDim; ++c) dot += q_seen[i * kDim + c] * key[c];
-      const double p = std::exp(dot / std::sqrt(static_cast<double>(kDim)));
+      double score = dot / std::sqrt(static_cast<double>(kDim));
+      if (cap != 0) score = cap * std::tanh(score / cap);
+      const double p = std::exp(score);
       total += p;
       for (size_t c = 0; c < kDim; ++c) want[c] += p * key[kDim + c];
     }
@@ -248,8 +278,10 @@ struct DoubleAttention {
 
 TEST_CASE("attention equals softmax(q k^T / sqrt(d)) v, in one state and in states of one block") {
   constexpr size_t kDim = DoubleAttention::kDim, kQueries = DoubleAttention::kQueries;
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
-    CAPTURE(static_cast<int>(type));
+  for (int run = 0; run < 6; ++run) {
+    const KvType type = static_cast<KvType>(run % 3);
+    const float softcap = run < 3 ? 0.0f : 1.25f;
+    CAPTURE(run);
     DoubleAttention test(type);
     AttentionQuery queries[kQueries];
     for (size_t i = 0; i < kQueries; ++i) {
@@ -265,11 +297,11 @@ TEST_CASE("attention equals softmax(q k^T / sqrt(d)) v, in one state and in stat
         Reference().attention_block[static_cast<size_t>(type)](
             {queries, kQueries, kDim, test.Block(type, b * kKeyBlock), b * kKeyBlock,
              static_cast<float>(1 / std::sqrt(static_cast<double>(kDim))), &maximum[row * kQueries],
-             &sum[row * kQueries], &out[row * kQueries * kDim], kDim, scratch.data()});
+             &sum[row * kQueries], &out[row * kQueries * kDim], kDim, scratch.data(), softcap});
       }
     }
     for (size_t i = 0; i < kQueries; ++i) {
-      const std::vector<double> want = test.Want(i);
+      const std::vector<double> want = test.Want(i, softcap);
       std::vector<float> split(kDim), whole(kDim);
       const auto combine = [&](size_t row, size_t n, float* result) {
         Reference().attention_combine(&maximum[row * kQueries + i], &sum[row * kQueries + i],

@@ -261,6 +261,8 @@ TEST_CASE("ops of LLaMA-type models refuse what does not fit, by name") {
   fails([&] { g.RmsNorm(heads.q, "norm", 1e-5); }, "rank 2");
   fails([&] { g.SplitQkv(heads.q, 4, 2); }, "rank 2");
   fails([&] { g.Rope(heads.q, "norm", {g.Input("position.0")}); }, "f32 (4)");
+  fails([&] { g.Attention(heads, 0, "causal", {.window = -1}); }, "'window'");
+  fails([&] { g.Attention(heads, 0, "causal", {.window = int64_t{1} << 40}); }, "'window'");
   const Graph graph = g.Finish(g.Attention(heads, 0, "causal"), "out");
   const FindTensor find = [&](const std::string& name) -> const Tensor* {
     for (const Tensor& tensor : tensors) {
@@ -291,6 +293,28 @@ TEST_CASE("a tensor cannot stand in for a graph input that is not declared") {
   const auto x = g.Embedding(g.Input("ids"), "table");
   CHECK(MessageOf([&] { g.LayerNorm(x, "prefix_len", "norm", 1e-5); }).find("'prefix_len'") !=
         std::string::npos);
+}
+
+TEST_CASE("a window goes with a causal mask; without the attribute there is none") {
+  const std::vector<Tensor> tensors = SomeTensors();
+  GraphBuilder g("main", {"ids", "cache_index", "prefix_len"}, tensors, "test");
+  const auto x = g.Embedding(g.Input("ids"), "table");
+  const GraphBuilder::Heads heads = g.SplitHeads(g.Linear(x, "w", "b", "qkv"), 2, "per_head");
+  CHECK(MessageOf([&] { g.Attention(heads, 0, "prefix", {.window = 64}); }).find("'window'") !=
+        std::string::npos);
+  g.Attention(heads, 0, "prefix");
+  g.Attention(heads, 1, "causal");
+  const Graph graph = g.Finish(g.Attention(heads, 2, "causal", {.window = 64}), "out");
+  const auto node = [&](size_t i) { return graph.nodes[graph.nodes.size() - 3 + i]; };
+  CHECK(node(1).attributes.count("window") == 0);
+  CHECK(AttributeOf(node(0), "window") == Attribute(int64_t{0}));
+  CHECK(AttributeOf(node(1), "window") == Attribute(int64_t{0}));
+  CHECK(AttributeOf(node(2), "window") == Attribute(int64_t{64}));
+  Node real = node(2);
+  real.attributes["window"] = 64.0;
+  std::map<std::string, ValueInfo> values;
+  CHECK(MessageOf([&] { CheckNode("test", real, [](auto&) { return nullptr; }, &values); })
+            .find("attribute 'window': expected an integer") != std::string::npos);
 }
 
 TEST_CASE("a graph with an unknown op, attribute or input is refused by name") {

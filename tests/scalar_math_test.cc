@@ -44,6 +44,23 @@ TEST_CASE("Exp is within 1 ulp of e^x") {
   CHECK(worst < 1.0);
 }
 
+TEST_CASE("Tanh is within 3 ulp of tanh x, also near 0") {
+  double worst = 0;
+  for (int i = -20000; i <= 20000; ++i) {
+    for (const float x : {static_cast<float>(i) * 0.001f, static_cast<float>(i) * 1e-7f}) {
+      worst = std::max(worst, UlpError(Tanh(x), std::tanh(static_cast<double>(x))));
+    }
+  }
+  MESSAGE("worst error of Tanh in ulp: " << worst);
+  CHECK(worst < 3.0);
+  CHECK(Tanh(kInf) == 1.0f);
+  CHECK(Tanh(-3e38f) == -1.0f);
+  CHECK(Tanh(0.0f) == 0.0f);
+  CHECK(std::signbit(Tanh(-0.0f)));
+  for (const float tiny : {1e-30f, 1e-39f, -1e-45f}) CHECK(Tanh(tiny) == tiny);
+  CHECK(std::isnan(Tanh(std::numeric_limits<float>::quiet_NaN())));
+}
+
 TEST_CASE("Exp at the extremes") {
   CHECK(Exp(0.0f) == 1.0f);
   CHECK(Exp(-0.0f) == 1.0f);

@@ -21,7 +21,7 @@ const std::string kUnk = Piece("<unk>", 0, 2);
 const std::string kSmall = kUnk + Piece("a", -1) + Piece("b", -2);
 const std::string kTrainer = Field(2, Field(3, uint64_t{1}));
 
-SentencePieceModel Parse(const std::string& bytes, const std::string& rules = "plain") {
+ImportedTokenizer Parse(const std::string& bytes, const std::string& rules = "plain") {
   return ParseSentencePiece({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
                             {rules, 0}, "x.model");
 }
@@ -182,14 +182,14 @@ TEST_CASE("unusual models are read") {
   };
   for (const Sample& sample : kAccepted) {
     CAPTURE(std::string(sample.name));
-    const SentencePieceModel model = Parse(sample.bytes);
+    const ImportedTokenizer model = Parse(sample.bytes);
     const auto tokenizer = Tokenizer::Create(model.options, model.Tables(), "x");
     CHECK(!tokenizer->Encode("abc").empty());
   }
 }
 
 TEST_CASE("ChatGLM's rules add the pieces that its first file lacks") {
-  const SentencePieceModel model = Parse(kSmall, "chatglm1");
+  const ImportedTokenizer model = Parse(kSmall, "chatglm1");
   CHECK(model.size() == 3 + 8 + 80 + 256);
   CHECK(PieceOf(model.Tables(), 3) == "[MASK]");
   CHECK(PieceOf(model.Tables(), 11) == "<|tab|>");
@@ -221,7 +221,7 @@ TEST_CASE("a model with wrong bytes is refused or works") {
       bytes[random() % bytes.size()] = static_cast<char>(random());
     }
     try {
-      const SentencePieceModel model = Parse(bytes, round % 2 ? "plain" : "chatglm1");
+      const ImportedTokenizer model = Parse(bytes, round % 2 ? "plain" : "chatglm1");
       const auto tokenizer = Tokenizer::Create(model.options, model.Tables(), "x");
       tokenizer->Decode(tokenizer->EncodeWithSpecial("hello 你好\n  Ａ e\u0301\xFF"));
       read++;

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "formats/convert/calibration.h"
 #include "formats/convert/staged_model.h"
 #include "lib/error.h"
+#include "lib/executor.h"
+#include "tests/llama_samples.h"
 #include "tests/npy.h"
 #include "tests/test_util.h"
 
@@ -141,4 +144,149 @@ TEST_CASE("windows that do not suit the model are refused") {
   StagedModel::Rows rows = model.Embed(1);
   model.Load(0);
   CHECK_THROWS_AS(model.Run(&rows, true, {}, {}), Error);
+}
+
+namespace {
+
+// The graph with what Gemma 2 and Qwen3 add: a scaled embedding, norms of the heads of q and k, scores
+// and logits that are capped.
+Graph WithMore(const Graph& from) {
+  Graph graph = from;
+  graph.nodes.clear();
+  for (Node node : from.nodes) {
+    if (node.op == "rope") {
+      const std::string normed = node.outputs[0] + ".normed";
+      graph.nodes.push_back({"rms_norm", {node.inputs[0], "head_norm"}, {normed}, {{"eps", 1e-5}}});
+      node.inputs[0] = normed;
+    }
+    if (node.op == "attention") node.attributes["softcap"] = 1.5;
+    const bool is_head = node.outputs == graph.outputs;
+    const bool is_embedding = node.op == "embedding";
+    const std::string output = node.outputs[0];
+    if (is_head || is_embedding) node.outputs[0] += ".plain";
+    const std::string plain = node.outputs[0];
+    graph.nodes.push_back(std::move(node));
+    if (is_embedding) graph.nodes.push_back({"scale", {plain}, {output}, {{"factor", 8.0}}});
+    if (is_head) graph.nodes.push_back({"softcap", {plain}, {output}, {{"cap", 30.0}}});
+  }
+  return graph;
+}
+
+SourceModel LlamaWithMore() {
+  const test::LlamaShape shape;
+  SourceModel source = OpenSource(test::LlamaFolder(shape));
+  SourceWeight norm{"head_norm", {shape.head_dim}};
+  std::vector<float> values(shape.head_dim, 1.25f);
+  norm.bytes.resize(shape.head_dim * sizeof(float));
+  std::memcpy(norm.bytes.data(), values.data(), norm.bytes.size());
+  source.weights.push_back(norm);
+  source.build = [build = source.build](const std::vector<Tensor>& tensors) {
+    std::vector<Graph> graphs = build(tensors);
+    for (Graph& graph : graphs) graph = WithMore(graph);
+    return graphs;
+  };
+  return source;
+}
+
+std::vector<Tensor> TensorsOf(const SourceModel& source) {
+  std::vector<Tensor> tensors;
+  for (const SourceWeight& weight : source.weights) {
+    tensors.push_back({weight.name, weight.stored, BlockOffset::kNone, weight.shape});
+  }
+  return tensors;
+}
+
+// What the whole graph makes of `value`, in one piece.
+std::vector<float> RunWhole(const SourceModel& source, const std::string& value,
+                            const std::vector<int32_t>& ids) {
+  std::vector<OwnedTensor> owned;
+  std::vector<Tensor> tensors;
+  for (const SourceWeight& weight : source.weights) {
+    if (!weight.tied_to.empty()) continue;
+    owned.push_back(AllocateTensor(weight.name, weight.read ? DType::kF32 : weight.stored,
+                                   BlockOffset::kNone, weight.shape));
+    uint8_t* memory = owned.back().memory.get();
+    if (weight.read) {
+      const MatrixLayout layout = ViewOf(owned.back().tensor).layout;
+      FillFromRows(weight.read, {}, weight.place)(layout, 0, layout.rows,
+                                                  PlanesAt(layout, memory, 0));
+    } else {
+      std::memcpy(memory, weight.bytes.data(), weight.bytes.size());
+    }
+    tensors.push_back(owned.back().tensor);
+  }
+  const FindTensor find = [&](const std::string& name) -> const Tensor* {
+    for (const Tensor& tensor : tensors) {
+      if (tensor.name == name) return &tensor;
+    }
+    return nullptr;
+  };
+  Graph graph = source.build(tensors)[0];
+  graph.outputs = {value};
+  PlanOptions options;
+  options.max_rows = options.chunk = options.max_outputs = options.context = ids.size();
+  RopeTables tables;
+  const Plan plan(graph, find, options, &tables);
+  ThreadPool pool(1);
+  const KvCache cache(plan.n_layers(), plan.kv_heads(), plan.head_dim(), ids.size(), KvType::kF32);
+  std::vector<int32_t> positions(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) positions[i] = static_cast<int32_t>(i);
+  RunInputs inputs;
+  inputs.n = ids.size();
+  inputs.ids = ids.data();
+  inputs.positions[0] = positions.data();
+  std::vector<float> all;
+  const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
+    for (size_t i = 0; i < n; ++i) {
+      all.insert(all.end(), rows + i * stride, rows + i * stride + plan.output().width);
+    }
+  };
+  const OutputSink sink(collect);
+  REQUIRE(Execute(plan, inputs, ids.size(), ChooseKernels(), pool, cache, nullptr, sink) ==
+          Status::kOk);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("scaled embeddings, norms of heads and capped logits: stages give what the whole gives") {
+  SourceModel source = LlamaWithMore();
+  const TokenWindows windows{5, {1, 7, 3, 9, 2}};
+  StagedModel model(source, windows, 2);
+  const StagedModel::Stage& last = model.stages().back();
+  REQUIRE(last.inputs.size() >= 1);
+  CHECK(last.inputs.back().weights == std::vector<std::string>{"lm_head"});
+  const std::string head_input = last.inputs.back().value;
+  const std::vector<float> whole = RunWhole(source, head_input, windows.ids);
+  CHECK(RunAll(model, 1) == whole);
+  const Graph graph = source.build(TensorsOf(source))[0];
+  CHECK(graph.nodes.at(FindHead(graph)).inputs[1] == "lm_head");
+
+  const Moments moments = MeasureMoments(model, 1, {});
+  for (const SourceWeight& weight : source.weights) {
+    const bool is_linear = weight.shape.size() == 2 && weight.name != "embedding";
+    CHECK((moments.count(weight.name) != 0) == is_linear);
+  }
+  // Norms of heads are no part of a group; the others change nothing in exact numbers.
+  Moments scaled = moments;
+  const auto type_of = [](const SourceWeight&) { return DType::kInt4; };
+  CHECK(FoldScales(&source, type_of, &scaled, model.pool()) > 0);
+  const std::vector<float> folded = RunWhole(source, head_input, windows.ids);
+  CHECK(folded != whole);
+  CHECK(Worst(folded.data(), whole.data(), whole.size()) < 1e-4f);
+}
+
+TEST_CASE("a head that something else follows cannot be calibrated") {
+  SourceModel source = LlamaWithMore();
+  source.build = [build = source.build](const std::vector<Tensor>& tensors) {
+    std::vector<Graph> graphs = build(tensors);
+    Graph& graph = graphs[0];
+    const std::string logits = graph.outputs[0];
+    graph.outputs = {"sum"};
+    graph.nodes.push_back({"add", {logits, logits}, {"sum"}, {{"alpha", 1.0}}});
+    return graphs;
+  };
+  const TokenWindows windows{2, {1, 7}};
+  CHECK_THROWS_WITH_AS(StagedModel(source, windows, 1),
+                       doctest::Contains("does not end with a linear"), Error);
 }

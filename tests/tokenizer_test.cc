@@ -412,10 +412,12 @@ TEST_CASE("options are checked by name") {
       {R"({"algorithm":"unigram","lowercase":true})", "m: 'lowercase': unknown tokenizer option"},
       {R"({"algorithm":"wordpiece"})",
        "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1, unigram/llama, "
-       "bpe/plain, bpe/llama, bpe/chatglm2, bpe/chatglm3), found 'wordpiece/plain'"},
+       "bpe/plain, bpe/llama, bpe/chatglm2, bpe/chatglm3, merged_pieces/plain, byte_bpe/gpt2, "
+       "byte_bpe/llama3, byte_bpe/qwen2, byte_bpe/glm4, word_piece/plain), found 'wordpiece/plain'"},
       {R"({"algorithm":"unigram","rules":"chatglm9"})",
        "m: expected a known algorithm and rules (unigram/plain, unigram/chatglm1, unigram/llama, "
-       "bpe/plain, bpe/llama, bpe/chatglm2, bpe/chatglm3), found 'unigram/chatglm9'"},
+       "bpe/plain, bpe/llama, bpe/chatglm2, bpe/chatglm3, merged_pieces/plain, byte_bpe/gpt2, "
+       "byte_bpe/llama3, byte_bpe/qwen2, byte_bpe/glm4, word_piece/plain), found 'unigram/chatglm9'"},
       {R"({"algorithm":7})", "m: 'algorithm': expected a text, found number"},
       {R"({"algorithm":"unigram","byte_fallback":1})",
        "m: 'byte_fallback': expected true or false, found number"},
@@ -440,7 +442,7 @@ TEST_CASE("options are checked by name") {
 
 TEST_CASE("damaged tables are refused") {
   const auto loaded = LoadFixture("plain");
-  using Model = SentencePieceModel;
+  using Model = ImportedTokenizer;
   const std::pair<const char*, void (*)(Model*)> kDamages[] = {
       {"fewer scores", [](Model* m) { m->scores.pop_back(); }},
       {"fewer types", [](Model* m) { m->types.pop_back(); }},
@@ -469,7 +471,7 @@ TEST_CASE("damaged tables are refused") {
          m->charsmap.insert(m->charsmap.end(), 300, 'x');
          m->charsmap.push_back(0);
        }},
-      {"nothing", [](Model* m) { *m = {{}, {}, {}, {}, {}, {}, m->options}; }},
+      {"nothing", [](Model* m) { *m = {{}, {}, {}, {}, {}, {}, {}, {}, {}, m->options}; }},
   };
   for (const auto& [name, damage] : kDamages) {
     CAPTURE(std::string(name));
@@ -485,7 +487,7 @@ TEST_CASE("a damaged index or charsmap gives other ids, never a crash or a hang"
   const std::string text =
       "hello 你好 e\u0301 aaaaaaaaaaaaaaaaaa \uFDFA\xFF<n>x" + std::string(300, 'b');
   for (int round = 0; round < 3000; ++round) {
-    SentencePieceModel model = loaded->model;
+    ImportedTokenizer model = loaded->model;
     for (int k = 0; k < 8; ++k) {
       const int32_t n = static_cast<int32_t>(model.index.size());
       int32_t& value = model.index[random() % model.index.size()];
@@ -516,7 +518,7 @@ TEST_CASE("BPE: a damaged index gives other ids, never a crash or a hang") {
   std::mt19937 random(7);
   const std::string text = "abcabc caca<x>aaaa \u4f60\xFF" + std::string(1500, 'a');
   for (int round = 0; round < 1000; ++round) {
-    SentencePieceModel model = loaded->model;
+    ImportedTokenizer model = loaded->model;
     const uint32_t n = static_cast<uint32_t>(model.index.size());
     for (int k = 0; k < 6; ++k) {
       const int32_t kValues[] = {static_cast<int32_t>(random()), static_cast<int32_t>(random() % n),
@@ -532,7 +534,7 @@ TEST_CASE("BPE: a damaged index gives other ids, never a crash or a hang") {
 
 TEST_CASE("without an index one is built, and finds the same") {
   const auto loaded = LoadFixture("plain");
-  SentencePieceModel model = loaded->model;
+  ImportedTokenizer model = loaded->model;
   model.index.clear();
   const auto t = Tokenizer::Create(model.options, model.Tables(), "m");
   for (const char* text : {"hello 你好", "abcabcabc", "aaaaaaaaaaaaaaaaaaa", "Ａ"}) {

@@ -113,12 +113,16 @@ void AddProfile(const char* phase, const Timing& t, const Measurement& m, Json* 
                    {"share", Number(rest / total)}});
 }
 
+// Whether floats are more than a router's or a gate's worth.
 bool HasFloatMatrices(const Model& model) {
+  uint64_t floats = 0;
   for (const Node& node : model.graph().nodes) {
-    if (node.op == "linear" && Info(model.file().Find(node.inputs[1])->dtype).block == 1)
-      return true;
+    for (const std::string& weight : WeightsOf(node)) {
+      const Tensor& tensor = *model.file().Find(weight);
+      if (Info(tensor.dtype).block == 1) floats += tensor.shape[0] * tensor.shape[1];
+    }
   }
-  return false;
+  return floats > model.cost().linear_parameters / 100;
 }
 
 // Cells of tables and lines; "" where the value is not there.

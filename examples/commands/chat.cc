@@ -1,12 +1,15 @@
 // glint chat: a conversation at the terminal or through a pipe.
 #include <cstdio>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/interrupt.h"
 #include "examples/commands/options.h"
 #include "examples/commands/report.h"
+#include "formats/json.h"
 #include "lib/error.h"
 #include "lib/generate.h"
 #include "lib/text/utf8.h"
@@ -17,6 +20,8 @@ namespace {
 struct Options {
   ComputeOptions compute;
   SamplingOptions sampling;
+  std::string system, tools_file;
+  bool show_prompt = false, json = false;
 };
 
 // "user> " and "glint> " in both languages; the Chinese words are what THUDM's cli_demo shows.
@@ -26,7 +31,26 @@ constexpr char kHelp[] =
     "  clear   \u6e05\u7a7a\u5bf9\u8bdd\u5386\u53f2 / forget the conversation\n"
     "  stop    \u9000\u51fa\u7a0b\u5e8f / leave (also Ctrl-D)\n"
     "  help    \u663e\u793a\u672c\u5e2e\u52a9 / show this\n"
+    "  /system TEXT       \u7cfb\u7edf\u63d0\u793a / set the system message (none: without text)\n"
+    "  /observation TEXT  \u5de5\u5177\u7ed3\u679c / say what a tool answered (or /tool TEXT)\n"
+    "  /prompt            \u663e\u793a\u63d0\u793a\u8bcd / show what the model sees, or no more\n"
     "  Ctrl-C  \u505c\u6b62\u5f53\u524d\u56de\u7b54 / stop the reply\n";
+
+// A JSON list, with the order of keys that the file has: the model sees it.
+nlohmann::ordered_json ReadTools(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file || file.bad()) throw Error(path + ": cannot be read");
+  if (!ParseJson(text, path).is_array()) throw Error(path + ": expected a JSON list of tools");
+  return nlohmann::ordered_json::parse(text);
+}
+
+// The text behind "/NAME ", or none if the line is no such command.
+std::optional<std::string> CommandText(const std::string& line, const std::string& name) {
+  if (line == "/" + name) return std::string();
+  if (!line.starts_with("/" + name + " ")) return std::nullopt;
+  return std::string(StripLeft(std::string_view(line).substr(name.size() + 2)));
+}
 
 class ChatLoop {
  public:
@@ -36,8 +60,12 @@ class ChatLoop {
         session_(model, SessionOptionsFor(model, options.compute, options.sampling)),
         chat_(session_),
         at_terminal_(StdinIsTerminal()),
-        to_terminal_(StdoutIsTerminal()) {
+        to_terminal_(StdoutIsTerminal()),
+        show_prompt_(options.show_prompt) {
     sampler_ = SamplerFor(options.sampling);
+    chat_.SetSystem(options.system);
+    if (!options.tools_file.empty()) chat_.SetTools(ReadTools(options.tools_file));
+    chat_.SetOnPrompt([this](const ChatPrompt& prompt) { ShowPrompt(prompt); });
   }
 
   void Run() {
@@ -85,6 +113,45 @@ class ChatLoop {
     }
   }
 
+  // What the model sees, before its reply. With --json it is part of the reply's line.
+  void ShowPrompt(const ChatPrompt& prompt) {
+    if (options_.json) prompt_ = prompt;
+    if (!show_prompt_ || options_.json) return;
+    Print((to_terminal_ ? ForTerminal(prompt.text) : prompt.text) + "\n");
+    Flush();
+  }
+
+  // Commands that begin with a slash and take a text. False if the line is none.
+  bool ObeySlash(const std::string& line) {
+    if (const auto text = CommandText(line, "system")) {
+      chat_.SetSystem(*text);
+      if (at_terminal_) {
+        Print(text->empty() ? "(no system message)\n" : "(system message set)\n");
+      }
+      return true;
+    }
+    for (const char* role : {"observation", "tool"}) {
+      if (const auto text = CommandText(line, role)) {
+        TryAsk(*text, role);
+        return true;
+      }
+    }
+    if (line != "/prompt") return false;
+    show_prompt_ = !show_prompt_;
+    return true;
+  }
+
+  void TryAsk(const std::string& query, const char* role) {
+    try {
+      Ask(query, role);
+    } catch (const Error& error) {
+      // A message that cannot be answered ends neither the chat nor the lines of a pipe.
+      Flush();
+      std::fprintf(stderr, "glint: %s\n", OneLine(error.what()).c_str());
+      failed_ = true;
+    }
+  }
+
   // Does what a line says. False if it says to leave.
   bool Obey(std::string line) {
     line = std::string(StripRight(StripLeft(line)));
@@ -100,18 +167,11 @@ class ChatLoop {
       Print(kHelp);
       return true;
     }
-    try {
-      Ask(line);
-    } catch (const Error& error) {
-      // A message that cannot be answered ends neither the chat nor the lines of a pipe.
-      Flush();
-      std::fprintf(stderr, "glint: %s\n", OneLine(error.what()).c_str());
-      failed_ = true;
-    }
+    if (!ObeySlash(line)) TryAsk(line, "user");
     return true;
   }
 
-  void Ask(const std::string& query) {
+  void Ask(const std::string& query, const char* role) {
     session_.ClearCancel();
     GenerateOptions generate;
     generate.sampler = sampler_;
@@ -130,19 +190,25 @@ class ChatLoop {
              " tokens is full: forgot the " +
              (forgotten == 1 ? "oldest turn" : std::to_string(forgotten) + " oldest turns"));
       }
-      if (at_terminal_) Print(kReplyPrompt);
+      if (at_terminal_ && !options_.json) Print(kReplyPrompt);
     };
     const Reply reply = chat_.Ask(
         query, generate,
         [&](std::string_view piece) {
           begin();
+          if (options_.json) return;
           Print(to_terminal_ ? ForTerminal(piece) : std::string(piece));
           Flush();
         },
-        &forgotten);
+        &forgotten, role);
     begin();
-    Print("\n");
+    if (options_.json) {
+      PrintReply(reply);
+    } else {
+      Print("\n");
+    }
     Flush();
+    if (options_.json && reply.end != Reply::End::kError) return;
     if (reply.end == Reply::End::kCancelled) {
       Print("(\u5df2\u505c\u6b62 / stopped)\n");
     } else if (reply.end == Reply::End::kContextFull) {
@@ -153,12 +219,29 @@ class ChatLoop {
     }
   }
 
+  // --json: one object a line.
+  void PrintReply(const Reply& reply) const {
+    nlohmann::ordered_json json;
+    if (show_prompt_) json = {{"prompt", prompt_.text}, {"prompt_ids", prompt_.ids}};
+    json["text"] = reply.text;
+    json["ids"] = reply.ids;
+    json["end"] = Name(reply.end);
+    json["messages"] = nlohmann::ordered_json::array();
+    for (const ChatMessage& message : reply.messages) {
+      json["messages"].push_back({{"role", message.role},
+                                  {"metadata", message.metadata},
+                                  {"content", message.content}});
+    }
+    PrintJson(json);
+  }
+
   const Model& model_;
   const Options& options_;
   Session session_;
   Chat chat_;
   SamplerOptions sampler_;
-  bool at_terminal_, to_terminal_, failed_ = false;
+  bool at_terminal_, to_terminal_, show_prompt_, failed_ = false;
+  ChatPrompt prompt_;  // the last one, for --json
 };
 
 }  // namespace
@@ -166,10 +249,20 @@ class ChatLoop {
 RunCommand SetUpChat(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   AddModelOption(app, &options->compute, kBuiltinName);
+  app.add_option("--system", options->system, "System message, where the model knows one");
+  app.add_option("--tools", options->tools_file, "JSON list of the tools that the model may call")
+      ->check(CLI::ExistingFile);
+  app.add_flag("--show-prompt", options->show_prompt,
+               "Print what the model sees, special tokens written out, before each reply");
+  app.add_flag("--json", options->json,
+               "One JSON object per reply: text, ids, messages; with --show-prompt also the prompt "
+               "and its ids");
   AddSamplingOptions(app, &options->sampling);
   AddComputeOptions(app, &options->compute);
   app.footer(
-      "In the chat: clear forgets the conversation, stop or Ctrl-D leaves, Ctrl-C stops a reply.\n"
+      "In the chat: clear forgets the conversation, stop or Ctrl-D leaves, Ctrl-C stops a reply;\n"
+      "/system TEXT sets the system message, /observation TEXT or /tool TEXT says what a tool answered,\n"
+      "/prompt shows what the model sees.\n"
       "Where standard input is no terminal, each line is a message and each reply is printed with "
       "a\n"
       "newline, nothing else.\n\n"

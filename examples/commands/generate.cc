@@ -60,7 +60,8 @@ void Run(const Options& options) {
       {"ids", reply.ids},
       {"end", Name(reply.end)},
       {"prompt_tokens", reply.prompt_tokens},
-      {"prompt_tokens_per_s", PerSecond(reply.prompt_tokens, reply.prompt_seconds)},
+      {"prompt_tokens_per_s",
+       PerSecond(reply.prompt_tokens - reply.kept_tokens, reply.prompt_seconds)},
       {"reply_tokens_per_s", PerSecond(reply.ids.size(), reply.reply_seconds)},
       {"seed", generate.sampler.seed}};
   if (generate.lookup) {

@@ -60,6 +60,22 @@ std::string UseText(const std::string& name, const FindTensor& find) {
          ToString(Shape(tensor->shape.begin(), tensor->shape.end()));
 }
 
+// What a node reads; experts' matrices, one like the other, are named by the first and the last.
+std::vector<std::string> UseTexts(const Node& node, const FindTensor& find) {
+  std::vector<std::string> texts;
+  const std::span<const std::string> weights = WeightsOf(node);
+  const std::string* first = weights.data();
+  for (const std::string& input : node.inputs) {
+    const bool is_middle = weights.size() > 2 && &input > first && &input < first + weights.size() - 1;
+    if (!is_middle) {
+      texts.push_back(UseText(input, find));
+    } else if (&input == first + 1) {
+      texts.push_back("...");
+    }
+  }
+  return texts;
+}
+
 std::string NodeText(const Node& node, const Values& values, const FindTensor& find) {
   std::string text, shapes;
   for (const std::string& output : node.outputs) {
@@ -69,8 +85,8 @@ std::string NodeText(const Node& node, const Values& values, const FindTensor& f
   }
   text += " = " + node.op + "(";
   const char* comma = "";
-  for (const std::string& input : node.inputs) {
-    text += comma + UseText(input, find);
+  for (const std::string& input : UseTexts(node, find)) {
+    text += comma + input;
     comma = ", ";
   }
   for (const auto& [name, attribute] : node.attributes) {
@@ -139,8 +155,8 @@ std::string StepText(const Step& step, const FindTensor& find) {
   }
   std::string inputs, made;
   const auto add = [&](const Node& node) {
-    for (const std::string& input : node.inputs) {
-      if (input != made) inputs += (inputs.empty() ? "" : ", ") + UseText(input, find);
+    for (const std::string& input : UseTexts(node, find)) {
+      if (input != made) inputs += (inputs.empty() ? "" : ", ") + input;
     }
     made = node.outputs[0];
   };

@@ -10,8 +10,9 @@
 #include "formats/convert/convert.h"
 #include "formats/convert/source_model.h"
 #include "formats/import/checkpoint.h"
+#include "formats/import/gguf.h"
+#include "formats/import/imported_tokenizer.h"
 #include "formats/import/input_file.h"
-#include "formats/import/sentencepiece.h"
 #include "formats/json.h"
 #include "lib/error.h"
 
@@ -32,60 +33,53 @@ nlohmann::json ReadConfig(const std::string& path) {
   return ParseJson({reinterpret_cast<const char*>(text.data()), text.size()}, path);
 }
 
-std::shared_ptr<const Tokenizer> Load(const std::string& file, const SentencePieceRules& rules,
-                                      const nlohmann::json& more_options) {
-  struct Loaded {
-    SentencePieceModel model;
-    std::unique_ptr<Tokenizer> tokenizer;
-  };
-  const auto loaded = std::make_shared<Loaded>();
-  loaded->model = ReadSentencePiece(file, rules);
-  loaded->model.options.update(more_options);
-  loaded->tokenizer = Tokenizer::Create(loaded->model.options, loaded->model.Tables(), file);
+std::shared_ptr<const Tokenizer> Load(ImportedTokenizer model, const std::string& where) {
+  const std::shared_ptr<LoadedTokenizer> loaded = LoadTokenizer(std::move(model), where);
   return {loaded, loaded->tokenizer.get()};
 }
 
-// A folder with config.json: the architecture knows the tokenizer's file and rules.
-std::shared_ptr<const Tokenizer> LoadFromFolder(const std::string& folder) {
+// What the architecture of the folder's config.json knows about its tokenizer. Of a model that we do
+// not know, or cannot run, the tokenizer's own files must say everything.
+ImportPlan PlanOf(const std::string& folder) {
+  ImportPlan plan;
+  plan.tokenizer_rules.rules = "";
   const nlohmann::json config = ReadConfig(folder + "/config.json");
-  if (config.is_null() && FileExists(folder + "/ice_text.model")) {
-    return Load(folder + "/ice_text.model", {"chatglm1", 0}, nlohmann::json::object());
+  if (config.is_null()) return plan;
+  const nlohmann::json tokenizer_config = ReadConfig(folder + "/tokenizer_config.json");
+  try {
+    return FindArchitecture(config, folder).plan(config, tokenizer_config,
+                                                 folder + "/config.json");
+  } catch (const Error&) {
+    return plan;
   }
-  const Architecture& architecture = FindArchitecture(config, folder);
-  const ImportPlan plan = architecture.plan(config, ReadConfig(folder + "/tokenizer_config.json"),
-                                            folder + "/config.json");
-  if (plan.tokenizer_files.empty()) {
-    throw Error(folder + ": tokenizers of " + Quoted(architecture.name) +
-                " models are not supported yet");
+}
+
+std::shared_ptr<const Tokenizer> LoadFromFolder(const std::string& folder,
+                                                const std::string& type) {
+  ImportPlan plan;
+  plan.tokenizer_rules.rules = type;
+  if (type.empty()) plan = PlanOf(folder);
+  std::optional<ImportedTokenizer> model = ReadFolderTokenizer(folder, plan.tokenizer_rules);
+  if (!model) {
+    throw Error(folder + ": no tokenizer in this folder: looked for ice_text.model, "
+                "tokenizer.model, tokenizer.json, vocab.json and vocab.txt");
   }
-  for (const std::string& name : plan.tokenizer_files) {
-    const std::string file = folder + "/" + name;
-    if (FileExists(file)) return Load(file, plan.tokenizer_rules, plan.tokenizer);
-  }
-  throw Error(folder + ": no tokenizer in this folder: looked for " + plan.tokenizer_files[0]);
+  model->options.update(plan.tokenizer);
+  return Load(std::move(*model), folder);
 }
 
 }  // namespace
 
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string& type) {
-  constexpr std::string_view kKnown[] = {"chatglm1", "chatglm2", "chatglm3", "llama"};
-  constexpr const char* kKnownList = "chatglm1, chatglm2, chatglm3, llama";
-  if (!type.empty() && std::find(std::begin(kKnown), std::end(kKnown), type) == std::end(kKnown)) {
-    throw Error("--type " + type + ": these rules are not supported yet; known: " + kKnownList);
+  if (FolderExists(path)) return LoadFromFolder(path, type);
+  const bool gguf = path.ends_with(".gguf");
+  if (!type.empty() && (gguf || (path.ends_with(".json") && BaseName(path) != "vocab.json"))) {
+    throw Error("--type " + type + ": " + path + " names its rules itself");
   }
-  const bool folder = FolderExists(path);
-  if (folder && (type.empty() || type == "chatglm1")) return LoadFromFolder(path);
-  if (!type.empty()) {
-    return Load(folder ? path + "/tokenizer.model" : path, {type, 0}, nlohmann::json::object());
-  }
-  if (BaseName(path) == "ice_text.model") {
-    return Load(path, {"chatglm1", 0}, nlohmann::json::object());
-  }
-  const InputFile file(path);  // a file that is not there is said to be so
-  throw Error(path +
-              ": whose rules these are cannot be told from the file; name them with --type "
-              "(known: " +
-              kKnownList + ")");
+  if (!gguf) return Load(ReadTokenizerFile(path, {type, 0}), path);
+  std::optional<ImportedTokenizer> model = ReadGgufTokenizer(*Gguf::Open(path));
+  if (!model) throw Error(path + ": the file has no tokenizer");
+  return Load(std::move(*model), path);
 }
 
 void PrintCheckpoint(const std::string& path, bool as_json) {

@@ -88,7 +88,8 @@ void CheckOrder(const Model& model, const BaseModel& base, const Tensor& tensor)
 std::string NormBefore(const Graph& graph, const std::string& matrix) {
   std::string norm;
   for (const Node& linear : graph.nodes) {
-    if (linear.op != "linear" || linear.inputs[1] != matrix) continue;
+    const std::span<const std::string> weights = WeightsOf(linear);
+    if (std::find(weights.begin(), weights.end(), matrix) == weights.end()) continue;
     std::string found;
     for (const Node& node : graph.nodes) {
       const bool is_norm = node.op == "layer_norm" || node.op == "rms_norm";

@@ -17,10 +17,8 @@ struct Options {
   bool special = false, decode = false;
 };
 
-// Types whose rules exist in the contract of the command line; which of them this version knows is
-// ImportTokenizer's affair.
-const std::vector<std::string> kTypes = {"chatglm1", "chatglm2",   "chatglm3", "llama",
-                                         "bert",     "bert-cased", "gpt2",     "qwen2"};
+const std::vector<std::string> kTypes = {"chatglm1", "chatglm2",   "chatglm3", "llama",  "bert",
+                                         "bert-cased", "gpt2", "qwen2", "llama3", "glm4"};
 
 struct Source {
   std::unique_ptr<Model> model;
@@ -32,9 +30,6 @@ struct Source {
 Source Open(const Options& options) {
   Source source;
   if (options.source != kBuiltinName && !options.source.ends_with(".glint")) {
-    if (options.source.ends_with(".gguf")) {
-      throw Error(options.source + ": GGUF files are not supported yet");
-    }
     source.imported = ImportTokenizer(options.source, options.type);
     return source;
   }
@@ -94,7 +89,7 @@ void Run(const Options& options) {
 RunCommand SetUpTokenize(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("SRC", options->source,
-                 "a .glint file, 'builtin', a Hugging Face folder, or a vocabulary file alone")
+                 "a .glint file, 'builtin', a Hugging Face folder, a GGUF file, or a tokenizer's file alone")
       ->required()
       ->option_text(" ");
   CLI::Option* special =
@@ -102,7 +97,8 @@ RunCommand SetUpTokenize(CLI::App& app) {
                    "add what the model's own tokenizer adds ([gMASK], <sop>, <s>)");
   app.add_flag("--decode", options->decode, "ids to text")->excludes(special);
   app.add_option("--type", options->type,
-                 "whose rules, where the file cannot say: chatglm1, chatglm2, chatglm3, llama")
+                 "whose rules, where the file cannot say: chatglm1, chatglm2, chatglm3, llama, bert, "
+                 "bert-cased, gpt2, qwen2, llama3, glm4")
       ->check(CLI::IsMember(kTypes).description(""))
       ->option_text("TYPE");
   app.footer(

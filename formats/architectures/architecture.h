@@ -3,18 +3,24 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "formats/architectures/gguf_dialect.h"
 #include "formats/import/sentencepiece.h"
 #include "lib/graph.h"
 #include "lib/tensor.h"
 
 namespace glint {
 
-// A tensor of the checkpoint that gives some rows of one of ours.
+// Rows of a tensor of the checkpoint (elements of a vector) that become rows of one of ours.
 struct ImportSource {
   std::string name;
-  uint64_t rows;  // elements of a vector
+  uint64_t rows;
+  uint64_t first_row = 0;
+  uint64_t of_rows = 0;  // that the tensor has; 0: `rows`
+
+  uint64_t TensorRows() const { return of_rows == 0 ? rows : of_rows; }
 };
 
 // A tensor that an architecture wants: where it comes from and what shape it must have.
@@ -23,6 +29,7 @@ struct ImportTensor {
     kVector,      // f32, plain
     kMatrix,      // the type that the conversion asks for
     kVocabulary,  // embedding or head: as kMatrix, but kept at higher precision where that is cheap
+    kSmall,       // a matrix that is small and decides much: f32
   };
   std::string name;              // ours
   // The checkpoint's, whose rows follow each other; none: made of `values`.
@@ -30,6 +37,7 @@ struct ImportTensor {
   std::vector<uint64_t> shape;   // of all sources together; each must have its part of it
   Role role = Role::kMatrix;
   std::vector<float> values{};
+  float plus = 0;  // kVector: added to the checkpoint's numbers
   // Ours: the same matrix if the checkpoint lacks this or has it twice. Both have one source.
   std::string tied_to{};
 };
@@ -48,6 +56,12 @@ struct ImportPlan {
   std::function<Graph(const std::vector<Tensor>& tensors, const std::string& where)> build;
 };
 
+// A published model: the part of its config.json that decides the shape.
+struct PublishedShape {
+  const char* name;    // "chatglm-6b"
+  const char* config;  // JSON
+};
+
 // One row per architecture; adding one is one file and one row in architectures.cc.
 struct Architecture {
   const char* name;                                     // "chatglm"
@@ -56,16 +70,19 @@ struct Architecture {
   // is not supported.
   ImportPlan (*plan)(const nlohmann::json& hf_config, const nlohmann::json& tokenizer_config,
                      const std::string& where);
+  std::vector<PublishedShape> published{};
+  GgufDialect gguf{};
 };
 
 // The row for a config.json. Throws Error naming what was found if there is none.
 const Architecture& FindArchitecture(const nlohmann::json& hf_config, const std::string& where);
 
+// The row for a GGUF file's general.architecture. Throws Error naming it if there is none.
+const Architecture& FindGgufArchitecture(std::string_view name, bool has_experts,
+                                         const std::string& where);
+
 // config.json of a published model ("chatglm-6b"), for `glint synth`. Throws Error listing the names
 // known.
 nlohmann::json PublishedConfig(const std::string& name);
-
-// base^(-2i/dim) for i < dim / 2, by our own functions, so that every machine makes the same file.
-std::vector<float> RotaryFrequencies(double base, uint64_t dim);
 
 }  // namespace glint

@@ -1,20 +1,36 @@
 #include "formats/architectures/architecture.h"
 
-#include "formats/architectures/rows.h"
 #include "lib/error.h"
-#include "simd/scalar_math.h"
 
 namespace glint {
+
+// The table: a row for each file.
+#define GLINT_ARCHITECTURES(ROW) \
+  ROW(kChatGlm)                  \
+  ROW(kChatGlm2)                 \
+  ROW(kGlm)                      \
+  ROW(kLlama)                    \
+  ROW(kMistral)                  \
+  ROW(kQwen2)                    \
+  ROW(kQwen3)                    \
+  ROW(kPhi3)                     \
+  ROW(kGemma2)                   \
+  ROW(kMixtral)                  \
+  ROW(kQwen2Moe)
+
+#define GLINT_DECLARE(name) extern const Architecture name;
+GLINT_ARCHITECTURES(GLINT_DECLARE)
+#undef GLINT_DECLARE
+
 namespace {
 
-const Architecture* const kArchitectures[] = {&kChatGlm, &kLlama};
+#define GLINT_ADDRESS(name) &name,
+const Architecture* const kArchitectures[] = {GLINT_ARCHITECTURES(GLINT_ADDRESS)};
+#undef GLINT_ADDRESS
 
-struct PublishedShape {
-  const char* name;
-  const char* const& config;  // config.json, the part that decides the shape
-};
-const PublishedShape kPublished[] = {{"chatglm-6b", kChatGlm6bConfig},
-                                     {"llama-7b", kLlama7bConfig}};
+void AddName(const char* name, std::string* names) {
+  *names += std::string(names->empty() ? "" : ", ") + name;
+}
 
 }  // namespace
 
@@ -25,7 +41,7 @@ const Architecture& FindArchitecture(const nlohmann::json& hf_config, const std:
   std::string known;
   for (const Architecture* row : kArchitectures) {
     if (row->accepts(hf_config)) return *row;
-    known += std::string(known.empty() ? "" : ", ") + row->name;
+    AddName(row->name, &known);
   }
   std::string found = "none";
   if (hf_config.contains("model_type") && hf_config["model_type"].is_string()) {
@@ -35,23 +51,27 @@ const Architecture& FindArchitecture(const nlohmann::json& hf_config, const std:
               " with these options is not supported; known architectures: " + known);
 }
 
-nlohmann::json PublishedConfig(const std::string& name) {
+const Architecture& FindGgufArchitecture(std::string_view name, bool has_experts,
+                                         const std::string& where) {
   std::string known;
-  for (const PublishedShape& shape : kPublished) {
-    if (name == shape.name) return nlohmann::json::parse(shape.config);
-    known += std::string(known.empty() ? "" : ", ") + shape.name;
+  for (const Architecture* row : kArchitectures) {
+    if (!row->gguf.architecture) continue;
+    if (name == row->gguf.architecture && has_experts == row->gguf.has_experts) return *row;
+    AddName(row->gguf.architecture, &known);
   }
-  throw Error("unknown shape " + Quoted(name) + "; known: " + known);
+  throw Error(where + ": general.architecture " + Quoted(std::string(name)) +
+              (has_experts ? " with experts" : "") + " is not supported; known: " + known);
 }
 
-std::vector<float> RotaryFrequencies(double base, uint64_t dim) {
-  std::vector<float> frequencies(dim / 2);
-  const double log_base = LogD(base);
-  for (uint64_t i = 0; i < dim / 2; ++i) {
-    const double exponent = static_cast<double>(2 * i) / static_cast<double>(dim);
-    frequencies[i] = static_cast<float>(ExpD(-exponent * log_base));
+nlohmann::json PublishedConfig(const std::string& name) {
+  std::string known;
+  for (const Architecture* row : kArchitectures) {
+    for (const PublishedShape& shape : row->published) {
+      if (name == shape.name) return nlohmann::json::parse(shape.config);
+      AddName(shape.name, &known);
+    }
   }
-  return frequencies;
+  throw Error("unknown shape " + Quoted(name) + "; known: " + known);
 }
 
 }  // namespace glint

@@ -3,12 +3,11 @@
 // context, place in the reply), each rotating one half of every head; a context that sees itself in
 // both directions; and a residual that carries the normed input, scaled.
 #include <cmath>
-#include <set>
 
+#include "formats/architectures/architecture.h"
 #include "formats/architectures/hf_options.h"
-#include "formats/architectures/rows.h"
+#include "formats/architectures/network.h"
 #include "formats/json.h"
-#include "lib/builder.h"
 #include "lib/error.h"
 #include "quant/f16.h"
 
@@ -54,73 +53,26 @@ Hyper ReadHyper(const Json& c, const std::string& where) {
   return h;
 }
 
-std::string LayerName(uint64_t layer) { return "layer." + std::to_string(layer); }
-
-std::vector<ImportTensor> Tensors(const Hyper& h) {
-  using Role = ImportTensor::Role;
-  std::vector<ImportTensor> tensors;
-  const auto vector = [&](const std::string& name, const std::string& source, uint64_t n) {
-    tensors.push_back({name, {{source, n}}, {n}, Role::kVector});
-  };
-  const auto matrix = [&](const std::string& name, const std::string& source, uint64_t n, uint64_t k) {
-    tensors.push_back({name, {{source, n}}, {n, k}, Role::kMatrix});
-  };
-  tensors.push_back({"embedding", {{"transformer.word_embeddings.weight", h.vocab_size}},
-                     {h.vocab_size, h.dim}, Role::kVocabulary});
+Network::Value Describe(Network& n, const Hyper& h) {
+  using Value = Network::Value;
+  Value x = n.Embedding("transformer.word_embeddings", h.vocab_size, h.dim);
   // The published code rounds the frequencies to f16 and ignores the checkpoint's copies of them.
-  std::vector<float> inv_freq = RotaryFrequencies(kRotaryBase, h.dim / h.n_heads / 2);
-  for (float& f : inv_freq) f = F16ToF32(F32ToF16(f));
-  tensors.push_back({"rope.inv_freq", {}, {inv_freq.size()}, Role::kVector, inv_freq});
+  RopeForm rope{RotaryFrequencies(kRotaryBase, h.dim / h.n_heads / 2)};
+  for (float& f : rope.inv_freq) f = F16ToF32(F32ToF16(f));
+  n.SetRope(rope);
   for (uint64_t i = 0; i < h.n_layers; ++i) {
-    const std::string to = LayerName(i) + ".", from = "transformer.layers." + std::to_string(i) + ".";
-    vector(to + "attn_norm.weight", from + "input_layernorm.weight", h.dim);
-    vector(to + "attn_norm.bias", from + "input_layernorm.bias", h.dim);
-    matrix(to + "qkv.weight", from + "attention.query_key_value.weight", 3 * h.dim, h.dim);
-    vector(to + "qkv.bias", from + "attention.query_key_value.bias", 3 * h.dim);
-    matrix(to + "attn_out.weight", from + "attention.dense.weight", h.dim, h.dim);
-    vector(to + "attn_out.bias", from + "attention.dense.bias", h.dim);
-    vector(to + "ffn_norm.weight", from + "post_attention_layernorm.weight", h.dim);
-    vector(to + "ffn_norm.bias", from + "post_attention_layernorm.bias", h.dim);
-    matrix(to + "ffn_up.weight", from + "mlp.dense_h_to_4h.weight", h.hidden_dim, h.dim);
-    vector(to + "ffn_up.bias", from + "mlp.dense_h_to_4h.bias", h.hidden_dim);
-    matrix(to + "ffn_down.weight", from + "mlp.dense_4h_to_h.weight", h.dim, h.hidden_dim);
-    vector(to + "ffn_down.bias", from + "mlp.dense_4h_to_h.bias", h.dim);
+    n.BeginLayer(i, "transformer.layers." + std::to_string(i) + ".");
+    const Value a = n.LayerNorm(x, "attn_norm", "input_layernorm", h.norm_eps);
+    const Value qkv = n.Linear(a, "qkv", {{"attention.query_key_value", 3 * h.dim}}, true);
+    const Value attention = n.Attention(n.Rope(n.SplitHeads(qkv, h.n_heads)), "prefix");
+    x = n.Add(a, n.Linear(attention, "attn_out", {{"attention.dense", h.dim}}, true), kAlpha);
+    const Value f = n.LayerNorm(x, "ffn_norm", "post_attention_layernorm", h.norm_eps);
+    const Value up = n.Linear(f, "ffn_up", {{"mlp.dense_h_to_4h", h.hidden_dim}}, true);
+    x = n.Add(f, n.Linear(n.Gelu(up), "ffn_down", {{"mlp.dense_4h_to_h", h.dim}}, true), kAlpha);
   }
-  vector("final_norm.weight", "transformer.final_layernorm.weight", h.dim);
-  vector("final_norm.bias", "transformer.final_layernorm.bias", h.dim);
-  ImportTensor head{"lm_head", {{"lm_head.weight", h.vocab_size}}, {h.vocab_size, h.dim},
-                    Role::kVocabulary};
-  head.tied_to = "embedding";
-  tensors.push_back(head);
-  return tensors;
-}
-
-Graph Build(const Hyper& h, const std::vector<Tensor>& tensors, const std::string& where) {
-  GraphBuilder g("main", {"ids", "position.0", "position.1", "cache_index", "prefix_len"}, tensors,
-                 where);
-  using Value = GraphBuilder::Value;
-  const std::vector<Value> positions = {g.Input("position.0"), g.Input("position.1")};
-  Value x = g.Embedding(g.Input("ids"), "embedding");
-  for (uint64_t i = 0; i < h.n_layers; ++i) {
-    const std::string w = LayerName(i) + ".";
-    g.SetPrefix(LayerName(i));
-    const Value a = g.LayerNorm(x, w + "attn_norm.weight", w + "attn_norm.bias", h.norm_eps);
-    const Value qkv = g.Linear(a, w + "qkv.weight", w + "qkv.bias", "qkv");
-    GraphBuilder::Heads heads = g.SplitHeads(qkv, static_cast<int64_t>(h.n_heads), "per_head");
-    heads.q = g.Rope(heads.q, "rope.inv_freq", positions);
-    heads.k = g.Rope(heads.k, "rope.inv_freq", positions);
-    const Value attention = g.Attention(heads, static_cast<int64_t>(i), "prefix");
-    const Value attn_out = g.Linear(attention, w + "attn_out.weight", w + "attn_out.bias", "attn_out");
-    x = g.AddScaled(a, kAlpha, attn_out);
-    const Value f = g.LayerNorm(x, w + "ffn_norm.weight", w + "ffn_norm.bias", h.norm_eps);
-    const Value up = g.Linear(f, w + "ffn_up.weight", w + "ffn_up.bias", "ffn_up");
-    const Value down = g.Linear(g.Gelu(up, "tanh"), w + "ffn_down.weight", w + "ffn_down.bias",
-                                "ffn_down");
-    x = g.AddScaled(f, kAlpha, down);
-  }
-  g.SetPrefix("");
-  x = g.LayerNorm(x, "final_norm.weight", "final_norm.bias", h.norm_eps);
-  return g.Finish(g.Linear(x, "lm_head", "", "head"), "logits");
+  n.EndLayers();
+  x = n.LayerNorm(x, "final_norm", "transformer.final_layernorm", h.norm_eps);
+  return n.Head(x, "lm_head", h.vocab_size, true);
 }
 
 // Ids that the text's own stand after: the first revision, with 150528 rows, leaves room for 20000 image
@@ -161,23 +113,22 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
                     {"pad_id", pad}};
   plan.tokenizer_rules = {"chatglm1", IdOffset(tokenizer_config, h.vocab_size, where)};
   plan.tokenizer_files = {"ice_text.model"};
-  plan.tensors = Tensors(h);
   plan.ignored = {".inv_freq"};
-  plan.build = [h](const std::vector<Tensor>& tensors, const std::string& place) {
-    return Build(h, tensors, place);
-  };
+  SetNetwork({"ids", "position.0", "position.1", "cache_index", "prefix_len"},
+             [h](Network& n) { return Describe(n, h); }, &plan);
   return plan;
 }
 
-}  // namespace
-
-const Architecture kChatGlm = {"chatglm", Accepts, Plan};
-
-const char* const kChatGlm6bConfig = R"({
+constexpr char kChatGlm6b[] = R"({
   "model_type": "chatglm", "hidden_size": 4096, "num_layers": 28, "num_attention_heads": 32,
   "inner_hidden_size": 16384, "vocab_size": 130528, "max_sequence_length": 2048,
   "layernorm_epsilon": 1e-5, "position_encoding_2d": true, "mask_token_id": 130000,
   "gmask_token_id": 130001, "bos_token_id": 130004, "eos_token_id": 130005, "pad_token_id": 3
 })";
+
+}  // namespace
+
+extern const Architecture kChatGlm;
+const Architecture kChatGlm = {"chatglm", Accepts, Plan, {{"chatglm-6b", kChatGlm6b}}};
 
 }  // namespace glint

@@ -18,6 +18,8 @@ constexpr size_t kShortestWindow = 16;
 constexpr uint64_t kMaxTextBytes = 1 << 30;
 // Columns that one task sums up.
 constexpr size_t kColumnsPerTask = 256;
+// Rows of its layer that an expert's own are joined by: enough for an expert that no token reaches.
+constexpr size_t kBorrowedRows = 32;
 
 template <class T>
 std::span<const T> Table(const SourceModel& source, const char* name) {
@@ -77,6 +79,34 @@ uint64_t VocabularyOf(const SourceModel& source) {
   return rows == 0 ? INT32_MAX : rows;  // then StagedModel says what is wrong
 }
 
+// Squares of the columns of an input, added up.
+struct SquareSum {
+  explicit SquareSum(uint64_t cols) : sums(cols) {}
+  std::vector<double> sums;  // (cols)
+  size_t rows = 0;
+};
+
+// Few tokens or none may reach an expert: the mean over all experts of its op counts as some rows more.
+void BorrowRows(const std::vector<StagedModel::Input>& inputs, std::vector<SquareSum>* squares) {
+  std::map<std::string, SquareSum> layers;  // by what their experts read
+  const auto key = [&](size_t i) { return inputs[i].value + " " + inputs[i].routing; };
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].IsExpert()) continue;
+    SquareSum& layer = layers.emplace(key(i), inputs[i].cols).first->second;
+    layer.rows += (*squares)[i].rows;
+    for (size_t c = 0; c < layer.sums.size(); ++c) layer.sums[c] += (*squares)[i].sums[c];
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].IsExpert()) continue;
+    const SquareSum& layer = layers.at(key(i));
+    (*squares)[i].rows += kBorrowedRows;
+    for (size_t c = 0; c < layer.sums.size(); ++c) {
+      (*squares)[i].sums[c] +=
+          layer.sums[c] * static_cast<double>(kBorrowedRows) / static_cast<double>(layer.rows);
+    }
+  }
+}
+
 }  // namespace
 
 TokenWindows WindowsOfText(const SourceModel& source, std::string_view text, size_t tokens,
@@ -132,13 +162,12 @@ Moments MeasureMoments(StagedModel& model, size_t n_windows,
   StagedModel::Rows rows = model.Embed(n_windows);
   for (size_t s = 0; s < stages.size(); ++s) {
     if (progress) progress(static_cast<double>(s) / static_cast<double>(stages.size()));
-    std::vector<std::vector<double>> sums;
-    for (const StagedModel::Input& input : stages[s].inputs) sums.emplace_back(input.cols);
-    size_t tokens = 0;
+    std::vector<SquareSum> inputs;
+    for (const StagedModel::Input& input : stages[s].inputs) inputs.emplace_back(input.cols);
     model.Load(s);
     model.Run(&rows, true, {}, [&](size_t input, const float* x, size_t stride, size_t n) {
-      if (input == 0) tokens += n;
-      std::vector<double>& sum = sums[input];
+      inputs[input].rows += n;
+      std::vector<double>& sum = inputs[input].sums;
       const size_t tasks = (sum.size() + kColumnsPerTask - 1) / kColumnsPerTask;
       model.pool().Run(tasks, [&](size_t task, size_t) {
         const size_t begin = task * kColumnsPerTask;
@@ -150,9 +179,12 @@ Moments MeasureMoments(StagedModel& model, size_t n_windows,
         }
       });
     });
-    for (size_t i = 0; i < sums.size(); ++i) {
+    BorrowRows(stages[s].inputs, &inputs);
+    for (size_t i = 0; i < inputs.size(); ++i) {
       std::vector<float> mean;
-      for (const double sum : sums[i]) mean.push_back(static_cast<float>(sum / double(tokens)));
+      for (const double sum : inputs[i].sums) {
+        mean.push_back(static_cast<float>(sum / static_cast<double>(inputs[i].rows)));
+      }
       for (const std::string& weight : stages[s].inputs[i].weights) {
         for (size_t c = 0; c < mean.size(); ++c) {
           if (std::isfinite(mean[c])) continue;

@@ -22,7 +22,7 @@ TokenWindows WindowsOfText(const SourceModel& source, std::string_view text, siz
 TokenWindows ReadWindows(const SourceModel& source, const std::string& path, size_t tokens);
 
 // By name of each matrix that a linear op multiplies by: the mean square of each column of its input,
-// (cols).
+// (cols). Of an expert's, over the rows that reach it, joined by some of its layer.
 using Moments = std::map<std::string, std::vector<float>>;
 
 // Runs the whole model over the first windows. Throws Error if an activation is not finite, naming where.

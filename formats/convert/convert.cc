@@ -60,6 +60,7 @@ class TypeRules {
     if (const auto better = better_.find(weight.name); better != better_.end()) {
       return better->second;
     }
+    if (weight.role == Role::kSmall) return DType::kF32;
     if (kept_.count(weight.name) != 0) return weight.stored;
     if (weight.role == Role::kVocabulary && IsLow(options_.type) && vocabulary_int8_) {
       return DType::kInt8;
@@ -121,7 +122,14 @@ class Conversion {
   double Calibrate() {
     if (options_.recipe == Recipe::kFast) return 0;
     const bool best = options_.recipe == Recipe::kBest;
-    if (best) RequireGptq();
+    if (best) {
+      RequireGptq();
+      experts_ = ExpertsOf(source_);
+      if (!experts_.empty() && options_.warn) {
+        options_.warn("the experts' matrices are encoded as recipe 'balanced' does it: a text tells too "
+                      "little of each expert's inputs for more");
+      }
+    }
     const size_t wanted = TokensWanted(best);
     windows_ = ReadWindows(source_, options_.calibrate, wanted);
     if (windows_.ids.size() + windows_.length <= wanted && options_.warn) {
@@ -185,7 +193,7 @@ class Conversion {
     if (options_.calibrate_tokens != 0) return options_.calibrate_tokens;
     size_t wanted = kMomentTokens;
     for (const SourceWeight& weight : source_.weights) {
-      if (best && weight.shape.size() == 2) {
+      if (best && weight.shape.size() == 2 && experts_.count(weight.name) == 0) {
         wanted = std::max<size_t>(wanted, kTokensPerInput * weight.shape[1]);
       }
     }
@@ -263,6 +271,7 @@ class Conversion {
   const ConvertOptions& options_;
   SourceModel source_;
   TypeRules types_;
+  std::set<std::string> experts_;  // known to kBest
   TokenWindows windows_;
   std::unique_ptr<StagedModel> staged_;
   Moments moments_;

@@ -23,6 +23,7 @@ GptqRun::GptqRun(const SourceModel& source, StagedModel& model, TypeOf type_of,
   RequireGptq();
   for (size_t s = 0; s < model_.stages().size(); ++s) {
     for (const StagedModel::Input& input : model_.stages()[s].inputs) {
+      if (input.IsExpert()) continue;
       for (const std::string& name : input.weights) {
         const SourceWeight& weight = *weights_.at(name);
         // Fewer tokens than inputs tell more of chance than of the inputs (docs/QUANT.md).

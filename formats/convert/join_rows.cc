@@ -98,4 +98,21 @@ SourceWeight JoinRows(std::vector<SourceWeight> parts, std::string place) {
   return weight;
 }
 
+SourceWeight SliceRows(SourceWeight whole, uint64_t first, uint64_t rows) {
+  if (first == 0 && rows == whole.shape[0]) return whole;
+  SourceWeight slice{whole.name, {rows, whole.shape[1]}, whole.role};
+  slice.place = whole.place + " (from row " + std::to_string(first) + " on)";
+  slice.read = [read = whole.read, first](uint64_t row, uint64_t n_rows, float* out) {
+    read(first + row, n_rows, out);
+  };
+  slice.stored = whole.native && first % kTileRows != 0 ? DType::kF32 : whole.stored;
+  if (!whole.native || first % kTileRows != 0) return slice;
+  slice.native = {whole.native->offset, whole.native->table, {}};
+  slice.native->fill = [fill = whole.native->fill, first](const MatrixLayout& layout, uint64_t row,
+                                                          uint64_t n_rows, TilePlanes planes) {
+    fill(layout, first + row, n_rows, planes);
+  };
+  return slice;
+}
+
 }  // namespace glint

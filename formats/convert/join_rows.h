@@ -13,4 +13,8 @@ namespace glint {
 // some are. Else it is one of floats, without a form.
 SourceWeight JoinRows(std::vector<SourceWeight> parts, std::string place);
 
+// Rows [first, first + rows) of a matrix. If it is quantized and `first` is a multiple of 16, so is
+// the slice; else it is one of floats.
+SourceWeight SliceRows(SourceWeight whole, uint64_t first, uint64_t rows);
+
 }  // namespace glint

@@ -317,7 +317,7 @@ std::vector<std::shared_ptr<const PackedMatrix>> PackedSource::Open(
   for (const ImportSource& source : tensor.sources) {
     all.push_back(!Has(source.name) ? nullptr
                                     : std::make_shared<const PackedMatrix>(
-                                          *checkpoint_, *format_, source.name, source.rows,
+                                          *checkpoint_, *format_, source.name, source.TensorRows(),
                                           tensor.shape[1], cache_));
   }
   static const std::vector<int32_t> kOwnOrder;

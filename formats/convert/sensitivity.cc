@@ -67,6 +67,7 @@ Sensitivities MeasureSensitivities(StagedModel& model, const SourceModel& source
     const bool is_last = s + 1 == stages.size();
     for (const StagedModel::Input& input : stages[s].inputs) {
       if (is_last && &input == &stages[s].inputs.back()) continue;  // the head
+      if (input.IsExpert()) continue;
       for (const std::string& name : input.weights) {
         const SourceWeight& weight = *weights.at(name);
         const DType type = type_of(weight);

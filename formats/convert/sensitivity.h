@@ -10,7 +10,8 @@ namespace glint {
 
 // How much a model's result moves when one matrix alone is stored in the type that `type_of` names: the
 // squared change of what the head reads, relative to its square, on the first `n_windows` windows. By
-// name, of the matrices of the layers that are to be encoded. Each distorted copy of the activations goes
+// name, of the matrices of the layers that are to be encoded, experts' excepted: there are too many, and
+// what a text tells of each is little. Each distorted copy of the activations goes
 // through all stages behind its matrix, so this costs half as many runs as there are matrices, and memory
 // for as many copies of the windows' activations.
 using Sensitivities = std::map<std::string, double>;

@@ -6,12 +6,14 @@
 #include <map>
 #include <set>
 
+#include "formats/convert/gguf_model.h"
 #include "formats/convert/join_rows.h"
 #include "formats/convert/packed_matrix.h"
 #include "formats/convert/source_matrix.h"
+#include "formats/import/chat_template.h"
 #include "formats/import/checkpoint.h"
+#include "formats/import/imported_tokenizer.h"
 #include "formats/import/input_file.h"
-#include "formats/import/sentencepiece.h"
 #include "formats/json.h"
 #include "lib/error.h"
 #include "lib/ops/ops.h"
@@ -40,20 +42,23 @@ void AppendVector(const Checkpoint& checkpoint, const ImportSource& part,
                   std::vector<float>* values) {
   const SourceTensor* source = checkpoint.Find(part.name);
   if (!source) throw Error(checkpoint.path() + ": tensor " + Quoted(part.name) + " is missing");
-  if (source->shape != std::vector<uint64_t>{part.rows}) {
+  if (source->shape != std::vector<uint64_t>{part.TensorRows()}) {
     throw Error(checkpoint.FileName(*source) + ": tensor " + Quoted(source->name) +
-                ": expected a vector of " + std::to_string(part.rows) + ", found " +
+                ": expected a vector of " + std::to_string(part.TensorRows()) + ", found " +
                 std::to_string(source->elements) + " elements of rank " +
                 std::to_string(source->shape.size()));
   }
   const size_t begin = values->size();
   values->resize(begin + part.rows);
-  checkpoint.ReadF32(*source, 0, part.rows, values->data() + begin);
+  checkpoint.ReadF32(*source, part.first_row, part.rows, values->data() + begin);
 }
 
 SourceWeight VectorOf(const Checkpoint& checkpoint, const ImportTensor& tensor) {
   std::vector<float> values = tensor.values;
   for (const ImportSource& part : tensor.sources) AppendVector(checkpoint, part, &values);
+  if (tensor.plus != 0) {
+    for (float& value : values) value += tensor.plus;
+  }
   return Vector(tensor.name, DType::kF32, values.data(), values.size());
 }
 
@@ -80,17 +85,17 @@ void AddMatrix(const Checkpoint& checkpoint, const PackedSource& packed,
     place += std::string(row == 0 ? " " : ", ") + Quoted(part.name) + " (rows " +
              std::to_string(row) + " to " + std::to_string(row + part.rows - 1) + ")";
     row += part.rows;
-    SourceWeight& weight = parts.emplace_back();
-    weight = {tensor.name, {part.rows, tensor.shape[1]}, tensor.role};
+    SourceWeight weight{tensor.name, {part.TensorRows(), tensor.shape[1]}, tensor.role};
     if (packed_parts[i]) {
       SetPacked(packed_parts, i, &weight);
-      continue;
+    } else {
+      const SourceMatrix source(checkpoint, part.name, part.TensorRows(), tensor.shape[1]);
+      weight.stored = source.stored();
+      weight.read = source.Rows();
+      weight.place = source.Place();
+      weight.native = source.Native();
     }
-    const SourceMatrix source(checkpoint, part.name, part.rows, tensor.shape[1]);
-    weight.stored = source.stored();
-    weight.read = source.Rows();
-    weight.place = source.Place();
-    weight.native = source.Native();
+    parts.push_back(SliceRows(std::move(weight), part.first_row, part.rows));
   }
   weights->push_back(parts.size() == 1 ? std::move(parts[0])
                                        : JoinRows(std::move(parts), std::move(place)));
@@ -152,38 +157,34 @@ void AddCheckpointWeights(const Checkpoint& checkpoint, const PackedSource& pack
   }
 }
 
+void AddTokenizerTables(const ImportedTokenizer& tokenizer, SourceModel* model) {
+  ForEachTable(tokenizer, [&]<class T>(const char* name, const std::vector<T>& table) {
+    constexpr DType dtype = std::is_same_v<T, float>     ? DType::kF32
+                            : std::is_same_v<T, int32_t> ? DType::kI32
+                                                         : DType::kU8;
+    if (table.empty()) return;
+    model->weights.push_back(
+        Vector(std::string("tokenizer.") + name, dtype, table.data(), table.size()));
+  });
+}
+
 // The tokenizer's tables, and its section of the header; none, with a warning, without a file.
 void AddTokenizer(const Checkpoint& checkpoint, const ImportPlan& plan, const Warn& warn,
                   SourceModel* model) {
-  std::string path;
-  for (const std::string& name : plan.tokenizer_files) {
-    if (path.empty()) path = checkpoint.FindFile(name);
-  }
-  if (path.empty()) {
+  const std::string& path = checkpoint.path();
+  const std::string folder =
+      FolderExists(path) ? path : std::filesystem::path(path).parent_path().string();
+  const std::optional<ImportedTokenizer> tokenizer =
+      ReadFolderTokenizer(folder.empty() ? "." : folder, plan.tokenizer_rules);
+  if (!tokenizer) {
     if (warn) {
-      const std::string why =
-          plan.tokenizer_files.empty()
-              ? "tokenizers of " + Quoted(plan.config.at("architecture").get<std::string>()) +
-                    " models are not supported yet"
-              : "there is no " + plan.tokenizer_files[0];
-      warn(checkpoint.path() + ": " + why +
-           "; the model will have no tokenizer: logits, greedy and bench work, chat does not");
+      warn(path + ": there is no tokenizer; the model will have none: logits, greedy and bench "
+           "work, chat does not");
     }
     return;
   }
-  const SentencePieceModel pieces = ReadSentencePiece(path, plan.tokenizer_rules);
-  const auto add = [&](const char* name, DType dtype, const auto& values) {
-    if (values.empty()) return;
-    model->weights.push_back(
-        Vector(std::string("tokenizer.") + name, dtype, values.data(), values.size()));
-  };
-  add("piece_bytes", DType::kU8, pieces.piece_bytes);
-  add("piece_ends", DType::kI32, pieces.piece_ends);
-  add("scores", DType::kF32, pieces.scores);
-  add("types", DType::kU8, pieces.types);
-  add("charsmap", DType::kU8, pieces.charsmap);
-  add("index", DType::kI32, pieces.index);
-  model->header.tokenizer = std::make_unique<Json>(pieces.options);
+  AddTokenizerTables(*tokenizer, model);
+  model->header.tokenizer = std::make_unique<Json>(tokenizer->options);
   model->header.tokenizer->update(plan.tokenizer);
 }
 
@@ -199,17 +200,31 @@ std::string BaseName(const std::string& path) {
   return (normal.has_filename() ? normal.filename() : normal.parent_path().filename()).string();
 }
 
+// Null if the folder has no such file.
+Json ReadFolderJson(const Checkpoint& checkpoint, const char* name) {
+  const std::string path = checkpoint.FindFile(name);
+  if (path.empty()) return nullptr;
+  const std::vector<uint8_t> text = ReadWholeFile(InputFile(path), kMaxConfigBytes);
+  return ParseJson({reinterpret_cast<const char*>(text.data()), text.size()}, path);
+}
+
+// A reply ends at the ids of generation_config.json, too: chat models have their own there.
+void AddStopIds(const Checkpoint& checkpoint, uint64_t vocab_size, Json* prompt) {
+  const Json generation = ReadFolderJson(checkpoint, "generation_config.json");
+  if (!generation.is_object() || !generation.contains("eos_token_id")) return;
+  const Json& found = generation["eos_token_id"];
+  Json& stop = (*prompt)["stop_ids"];
+  for (const Json& id : found.is_array() ? found : Json::array({found})) {
+    const bool is_id = id.is_number_unsigned() && id.get<uint64_t>() < vocab_size;
+    if (is_id && std::find(stop.begin(), stop.end(), id) == stop.end()) stop.push_back(id);
+  }
+}
+
 SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
   const std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::Open(path);
   const Json& config = checkpoint->config();
   const Architecture& architecture = FindArchitecture(config, path);
-  Json tokenizer_config;
-  const std::string tokenizer_path = checkpoint->FindFile("tokenizer_config.json");
-  if (!tokenizer_path.empty()) {
-    const std::vector<uint8_t> text = ReadWholeFile(InputFile(tokenizer_path), kMaxConfigBytes);
-    tokenizer_config = ParseJson({reinterpret_cast<const char*>(text.data()), text.size()},
-                                 tokenizer_path);
-  }
+  const Json tokenizer_config = ReadFolderJson(*checkpoint, "tokenizer_config.json");
   const ImportPlan plan = architecture.plan(config, tokenizer_config, path + ": config.json");
   const PackedSource packed(*checkpoint, path + ": config.json");
   RefuseUnknownTensors(*checkpoint, packed, plan);
@@ -223,6 +238,11 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
                             {"numerics", kNumerics}};
   *model.header.config = plan.config;
   *model.header.prompt = plan.prompt;
+  AddStopIds(*checkpoint, plan.config.at("vocab_size").get<uint64_t>(), &*model.header.prompt);
+  if (!plan.prompt.contains("format")) {
+    model.header.prompt->update(ChatPromptSection(
+        tokenizer_config, checkpoint->FindFile("chat_template.jinja"), path, warn));
+  }
   AddCheckpointWeights(*checkpoint, packed, plan, &model);
   AddTokenizer(*checkpoint, plan, warn, &model);
   model.build = [path, build = plan.build](const std::vector<Tensor>& tensors) {
@@ -234,14 +254,23 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
   return model;
 }
 
-// The matrices of a graph that hold the vocabulary: what it gathers from, and what makes its output.
-std::set<std::string> VocabularyNames(const Graph& graph) {
-  std::set<std::string> names;
-  for (const Node& node : graph.nodes) {
-    const bool head = node.op == "linear" && node.outputs == graph.outputs;
-    if (node.op == "embedding" || head) names.insert(node.inputs[1]);
+// What the graph does with a matrix: gathers from it, or makes its output with it (kVocabulary);
+// decides by it how experts are mixed (kSmall).
+std::map<std::string, Role> RolesOf(const Graph& graph) {
+  std::map<std::string, Role> roles;
+  std::set<std::string> mixing;
+  const size_t head = FindHead(graph);
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    const Node& node = graph.nodes[i];
+    if (node.op == "route") mixing.insert(node.inputs[0]);
+    if (node.op == "gate") mixing.insert(node.inputs[1]);
+    if (node.op == "embedding" || i == head) {
+      roles[node.inputs[1]] = Role::kVocabulary;
+    } else if (node.op == "linear" && mixing.count(node.outputs[0]) != 0) {
+      roles[node.inputs[1]] = Role::kSmall;
+    }
   }
-  return names;
+  return roles;
 }
 
 SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) {
@@ -262,12 +291,12 @@ SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) 
 SourceModel OpenGlint(const std::string& path) {
   const std::shared_ptr<GlintFile> file = GlintFile::Open(path);
   std::vector<Graph> graphs = file->header().graphs;
-  std::set<std::string> vocabulary;
+  std::map<std::string, Role> roles;
   const FindTensor find = [&](const std::string& name) { return file->Find(name); };
   for (const Graph& graph : graphs) {
     CheckGraph(path + ": graph " + Quoted(graph.name), graph, find);
   }
-  for (const Graph& graph : graphs) vocabulary.merge(VocabularyNames(graph));
+  for (const Graph& graph : graphs) roles.merge(RolesOf(graph));
 
   SourceModel model;
   model.path = path;
@@ -281,9 +310,9 @@ SourceModel OpenGlint(const std::string& path) {
           {tensor.name, tensor.shape, Role::kVector, first->second, tensor.dtype});
       if (tensor.IsMatrix()) model.tied_vocabulary = true;
     } else if (tensor.IsMatrix()) {
-      const bool is_vocabulary = vocabulary.count(tensor.name) != 0;
+      const auto role = roles.find(tensor.name);
       model.weights.push_back(
-          MatrixOf(tensor, is_vocabulary ? Role::kVocabulary : Role::kMatrix, path));
+          MatrixOf(tensor, role == roles.end() ? Role::kMatrix : role->second, path));
     } else {
       SourceWeight vector = Vector(tensor.name, tensor.dtype, tensor.data, tensor.bytes);
       vector.shape = tensor.shape;
@@ -298,6 +327,7 @@ SourceModel OpenGlint(const std::string& path) {
 }  // namespace
 
 SourceModel OpenSource(const std::string& path, const Warn& warn) {
+  if (path.ends_with(".gguf")) return OpenGgufModel(path, warn);
   return path.ends_with(".glint") ? OpenGlint(path) : OpenCheckpoint(path, warn);
 }
 
@@ -318,6 +348,34 @@ std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& sour
   std::map<std::string, const SourceWeight*> weights;
   for (const SourceWeight& weight : source.weights) weights[weight.name] = &weight;
   return weights;
+}
+
+size_t FindHead(const Graph& graph) {
+  if (graph.outputs.size() != 1) return graph.nodes.size();
+  std::string value = graph.outputs[0];
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    const Node& node = graph.nodes[i];
+    if (node.outputs != std::vector<std::string>{value}) continue;
+    if (node.op == "linear") return i;
+    if (node.inputs.size() != 1) break;
+    value = node.inputs[0];
+  }
+  return graph.nodes.size();
+}
+
+std::set<std::string> ExpertsOf(const SourceModel& source) {
+  std::vector<Tensor> metas;
+  for (const SourceWeight& weight : source.weights) {
+    metas.push_back({weight.name, weight.stored, BlockOffset::kNone, weight.shape});
+  }
+  std::set<std::string> names;
+  for (const Graph& graph : source.build(metas)) {
+    for (const Node& node : graph.nodes) {
+      if (node.op != "routed_linear") continue;
+      for (const std::string& weight : WeightsOf(node)) names.insert(weight);
+    }
+  }
+  return names;
 }
 
 SampledRows SampleRows(const SourceWeight& matrix) {

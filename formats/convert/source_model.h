@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,12 @@ SourceModel OpenSource(const std::string& path,
                        const std::function<void(const std::string&)>& warn = {});
 
 std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& source);
+
+// The place among the nodes of the linear op that makes the graph's output, or makes what ops of one
+// input (softcap, scale) turn into it; the number of nodes if there is none.
+size_t FindHead(const Graph& graph);
+// The names of the matrices that an op routed_linear reads. Throws Error as `build` does.
+std::set<std::string> ExpertsOf(const SourceModel& source);
 
 // A few rows that stand for a matrix: tiles of 16, evenly spread.
 struct SampledRows {

@@ -34,6 +34,23 @@ std::map<std::string, size_t> LastReaders(const Graph& graph) {
   return last;
 }
 
+// The rows that reach one expert of op routed_linear, each expert's part of a token's row: (n, cols).
+std::vector<float> RowsOfExpert(const StepContext& context, const Step& step, size_t expert,
+                                size_t cols) {
+  std::vector<float> rows;
+  const float* x = context.Rows(step.in[0]);
+  const float* experts = context.Rows(step.in[1]) + step.top_k;
+  for (size_t t = 0; t < context.n; ++t) {
+    for (size_t s = 0; s < step.top_k; ++s) {
+      if (experts[t * context.Stride(step.in[1]) + s] != static_cast<float>(expert)) continue;
+      const float* row =
+          x + t * context.Stride(step.in[0]) + (step.in[0].width == cols ? 0 : s * cols);
+      rows.insert(rows.end(), row, row + cols);
+    }
+  }
+  return rows;
+}
+
 }  // namespace
 
 OwnedTensor AllocateTensor(const std::string& name, DType dtype, BlockOffset offset,
@@ -95,28 +112,31 @@ void StagedModel::CutGraph(const Graph& graph) {
     throw Error(source_.path + ": graph 'main' cannot be calibrated: " + why);
   };
   if (nodes.empty() || nodes.front().op != "embedding") refuse("it does not begin with an embedding");
-  if (nodes.back().op != "linear" || nodes.back().outputs != graph.outputs) {
-    refuse("it does not end with a linear op");
+  const size_t head = FindHead(graph);
+  if (head == nodes.size()) refuse("it does not end with a linear op");
+  // What follows the head is a chain (softcap): it needs nothing else, and neither runs.
+  for (size_t i = head + 1; i < nodes.size(); ++i) {
+    if (nodes[i].inputs != nodes[i - 1].outputs) refuse("its output is not its head's");
   }
   embedding_ = nodes.front().inputs[1];
   std::set<std::string> live;
   std::string in;
   size_t begin = 1;
   bool has_linear = false;
-  for (size_t i = 0; i + 1 < nodes.size(); ++i) {
+  for (size_t i = 0; i < head; ++i) {
     for (const std::string& output : nodes[i].outputs) live.insert(output);
     std::erase_if(live, [&](const std::string& value) {
       const auto reader = last.find(value);
       return reader == last.end() || reader->second <= i;
     });
-    has_linear = has_linear || nodes[i].op == "linear";
+    has_linear = has_linear || !WeightsOf(nodes[i]).empty();
     const bool is_cut = live.size() == 1 && values_.at(*live.begin()).shape.size() == 2;
     if (i == 0) {
       if (!is_cut) refuse("more than the embedding goes into its layers");
       in = *live.begin();
-    } else if (i + 2 == nodes.size()) {
+    } else if (i + 1 == head) {
       if (!is_cut) refuse("more than one value goes into its head");
-      AddStage(graph, begin, i + 1, in, nodes.back().inputs[0]);
+      AddStage(graph, begin, i + 1, in, nodes[head].inputs[0]);
     } else if (is_cut && has_linear) {
       AddStage(graph, begin, i + 1, in, *live.begin());
       begin = i + 1;
@@ -130,8 +150,8 @@ void StagedModel::CutGraph(const Graph& graph) {
       refuse("its layers differ in width");
     }
   }
-  const Node& head = nodes.back();
-  stages_.back().inputs.push_back({head.inputs[0], Weight(head.inputs[1]).shape[1], {head.inputs[1]}});
+  const std::string& matrix = nodes[head].inputs[1];
+  stages_.back().inputs.push_back({nodes[head].inputs[0], Weight(matrix).shape[1], {matrix}});
 }
 
 void StagedModel::AddStage(const Graph& graph, size_t begin, size_t end, const std::string& in,
@@ -151,19 +171,31 @@ void StagedModel::AddStage(const Graph& graph, size_t begin, size_t end, const s
       const auto place = static_cast<int64_t>(layers.size());
       layer = layers.emplace(std::get<int64_t>(layer), place).first->second;
     }
-    if (node.op == "linear") {
-      const auto known = std::find_if(
-          stage.inputs.begin(), stage.inputs.end(),
-          [&](const Input& input) { return input.value == node.inputs[0]; });
-      if (known != stage.inputs.end()) {
-        known->weights.push_back(node.inputs[1]);
-      } else {
-        stage.inputs.push_back({node.inputs[0], Weight(node.inputs[1]).shape[1], {node.inputs[1]}});
-      }
-    }
+    AddInputs(node, &stage);
     stage.graph.nodes.push_back(std::move(node));
   }
   stages_.push_back(std::move(stage));
+}
+
+void StagedModel::AddInputs(const Node& node, Stage* stage) const {
+  const std::span<const std::string> weights = WeightsOf(node);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    Input mine{node.inputs[0], Weight(weights[i]).shape[1], {weights[i]}};
+    if (node.op == "routed_linear") {
+      mine.routing = node.inputs[1];
+      mine.expert = i;
+    }
+    const auto known = std::find_if(
+        stage->inputs.begin(), stage->inputs.end(), [&](const Input& input) {
+          return input.value == mine.value && input.routing == mine.routing &&
+                 input.expert == mine.expert;
+        });
+    if (known != stage->inputs.end()) {
+      known->weights.push_back(weights[i]);
+    } else {
+      stage->inputs.push_back(std::move(mine));
+    }
+  }
 }
 
 void StagedModel::CheckWindows() {
@@ -274,7 +306,16 @@ void StagedModel::RunWindow(const Plan& plan, const KvCache& cache, size_t windo
   const std::vector<Input>& observed = stages_[loaded_].inputs;
   const auto report = [&](const std::string& value, const ActivationRef& ref) {
     for (size_t i = 0; observe && i < observed.size(); ++i) {
-      if (observed[i].value == value) observe(i, context.Rows(ref), context.Stride(ref), n);
+      if (observed[i].value != value || observed[i].IsExpert()) continue;
+      observe(i, context.Rows(ref), context.Stride(ref), n);
+    }
+  };
+  const auto report_experts = [&](const Step& step) {
+    for (size_t i = 0; observe && i < observed.size(); ++i) {
+      const Input& input = observed[i];
+      if (input.value != step.node->inputs[0] || input.routing != step.node->inputs[1]) continue;
+      const std::vector<float> reached = RowsOfExpert(context, step, input.expert, input.cols);
+      if (!reached.empty()) observe(i, reached.data(), input.cols, reached.size() / input.cols);
     }
   };
   std::set<std::string> seen;
@@ -282,6 +323,10 @@ void StagedModel::RunWindow(const Plan& plan, const KvCache& cache, size_t windo
     const bool reads_floats = step.node->op == "linear" && !step.quantized_in && step.matrix.data;
     if (reads_floats && seen.insert(step.node->inputs[0]).second) {
       report(step.node->inputs[0], step.in[0]);
+    }
+    const bool reads_experts = !step.experts.empty();
+    if (reads_experts && seen.insert(step.node->inputs[0] + " " + step.node->inputs[1]).second) {
+      report_experts(step);
     }
     step.run(context, step);
   }

@@ -43,11 +43,15 @@ class StagedModel {
   StagedModel(const SourceModel& source, const TokenWindows& windows, size_t threads);
   ~StagedModel();
 
-  // Linears of a stage that read the same activation.
+  // Linears of a stage that read the same activation; of op routed_linear, one expert's, which read
+  // the rows that reach it.
   struct Input {
     std::string value;
     uint64_t cols = 0;
     std::vector<std::string> weights;  // names of matrices
+    std::string routing{};             // empty: all rows of `value`
+    size_t expert = 0;
+    bool IsExpert() const { return !routing.empty(); }
   };
   struct Stage {
     Graph graph;                // begins with op "hidden"
@@ -70,7 +74,8 @@ class StagedModel {
   // Runs the stage that is loaded on `rows`, a number of whole windows, which become its output if
   // `keep`. Weights named in `replaced` are used in place of the source's. `observe` (may be empty) gets
   // the rows of each of the stage's inputs, window by window: x (n, cols), `stride` apart; where a
-  // replaced weight is quantized, its input is not observed.
+  // replaced weight is quantized, its input is not observed. (An expert's input comes in fewer rows
+  // than there are tokens, or not at all.)
   using Observe = std::function<void(size_t input, const float* x, size_t stride, size_t n)>;
   void Run(Rows* rows, bool keep, const std::vector<const Tensor*>& replaced,
            const Observe& observe);
@@ -79,6 +84,7 @@ class StagedModel {
   void CutGraph(const Graph& graph);
   void AddStage(const Graph& graph, size_t begin, size_t end, const std::string& in,
                 const std::string& out);
+  void AddInputs(const Node& node, Stage* stage) const;
   void CheckWindows();
   const SourceWeight& Weight(const std::string& name) const;
   void RunWindow(const Plan& plan, const KvCache& cache, size_t window, float* rows, bool keep,

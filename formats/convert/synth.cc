@@ -101,7 +101,8 @@ void Synthesize(const SynthOptions& options) {
   std::vector<Tensor> metas;
   for (const ImportTensor& tensor : plan.tensors) {
     const bool is_vocabulary = tensor.role == ImportTensor::Role::kVocabulary;
-    const DType type = is_vocabulary ? vocabulary : options.type;
+    const bool is_small = tensor.role == ImportTensor::Role::kSmall;
+    const DType type = is_small ? DType::kF32 : is_vocabulary ? vocabulary : options.type;
     TensorJob job{{tensor.name, type, BlockOffset::kNone, tensor.shape, tensor.tied_to}};
     if (tensor.role == ImportTensor::Role::kVector) {
       job = VectorJob(tensor);

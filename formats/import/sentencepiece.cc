@@ -55,14 +55,12 @@ constexpr struct {
                        {42, &Specs::eos_id, "eos_id"},
                        {43, &Specs::pad_id, "pad_id"}};
 
-void AppendPiece(std::string_view text, float score, PieceType type, SentencePieceModel* model) {
-  model->piece_bytes.insert(model->piece_bytes.end(), text.begin(), text.end());
-  model->piece_ends.push_back(static_cast<int32_t>(model->piece_bytes.size()));
+void AppendPiece(std::string_view text, float score, PieceType type, ImportedTokenizer* model) {
+  model->AppendPiece(text, type);
   model->scores.push_back(score);
-  model->types.push_back(static_cast<uint8_t>(type));
 }
 
-void ReadPiece(ProtoReader in, SentencePieceModel* model) {
+void ReadPiece(ProtoReader in, ImportedTokenizer* model) {
   std::span<const uint8_t> text;
   float score = 0.0f;
   int32_t type = static_cast<int32_t>(PieceType::kNormal);
@@ -108,7 +106,7 @@ void ReadTrainerSpec(ProtoReader in, Specs* specs) {
   }
 }
 
-void ReadNormalizerSpec(ProtoReader in, Specs* specs, SentencePieceModel* model) {
+void ReadNormalizerSpec(ProtoReader in, Specs* specs, ImportedTokenizer* model) {
   while (in.Next()) {
     ReadBools(in, kNormalizerBools, specs);
     if (in.field() != kCharsmap) continue;
@@ -127,7 +125,7 @@ void ReadDenormalizerSpec(ProtoReader in) {
   }
 }
 
-Specs ReadModel(ProtoReader in, const std::string& where, SentencePieceModel* model) {
+Specs ReadModel(ProtoReader in, const std::string& where, ImportedTokenizer* model) {
   Specs specs;
   while (in.Next()) {
     if (in.field() == kPieces) {
@@ -145,7 +143,7 @@ Specs ReadModel(ProtoReader in, const std::string& where, SentencePieceModel* mo
   return specs;
 }
 
-void CheckSpecs(const Specs& specs, const SentencePieceModel& model, const std::string& where) {
+void CheckSpecs(const Specs& specs, const ImportedTokenizer& model, const std::string& where) {
   if (model.size() == 0) throw Error(where + ": expected a sentencepiece model, found no pieces");
   if (specs.model_type != kUnigram && specs.model_type != kBpe) {
     const bool named = specs.model_type > 0 && specs.model_type < int32_t{std::size(kModelTypes)};
@@ -167,7 +165,7 @@ void CheckSpecs(const Specs& specs, const SentencePieceModel& model, const std::
 }
 
 // Pieces found in text and those that are not are two name spaces, as in sentencepiece.
-void CheckPieces(const Specs& specs, const SentencePieceModel& model, const std::string& where) {
+void CheckPieces(const Specs& specs, const ImportedTokenizer& model, const std::string& where) {
   const TokenizerTables tables = model.Tables();
   std::unordered_set<std::string_view> seen[2];
   for (auto& names : seen) names.reserve(model.size());
@@ -187,7 +185,7 @@ void CheckPieces(const Specs& specs, const SentencePieceModel& model, const std:
   }
 }
 
-bool HasPiece(const SentencePieceModel& model, std::string_view piece) {
+bool HasPiece(const ImportedTokenizer& model, std::string_view piece) {
   const TokenizerTables tables = model.Tables();
   for (size_t id = 0; id < model.size(); ++id) {
     if (PieceOf(tables, id) == piece) return true;
@@ -197,7 +195,7 @@ bool HasPiece(const SentencePieceModel& model, std::string_view piece) {
 
 // The pieces that THUDM's first tokenization_chatglm.py appends to its ice_text.model when it loads
 // it; the later file contains them, at the same places.
-void CompleteChatGlmPieces(Specs* specs, SentencePieceModel* model) {
+void CompleteChatGlmPieces(Specs* specs, ImportedTokenizer* model) {
   if (HasPiece(*model, "[gMASK]")) return;
   for (const char* special :
        {"[MASK]", "[gMASK]", "[sMASK]", "<unused_0>", "<sop>", "<eop>", "<ENC>", "<dBLOCK>"}) {
@@ -217,7 +215,7 @@ void CompleteChatGlmPieces(Specs* specs, SentencePieceModel* model) {
 }
 
 // The special tokens of THUDM's tokenization_chatglm.py, which have the ids behind the file's.
-void AddChatGlm2Pieces(bool roles, SentencePieceModel* model) {
+void AddChatGlm2Pieces(bool roles, ImportedTokenizer* model) {
   if (HasPiece(*model, "[gMASK]")) return;
   for (const char* special : {"[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"}) {
     AppendPiece(special, 0.0f, PieceType::kControl, model);
@@ -230,7 +228,7 @@ void AddChatGlm2Pieces(bool roles, SentencePieceModel* model) {
 
 // The special ids by the names that ChatGLM's rules know; an importer may replace them by
 // config.json's.
-void AddChatGlmIds(int32_t id_offset, SentencePieceModel* model) {
+void AddChatGlmIds(int32_t id_offset, ImportedTokenizer* model) {
   constexpr std::pair<std::string_view, const char*> kIds[] = {
       {"[MASK]", "mask_id"}, {"[gMASK]", "gmask_id"}, {"<sop>", "sop_id"}, {"<eop>", "eop_id"},
       {"<pad>", "pad_id"},   {"sop", "sop_id"},       {"eop", "eop_id"}};
@@ -256,20 +254,16 @@ int ChatGlmGeneration(std::string_view rules) {
 }
 
 void AddBosId(const Specs& specs, int32_t id_offset, const std::string& where,
-              SentencePieceModel* model) {
+              ImportedTokenizer* model) {
   if (specs.bos_id < 0) throw Error(where + ": rules llama: expected a bos_id, found none");
   model->options["bos_id"] = int64_t{specs.bos_id} + id_offset;
 }
 
 }  // namespace
 
-TokenizerTables SentencePieceModel::Tables() const {
-  return {piece_bytes, piece_ends, scores, types, charsmap, index};
-}
-
-SentencePieceModel ParseSentencePiece(std::span<const uint8_t> bytes,
-                                      const SentencePieceRules& rules, const std::string& where) {
-  SentencePieceModel model;
+ImportedTokenizer ParseSentencePiece(std::span<const uint8_t> bytes,
+                                      const ImportRules& rules, const std::string& where) {
+  ImportedTokenizer model;
   Specs specs = ReadModel(ProtoReader(bytes, where), where, &model);
   CheckSpecs(specs, model, where);
   const int chatglm = ChatGlmGeneration(rules.rules);
@@ -297,7 +291,7 @@ SentencePieceModel ParseSentencePiece(std::span<const uint8_t> bytes,
   return model;
 }
 
-SentencePieceModel ReadSentencePiece(const std::string& path, const SentencePieceRules& rules) {
+ImportedTokenizer ReadSentencePiece(const std::string& path, const ImportRules& rules) {
   const InputFile file(path);
   const std::string kind = DescribeKind(file);
   if (!kind.empty()) throw Error(path + ": expected a sentencepiece model, found " + kind);
@@ -306,11 +300,8 @@ SentencePieceModel ReadSentencePiece(const std::string& path, const SentencePiec
 }
 
 std::unique_ptr<LoadedTokenizer> LoadSentencePiece(const std::string& path,
-                                                   const SentencePieceRules& rules) {
-  auto loaded = std::make_unique<LoadedTokenizer>();
-  loaded->model = ReadSentencePiece(path, rules);
-  loaded->tokenizer = Tokenizer::Create(loaded->model.options, loaded->model.Tables(), path);
-  return loaded;
+                                                   const ImportRules& rules) {
+  return LoadTokenizer(ReadSentencePiece(path, rules), path);
 }
 
 }  // namespace glint

@@ -6,12 +6,17 @@
 //   qkv      (n_tokens, (heads + 2 * kv_heads) * head_dim): all heads of q, then of k, then of v
 //   q        (n_tokens, heads, head_dim); k, v (n_tokens, kv_heads, head_dim), views of it
 //
-// attention(q, k, v, cache_index [, prefix_len]; layer, mask) -> out
+// attention(q, k, v, cache_index [, prefix_len]; layer, mask [, window, scale, softcap]) -> out
 //   q        (n_tokens, heads, head_dim)
 //   k, v     (n_tokens, kv_heads, head_dim); head h of q uses head h / (heads / kv_heads)
-//   out      (n_tokens, heads * head_dim): softmax(q k^T / sqrt(head_dim)) v over the cache of `layer`
+//   out      (n_tokens, heads * head_dim): softmax(scale * q k^T) v over the cache of `layer`
+//   scale    absent or 0: 1 / sqrt(head_dim)
+//   softcap  scores become softcap * tanh(score / softcap) before the mask (Gemma Team 2024, Gemma 2,
+//            section 2); absent or 0: they stay as they are
 //   mask     "causal": a token sees the cache up to itself; "prefix": the first prefix_len entries see
 //            each other in both directions, the rest is causal (Du et al. 2022, section 2.1)
+//   window   of a causal mask: the token at cache index i sees j <= i with i - j < window (Beltagy et
+//            al. 2020, section 3.1; Hugging Face's sliding_window); 0, which its absence means: all
 // It is two steps. All keys and values of a run are stored before any query looks, so that a prefix can
 // be seen whole however it is cut into chunks.
 #include <algorithm>
@@ -35,6 +40,7 @@ constexpr size_t kQueryQuantum = 6;
 constexpr size_t kSplitRows = 8;
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxHeads = 4096;
+constexpr int64_t kMaxWindow = int64_t{1} << 30;
 
 void InferSplit(NodeCheck& check) {
   const int64_t width = check.ExpectActivation(0, 2);
@@ -48,7 +54,7 @@ void InferSplit(NodeCheck& check) {
 
 void PlanSplit(PlanBuilder& builder, const Node& node) {
   const ActivationRef& whole = builder.Place(node.inputs[0]);
-  const auto heads = static_cast<uint64_t>(std::get<int64_t>(node.attributes.at("heads")));
+  const auto heads = static_cast<uint64_t>(IntOf(node, "heads"));
   const uint64_t head_dim = whole.width / (3 * heads);
   for (uint64_t part = 0; part < 3; ++part) {
     ActivationRef view = whole;
@@ -78,7 +84,7 @@ void InferSplitQkv(NodeCheck& check) {
 void PlanSplitQkv(PlanBuilder& builder, const Node& node) {
   const ActivationRef whole = builder.Place(node.inputs[0]);
   const auto count = [&](const char* name) {
-    return static_cast<uint64_t>(std::get<int64_t>(node.attributes.at(name)));
+    return static_cast<uint64_t>(IntOf(node, name));
   };
   const uint64_t heads[] = {count("heads"), count("kv_heads"), count("kv_heads")};
   ActivationRef view = whole;
@@ -104,6 +110,7 @@ void InferAttention(NodeCheck& check) {
   const bool prefix = check.Text("mask") == "prefix";
   if (prefix != (check.n_inputs() == 5)) check.Fail("mask 'prefix' goes with input 'prefix_len'");
   if (prefix) check.ExpectInput(4, "prefix_len");
+  if (prefix && check.Int("window") != 0) check.Fail("attribute 'window' needs mask 'causal'");
   check.Output({kTokens, q[1] * head_dim});
 }
 
@@ -136,7 +143,8 @@ size_t PrefixOf(const RunInputs& inputs, const Step& step) {
   return step.inputs.back() == InputId::kPrefixLen ? inputs.prefix_len : 0;
 }
 
-// Cache indices that the row at cache index i sees: [0, result).
+// Cache indices that the row at cache index i sees: [VisibleBegin, VisibleEnd).
+size_t VisibleBegin(size_t window, size_t i) { return window == 0 || i < window ? 0 : i + 1 - window; }
 size_t VisibleEnd(size_t prefix_len, size_t i) { return i < prefix_len ? prefix_len : i + 1; }
 
 size_t BlocksOf(size_t keys) { return (keys + kKeyBlock - 1) / kKeyBlock; }
@@ -163,8 +171,12 @@ size_t WorkerFloats(size_t head_dim) {
   return (AttentionScratch(kMaxQueries, head_dim) + States::Floats(kMaxQueries, head_dim) + 15) /
          16 * 16;
 }
-size_t SplitFloats(size_t context, size_t rows, size_t heads, size_t head_dim) {
-  return States::Floats(std::min(rows, kSplitRows) * heads * BlocksOf(context), head_dim);
+size_t SplitFloats(const PlanOptions& options, size_t window, size_t heads, size_t head_dim) {
+  const size_t rows = std::min(options.max_rows, kSplitRows);
+  size_t blocks = BlocksOf(options.context);
+  // A span that need not begin with a block.
+  if (window != 0) blocks = std::min(blocks, BlocksOf(window + rows) + 1);
+  return States::Floats(rows * heads * blocks, head_dim);
 }
 
 // How a run is cut. The queries that share a kv head's keys (all rows, and of each row the heads
@@ -186,7 +198,8 @@ class AttentionRun {
     group_ = RoundUp((n_queries_ + groups_ - 1) / groups_, kQueryQuantum);
     const size_t first_row = context.inputs.cache_begin + context.begin;
     const size_t last = first_row + context.n - 1;
-    blocks_ = BlocksOf(std::max(VisibleEnd(prefix_len_, first_row), last + 1));
+    first_block_ = FirstBlock(0);
+    blocks_ = BlocksOf(std::max(VisibleEnd(prefix_len_, first_row), last + 1)) - first_block_;
     split_ = context.n <= kSplitRows && blocks_ > 1 && groups_ * step.kv_heads < wanted;
   }
 
@@ -207,7 +220,8 @@ class AttentionRun {
       const size_t block = task % blocks_, group = task / blocks_;
       const size_t head = group / groups_, begin = group % groups_ * group_;
       const States part(states, block * AllQueries() + head * n_queries_ + begin, step_.head_dim);
-      Attend(head, begin, block, block + 1, part, workers + worker * worker_floats);
+      const size_t key_block = first_block_ + block;
+      Attend(head, begin, key_block, key_block + 1, part, workers + worker * worker_floats);
     });
     c_.pool.Run(step_.kv_heads, [&](size_t head, size_t) {
       Finish(head, 0, n_queries_, States(states, head * n_queries_, step_.head_dim), blocks_);
@@ -217,11 +231,17 @@ class AttentionRun {
  private:
   static size_t RoundUp(size_t n, size_t quantum) { return (n + quantum - 1) / quantum * quantum; }
   size_t AllQueries() const { return n_queries_ * step_.kv_heads; }
+  // The first block of keys that a query, or a later one, sees.
+  size_t FirstBlock(size_t query) const {
+    const size_t row = c_.inputs.cache_begin + c_.begin + query / sharers_;
+    return VisibleBegin(step_.window, row) / kKeyBlock;
+  }
 
   // Queries [begin, begin + group_) of a kv head over all keys.
   void AttendGroup(size_t head, size_t begin, float* scratch) const {
     const States states(scratch + AttentionScratch(kMaxQueries, step_.head_dim), kMaxQueries);
-    const size_t n = Attend(head, begin, 0, blocks_, states, scratch);
+    const size_t n =
+        Attend(head, begin, FirstBlock(begin), first_block_ + blocks_, states, scratch);
     Finish(head, begin, n, states, 1);
   }
 
@@ -233,9 +253,10 @@ class AttentionRun {
     AttentionQuery queries[kMaxQueries];
     for (size_t i = 0; i < n; ++i) {
       const size_t row = (begin + i) / sharers_, sharer = (begin + i) % sharers_;
-      const size_t end = VisibleEnd(prefix_len_, c_.inputs.cache_begin + c_.begin + row);
-      queries[i] = {c_.Rows(q) + row * c_.Stride(q) + (head * sharers_ + sharer) * q.head_stride, 0,
-                    static_cast<int32_t>(end)};
+      const size_t index = c_.inputs.cache_begin + c_.begin + row;
+      queries[i] = {c_.Rows(q) + row * c_.Stride(q) + (head * sharers_ + sharer) * q.head_stride,
+                    static_cast<int32_t>(VisibleBegin(step_.window, index)),
+                    static_cast<int32_t>(VisibleEnd(prefix_len_, index))};
     }
     states.Clear(n, step_.head_dim);
     AttentionBlock block;
@@ -243,6 +264,7 @@ class AttentionRun {
     block.n_queries = n;
     block.head_dim = step_.head_dim;
     block.scale = step_.scale;
+    block.softcap = step_.softcap;
     block.maximum = states.maximum;
     block.sum = states.sum;
     block.out = states.out;
@@ -273,7 +295,8 @@ class AttentionRun {
   size_t sharers_;    // heads of q that use one kv head
   size_t n_queries_;  // of a kv head
   size_t prefix_len_;
-  size_t group_, groups_, blocks_;
+  size_t group_, groups_;
+  size_t first_block_, blocks_;  // blocks of keys that any of the rows sees
   bool split_;
   void (*attend_)(const AttentionBlock&);
 };
@@ -284,15 +307,20 @@ void PlanAttention(PlanBuilder& builder, const Node& node) {
   const ActivationRef q = builder.Place(node.inputs[0]);
   const ActivationRef k = builder.Place(node.inputs[1]);
   const size_t head_dim = q.width / q.heads;
-  const auto layer = static_cast<size_t>(std::get<int64_t>(node.attributes.at("layer")));
+  const auto layer = static_cast<size_t>(IntOf(node, "layer"));
+  const auto window = static_cast<size_t>(IntOf(node, "window"));
+  const auto scale = static_cast<float>(RealOf(node, "scale"));
+  const auto softcap = static_cast<float>(RealOf(node, "softcap"));
   const auto describe = [&](Step& step) {
     step.heads = q.heads;
     step.kv_heads = k.heads;
     step.head_dim = head_dim;
     step.layer = layer;
-    step.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    step.window = window;
+    step.scale = scale != 0 ? scale : 1.0f / std::sqrt(static_cast<float>(head_dim));
+    step.softcap = softcap;
   };
-  builder.UseCache(layer, k.heads, head_dim);
+  builder.UseCache(layer, k.heads, head_dim, window);
   Step& store = builder.AddStep(node, Store);
   store.label = "attention.store";
   describe(store);
@@ -304,7 +332,7 @@ void PlanAttention(PlanBuilder& builder, const Node& node) {
   builder.SetOutput(attend, node, q.width);
   const PlanOptions& options = builder.options();
   const size_t floats = options.n_threads * WorkerFloats(head_dim) +
-                        SplitFloats(options.context, options.max_rows, q.heads, head_dim);
+                        SplitFloats(options, window, q.heads, head_dim);
   builder.SetScratch(attend, floats * sizeof(float));
 }
 
@@ -338,7 +366,10 @@ Op AttentionOp() {
           5,
           1,
           {{"layer", AttributeSpec::Type::kInt, 0, kMaxLayers - 1},
-           {"mask", AttributeSpec::Type::kText, 0, 0, {"causal", "prefix"}}},
+           {"mask", AttributeSpec::Type::kText, 0, 0, {"causal", "prefix"}},
+           {"window", AttributeSpec::Type::kInt, 0, kMaxWindow, {}, int64_t{0}},
+           {"scale", AttributeSpec::Type::kReal, 0, 1e6, {}, 0.0},
+           {"softcap", AttributeSpec::Type::kReal, 0, 1e6, {}, 0.0}},
           InferAttention,
           PlanAttention};
 }

@@ -1,5 +1,7 @@
 // gelu(x; approximation) -> y      x, y (n_tokens, dim); approximation "tanh"
 // silu(x) -> y                     x, y (n_tokens, dim): y = x / (1 + exp(-x))
+// scale(x; factor) -> y            x, y (n_tokens, dim): y = factor * x
+// softcap(x; cap) -> y             x, y (n_tokens, dim): y = cap * tanh(x / cap)
 // add(a, b; alpha) -> y            a, b, y (n_tokens, dim): y = alpha * a + b, one rounding
 // mul(a, b) -> y                   a, b, y (n_tokens, dim): y = a * b
 #include "lib/ops/op_rows.h"
@@ -10,6 +12,17 @@ namespace glint {
 namespace {
 
 using UnaryKernel = void (*KernelTable::*)(const float* x, float* y, size_t n);
+using NumberKernel = void (*KernelTable::*)(const float* x, float number, float* y, size_t n);
+
+// Calls either kind; the number is the step's alpha.
+void Apply(const StepContext& c, const Step&, UnaryKernel kernel, const float* x, float* y,
+           size_t n) {
+  (c.kernels.*kernel)(x, y, n);
+}
+void Apply(const StepContext& c, const Step& step, NumberKernel kernel, const float* x, float* y,
+           size_t n) {
+  (c.kernels.*kernel)(x, step.alpha, y, n);
+}
 
 void InferUnary(NodeCheck& check) {
   check.Output({kTokens, check.ExpectActivation(0, 2)});
@@ -24,14 +37,14 @@ void InferBinary(NodeCheck& check) {
   check.Output({kTokens, dim});
 }
 
-template <UnaryKernel kKernel>
+template <auto kKernel>
 void RunUnary(const StepContext& c, const Step& step) {
   const float* x = c.Rows(step.in[0]);
   float* y = c.Rows(step.out);
   const size_t x_stride = c.Stride(step.in[0]), y_stride = c.Stride(step.out);
   ForRows(c.pool, c.n, step.out.width, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
-      (c.kernels.*kKernel)(x + t * x_stride, y + t * y_stride, step.out.width);
+      Apply(c, step, kKernel, x + t * x_stride, y + t * y_stride, step.out.width);
     }
   });
 }
@@ -61,46 +74,68 @@ void RunMul(const StepContext& c, const Step& step) {
   });
 }
 
-// The same for columns [begin, begin + n) of a linear's output, in place.
-template <UnaryKernel kKernel>
-void UnaryOfColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
+// The same for columns [begin, begin + n) of a linear's output, in place, for some tokens.
+template <auto kKernel>
+void UnaryOfColumns(const StepContext& c, const Step& step, size_t token_begin, size_t token_end,
+                    size_t begin, size_t n) {
   float* y = c.Rows(step.out) + begin;
   const size_t stride = c.Stride(step.out);
-  for (size_t t = 0; t < c.n; ++t) (c.kernels.*kKernel)(y + t * stride, y + t * stride, n);
+  for (size_t t = token_begin; t < token_end; ++t) {
+    Apply(c, step, kKernel, y + t * stride, y + t * stride, n);
+  }
 }
 
-// Calls f(other, y) for these columns of each token: of the other input, and of the linear's
-// output.
+// Calls f(other, y) for these columns of each of these tokens: of the other input, and of the
+// linear's output.
 template <class F>
-void ForColumns(const StepContext& c, const Step& step, size_t begin, const F& f) {
+void ForColumns(const StepContext& c, const Step& step, size_t token_begin, size_t token_end,
+                size_t begin, const F& f) {
   const ActivationRef& other = step.in.back();
   const float* x = c.Rows(other) + begin;
   float* y = c.Rows(step.out) + begin;
   const size_t x_stride = c.Stride(other), y_stride = c.Stride(step.out);
-  for (size_t t = 0; t < c.n; ++t) f(x + t * x_stride, y + t * y_stride);
+  for (size_t t = token_begin; t < token_end; ++t) f(x + t * x_stride, y + t * y_stride);
 }
 
-void AddToColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
-  ForColumns(c, step, begin,
+void AddToColumns(const StepContext& c, const Step& step, size_t token_begin, size_t token_end,
+                  size_t begin, size_t n) {
+  ForColumns(c, step, token_begin, token_end, begin,
              [&](const float* x, float* y) { c.kernels.add_scaled(x, y, step.alpha, y, n); });
 }
 
-void MulColumns(const StepContext& c, const Step& step, size_t begin, size_t n) {
-  ForColumns(c, step, begin, [&](const float* x, float* y) { c.kernels.multiply(x, y, y, n); });
+void MulColumns(const StepContext& c, const Step& step, size_t token_begin, size_t token_end,
+                size_t begin, size_t n) {
+  ForColumns(c, step, token_begin, token_end, begin,
+             [&](const float* x, float* y) { c.kernels.multiply(x, y, y, n); });
+}
+
+template <auto kKernel>
+void PlanWithNumber(PlanBuilder& builder, const Node& node, float alpha) {
+  if (Step* linear = builder.LinearToExtend(node.inputs[0])) {
+    linear->epilogue = UnaryOfColumns<kKernel>;
+    linear->alpha = alpha;
+    return builder.Fuse(*linear, node);
+  }
+  Step& step = builder.AddStep(node, RunUnary<kKernel>);
+  step.alpha = alpha;
+  builder.SetOutput(step, node, step.in[0].width);
 }
 
 template <UnaryKernel kKernel>
 void PlanUnary(PlanBuilder& builder, const Node& node) {
-  if (Step* linear = builder.LinearToExtend(node.inputs[0])) {
-    linear->epilogue = UnaryOfColumns<kKernel>;
-    return builder.Fuse(*linear, node);
-  }
-  Step& step = builder.AddStep(node, RunUnary<kKernel>);
-  builder.SetOutput(step, node, step.in[0].width);
+  PlanWithNumber<kKernel>(builder, node, 0);
+}
+
+void PlanScale(PlanBuilder& builder, const Node& node) {
+  PlanWithNumber<&KernelTable::scale>(builder, node, static_cast<float>(RealOf(node, "factor")));
+}
+
+void PlanSoftcap(PlanBuilder& builder, const Node& node) {
+  PlanWithNumber<&KernelTable::softcap>(builder, node, static_cast<float>(RealOf(node, "cap")));
 }
 
 void PlanAdd(PlanBuilder& builder, const Node& node) {
-  const auto alpha = static_cast<float>(std::get<double>(node.attributes.at("alpha")));
+  const auto alpha = static_cast<float>(RealOf(node, "alpha"));
   if (Step* linear = builder.LinearToExtend(node.inputs[1])) {
     linear->epilogue = AddToColumns;
     linear->alpha = alpha;
@@ -139,6 +174,16 @@ Op GeluOp() {
 
 Op SiluOp() {
   return {"silu", 1, 1, 1, {}, InferUnary, PlanUnary<&KernelTable::silu>};
+}
+
+Op ScaleOp() {
+  return {"scale",    1,        1, 1, {{"factor", AttributeSpec::Type::kReal, -1e30, 1e30}},
+          InferUnary, PlanScale};
+}
+
+Op SoftcapOp() {
+  return {"softcap",  1,          1, 1, {{"cap", AttributeSpec::Type::kReal, 1e-6, 1e6}},
+          InferUnary, PlanSoftcap};
 }
 
 Op AddOp() {

@@ -27,8 +27,7 @@ void Run(const StepContext& c, const Step& step) {
 
 void PlanHidden(PlanBuilder& builder, const Node& node) {
   Step& step = builder.AddStep(node, Run);
-  builder.SetOutput(step, node,
-                    static_cast<uint64_t>(std::get<int64_t>(node.attributes.at("width"))));
+  builder.SetOutput(step, node, static_cast<uint64_t>(IntOf(node, "width")));
 }
 
 }  // namespace

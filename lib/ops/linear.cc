@@ -7,40 +7,13 @@
 //           residual that follows is done along with it, piece by piece ("epilogue").
 #include <algorithm>
 
-#include "lib/error.h"
+#include "lib/ops/matmul.h"
 #include "lib/ops/op_rows.h"
 #include "lib/ops/quantize.h"
 #include "lib/plan_builder.h"
 
 namespace glint {
 namespace {
-
-using QuantizedMatmul = decltype(KernelTable::matmul_int8);
-using FloatMatmul = decltype(KernelTable::matmul_f32);
-
-// Which kernel multiplies by weights of a type; rows of types that are no matrices are empty.
-struct MatmulRow {
-  DType dtype;
-  QuantizedMatmul KernelTable::*quantized;
-  FloatMatmul KernelTable::*floating;
-};
-constexpr MatmulRow kMatmuls[kDTypeCount] = {
-    {DType::kU8, nullptr, nullptr},
-    {DType::kI32, nullptr, nullptr},
-    {DType::kF32, nullptr, &KernelTable::matmul_f32},
-    {DType::kF16, nullptr, &KernelTable::matmul_f16},
-    {DType::kBF16, nullptr, &KernelTable::matmul_bf16},
-    {DType::kInt8, &KernelTable::matmul_int8, nullptr},
-    {DType::kInt4, &KernelTable::matmul_int4, nullptr},
-    {DType::kInt4x, &KernelTable::matmul_int4x, nullptr},
-    {DType::kInt4a, &KernelTable::matmul_int4a, nullptr},
-    {DType::kInt3, &KernelTable::matmul_int3, nullptr},
-    {DType::kInt6, &KernelTable::matmul_int6, nullptr},
-};
-
-const MatmulRow& MatmulOf(const MatrixView& matrix) {
-  return kMatmuls[static_cast<size_t>(matrix.layout.dtype)];
-}
 
 void Infer(NodeCheck& check) {
   const int64_t k = check.ExpectActivation(0, 2);
@@ -53,13 +26,6 @@ void Infer(NodeCheck& check) {
   check.Output({kTokens, weight.shape[0]});
 }
 
-// Tiles of 16 rows per task: several tasks per thread, so that a slow core holds nobody up, in even
-// numbers, since wide targets take tiles in pairs.
-size_t TilesPerTask(uint64_t tiles, size_t n_threads) {
-  const uint64_t share = tiles / (n_threads * 8);
-  return std::clamp<uint64_t>(share / 2 * 2, 2, 32);
-}
-
 // Calls fn(begin, end) over all tiles of the step's matrix, and the step's epilogue after each.
 template <class Fn>
 void ForTiles(const StepContext& c, const Step& step, const Fn& fn) {
@@ -70,7 +36,7 @@ void ForTiles(const StepContext& c, const Step& step, const Fn& fn) {
     fn(begin, end);
     if (!step.epilogue) return;
     const size_t row = begin * kTileRows;
-    step.epilogue(c, step, row, std::min<size_t>(layout.rows, end * kTileRows) - row);
+    step.epilogue(c, step, 0, c.n, row, std::min<size_t>(layout.rows, end * kTileRows) - row);
   });
 }
 
@@ -93,19 +59,6 @@ void RunFloat(const StepContext& c, const Step& step) {
   });
 }
 
-// The kernels of int4, int4x and int3 add 64 to a table entry and need 7 bits (simd/kernels/int_dot-inl.h).
-void CheckTable(const MatrixView& matrix, const std::string& name) {
-  const DType dtype = matrix.layout.dtype;
-  const bool is3 = dtype == DType::kInt3;
-  if (dtype != DType::kInt4 && dtype != DType::kInt4x && !is3) return;
-  for (size_t i = 0; i < (is3 ? 8u : 16u); ++i) {
-    const int entry = matrix.Table()[i];
-    if (entry >= -64 && entry <= 63) continue;
-    throw Error("tensor " + Quoted(name) + ": table entry " + std::to_string(i) +
-                ": expected -64 to 63, found " + std::to_string(entry));
-  }
-}
-
 void PlanLinear(PlanBuilder& builder, const Node& node) {
   const MatrixView matrix = builder.Matrix(node.inputs[1]);
   CheckTable(matrix, node.inputs[1]);
@@ -123,6 +76,6 @@ void PlanLinear(PlanBuilder& builder, const Node& node) {
 
 }  // namespace
 
-Op LinearOp() { return {"linear", 2, 3, 1, {}, Infer, PlanLinear}; }
+Op LinearOp() { return {"linear", 2, 3, 1, {}, Infer, PlanLinear, {1, 1}}; }
 
 }  // namespace glint

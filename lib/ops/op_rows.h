@@ -18,6 +18,12 @@ Op GeluOp();        // elementwise.cc
 Op SiluOp();        // elementwise.cc
 Op AddOp();         // elementwise.cc
 Op MulOp();         // elementwise.cc
+Op ScaleOp();       // elementwise.cc
+Op SoftcapOp();     // elementwise.cc
 Op HiddenOp();      // hidden.cc
+Op RouteOp();        // route.cc
+Op CombineOp();      // route.cc
+Op GateOp();         // route.cc
+Op RoutedLinearOp();  // routed_linear.cc
 
 }  // namespace glint

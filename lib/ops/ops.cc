@@ -1,6 +1,7 @@
 #include "lib/ops/ops.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "lib/error.h"
 #include "lib/ops/op_rows.h"
@@ -10,7 +11,8 @@ namespace glint {
 const std::vector<Op> kOps = {
     EmbeddingOp(), LinearOp(),    LayerNormOp(), RmsNormOp(), SplitHeadsOp(), SplitQkvOp(),
     RopeOp(),      AttentionOp(), GeluOp(),      SiluOp(),    AddOp(),        MulOp(),
-    GatherOp(),    HiddenOp(),
+    GatherOp(),    HiddenOp(),    ScaleOp(),     SoftcapOp(), RouteOp(),      RoutedLinearOp(),
+    CombineOp(),   GateOp(),
 };
 
 const Op* FindOp(const std::string& name) {
@@ -18,6 +20,14 @@ const Op* FindOp(const std::string& name) {
     if (name == op.name) return &op;
   }
   return nullptr;
+}
+
+std::span<const std::string> WeightsOf(const Node& node) {
+  const Op* op = FindOp(node.op);
+  if (!op || op->weights.most == 0) return {};
+  const std::span<const std::string> inputs = node.inputs;
+  return inputs.subspan(op->weights.first,
+                        std::min(op->weights.most, inputs.size() - op->weights.first));
 }
 
 const std::vector<GraphInput> kGraphInputs = {
@@ -86,10 +96,11 @@ void CheckValue(const std::string& place, const AttributeSpec& spec, const Attri
 void CheckAttributes(const std::string& place, const Op& op, const Node& node) {
   for (const AttributeSpec& spec : op.attributes) {
     const auto found = node.attributes.find(spec.name);
-    if (found == node.attributes.end()) {
+    if (found != node.attributes.end()) {
+      CheckValue(place, spec, found->second);
+    } else if (!spec.absent) {
       throw Error(place + ": attribute " + Quoted(spec.name) + " is missing");
     }
-    CheckValue(place, spec, found->second);
   }
   // An attribute ignored would be output silently wrong.
   for (const auto& [name, value] : node.attributes) {
@@ -100,20 +111,28 @@ void CheckAttributes(const std::string& place, const Op& op, const Node& node) {
   }
 }
 
+const Attribute& AttributeOf(const Node& node, const char* name) {
+  const auto found = node.attributes.find(name);
+  if (found != node.attributes.end()) return found->second;
+  const std::vector<AttributeSpec>& specs = FindOp(node.op)->attributes;
+  const auto is_it = [&](const AttributeSpec& spec) { return std::strcmp(spec.name, name) == 0; };
+  return *std::find_if(specs.begin(), specs.end(), is_it)->absent;
+}
+
 }  // namespace
+
+int64_t IntOf(const Node& node, const char* name) {
+  return std::get<int64_t>(AttributeOf(node, name));
+}
+double RealOf(const Node& node, const char* name) {
+  return std::get<double>(AttributeOf(node, name));
+}
+const std::string& TextOf(const Node& node, const char* name) {
+  return std::get<std::string>(AttributeOf(node, name));
+}
 
 NodeCheck::NodeCheck(const std::string& where, const Node& node, std::vector<ValueInfo> inputs)
     : where_(where), node_(node), inputs_(std::move(inputs)) {}
-
-int64_t NodeCheck::Int(const char* name) const {
-  return std::get<int64_t>(node_.attributes.at(name));
-}
-double NodeCheck::Real(const char* name) const {
-  return std::get<double>(node_.attributes.at(name));
-}
-const std::string& NodeCheck::Text(const char* name) const {
-  return std::get<std::string>(node_.attributes.at(name));
-}
 
 void NodeCheck::Fail(const std::string& what) const { throw Error(where_ + ": " + what); }
 
@@ -134,6 +153,15 @@ void NodeCheck::ExpectVector(size_t i, int64_t length) const {
     Fail("input " + Quoted(node_.inputs[i]) + ": expected tensor f32 " + ToString({length}) +
          ", found " + Info(value.dtype).name + " " + ToString(value.shape));
   }
+}
+
+NodeCheck::Routing NodeCheck::ExpectRouting(size_t i) const {
+  const ValueInfo& value = inputs_[i];
+  if (value.n_experts == 0) {
+    Fail("input " + Quoted(node_.inputs[i]) + ": expected the output of an op 'route', found " +
+         Info(value.dtype).name + " " + ToString(value.shape));
+  }
+  return {value.shape[1] / 2, value.n_experts};
 }
 
 void NodeCheck::ExpectInput(size_t i, const char* name) const {

@@ -102,6 +102,7 @@ ChatGlmTokenizer::ChatGlmTokenizer(const TokenizerOptions& options, const Tokeni
   for (const Special& special : kTyped) {
     if (special.id >= 0) typed_.push_back(special);
   }
+  typed_.push_back({"[gMASK]", gmask_id_});
   for (const auto& [name, id] : {std::pair("gmask_id", gmask_id_), std::pair("sop_id", sop_id_)}) {
     if (id < 0) {
       throw Error(where + ": rules chatglm1: expected " + name +
@@ -113,9 +114,10 @@ ChatGlmTokenizer::ChatGlmTokenizer(const TokenizerOptions& options, const Tokeni
   }
 }
 
-const ChatGlmTokenizer::Special* ChatGlmTokenizer::SpecialAt(std::string_view text) const {
-  for (const Special& special : typed_) {
-    if (text.starts_with(special.text)) return &special;
+const ChatGlmTokenizer::Special* ChatGlmTokenizer::SpecialAt(std::string_view text,
+                                                             size_t n_sought) const {
+  for (size_t i = 0; i < n_sought; ++i) {
+    if (text.starts_with(typed_[i].text)) return &typed_[i];
   }
   return nullptr;
 }
@@ -148,17 +150,18 @@ std::string ChatGlmTokenizer::WriteTags(std::string_view text) const {
 
 // Between special tokens each stretch is a text of its own, without the spaces next to the token:
 // transformers strips them.
-std::vector<int32_t> ChatGlmTokenizer::Encode(std::string_view text) const {
+std::vector<int32_t> ChatGlmTokenizer::EncodeSpecials(std::string_view text,
+                                                      size_t n_sought) const {
   std::vector<int32_t> ids;
   bool after_special = false;
   const auto add = [&](std::string_view stretch, bool before_special) {
     if (after_special) stretch = StripLeft(stretch);
     if (before_special) stretch = StripRight(stretch);
-    if (!stretch.empty()) unigram_.AppendIds(WriteTags(stretch), &ids);
+    if (!stretch.empty()) unigram_.AppendStretch(WriteTags(stretch), true, &ids);
   };
   size_t begin = 0;
   for (size_t at = 0; (at = text.find_first_of("[<", at)) != text.npos;) {
-    const Special* special = SpecialAt(text.substr(at));
+    const Special* special = SpecialAt(text.substr(at), n_sought);
     if (special == nullptr) {
       at++;
       continue;
@@ -171,6 +174,23 @@ std::vector<int32_t> ChatGlmTokenizer::Encode(std::string_view text) const {
   }
   add(text.substr(begin), false);
   return ids;
+}
+
+std::vector<int32_t> ChatGlmTokenizer::Encode(std::string_view text) const {
+  return EncodeSpecials(text, typed_.size() - 1);
+}
+
+std::vector<int32_t> ChatGlmTokenizer::EncodeParsed(std::string_view text) const {
+  return EncodeSpecials(text, typed_.size());
+}
+
+std::vector<int32_t> ChatGlmTokenizer::EncodePlain(std::string_view text) const {
+  return EncodeSpecials(text, 0);
+}
+
+int32_t ChatGlmTokenizer::FindToken(std::string_view text) const {
+  const int32_t special = unigram_.FindSpecial(text);
+  return special >= 0 ? special : unigram_.FindToken(text);
 }
 
 std::vector<int32_t> ChatGlmTokenizer::EncodeWithSpecial(std::string_view text) const {

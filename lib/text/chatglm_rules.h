@@ -21,6 +21,10 @@ class ChatGlmTokenizer : public Tokenizer {
   size_t size() const override { return unigram_.size(); }
   std::vector<int32_t> Encode(std::string_view text) const override;
   std::vector<int32_t> EncodeWithSpecial(std::string_view text) const override;
+  // [gMASK] too is found.
+  std::vector<int32_t> EncodeParsed(std::string_view text) const override;
+  std::vector<int32_t> EncodePlain(std::string_view text) const override;
+  int32_t FindToken(std::string_view text) const override;
   void DecodeStep(int32_t id, DecodeState* state, std::string* out) const override;
   void DecodeEnd(DecodeState* state, std::string* out) const override;
 
@@ -31,11 +35,12 @@ class ChatGlmTokenizer : public Tokenizer {
   };
   static constexpr size_t kMaxBlank = 80;  // of the published code
 
-  const Special* SpecialAt(std::string_view text) const;
+  const Special* SpecialAt(std::string_view text, size_t n_sought) const;
+  std::vector<int32_t> EncodeSpecials(std::string_view text, size_t n_sought) const;
   std::string WriteTags(std::string_view text) const;
 
   UnigramTokenizer unigram_;
-  std::vector<Special> typed_;  // recognized in text
+  std::vector<Special> typed_;  // recognized in text; behind them [gMASK]
   int32_t gmask_id_, sop_id_, pad_id_;
   std::array<bool, kMaxBlank + 1> has_blank_ = {};
 };

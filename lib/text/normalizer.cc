@@ -46,7 +46,7 @@ void Normalizer::AppendEscaped(std::string_view text, std::string* out) const {
   }
 }
 
-void Normalizer::Normalize(std::string_view text, std::string* out) const {
+void Normalizer::Normalize(std::string_view text, bool first, std::string* out) const {
   out->clear();
   const bool remove = options_.remove_extra_whitespaces;
   while (remove && !text.empty()) {
@@ -57,7 +57,10 @@ void Normalizer::Normalize(std::string_view text, std::string* out) const {
   if (text.empty()) return;
   out->reserve(text.size() + text.size() / 2 + space_.size());
   const bool suffix = options_.treat_whitespace_as_suffix;
-  if (options_.add_dummy_prefix && !suffix) *out += space_;
+  const bool dummy = options_.add_dummy_prefix && (first || !options_.dummy_prefix_first_only) &&
+                     !(options_.dummy_prefix_unless_space &&
+                       (text[0] == ' ' || text.starts_with(kSpaceSymbol)));
+  if (dummy && !suffix) *out += space_;
   bool after_space = remove;
   while (!text.empty()) {
     const Step step = FirstStep(text);
@@ -70,7 +73,7 @@ void Normalizer::Normalize(std::string_view text, std::string* out) const {
   }
   while (remove && std::string_view(*out).ends_with(space_))
     out->resize(out->size() - space_.size());
-  if (options_.add_dummy_prefix && suffix) *out += space_;
+  if (dummy && suffix) *out += space_;
 }
 
 }  // namespace glint

@@ -15,6 +15,9 @@ struct NormalizerOptions {
   bool remove_extra_whitespaces = true;     // at both ends, and all but one of a run
   bool escape_whitespaces = true;           // write a space as kSpaceSymbol
   bool treat_whitespace_as_suffix = false;  // the dummy space goes to the end
+  // Of texts between added tokens: the dummy space only before the first; none before a space.
+  bool dummy_prefix_first_only = false;
+  bool dummy_prefix_unless_space = false;
 };
 
 // What sentencepiece does to text before it looks for pieces (its normalizer.cc): user-defined
@@ -26,7 +29,8 @@ class Normalizer {
   Normalizer(const NormalizerOptions& options, const TokenizerTables& tables,
              const PieceIndex& index, const std::string& where);
 
-  void Normalize(std::string_view text, std::string* out) const;
+  // `first`: the text has nothing in front of it.
+  void Normalize(std::string_view text, bool first, std::string* out) const;
   // Of the longest user-defined piece that `text` (not empty) begins with; 0 if there is none.
   size_t UserDefinedBytes(std::string_view text) const;
 

@@ -24,7 +24,8 @@ struct Child {
 
 class Builder {
  public:
-  explicit Builder(const TokenizerTables& tables) : tables_(tables) {}
+  Builder(const TokenizerTables& tables, bool bytes)
+      : tables_(tables), never_(bytes ? '\xFF' : '\0') {}
 
   std::vector<int32_t> Build() {
     SortPieces();
@@ -52,12 +53,14 @@ class Builder {
         continue;
       }
       const std::string_view piece = PieceOf(tables_, id);
-      if (!piece.empty() && piece.find('\0') == piece.npos) sorted_.push_back({piece, id});
+      if (!piece.empty() && piece.find(never_) == piece.npos) sorted_.push_back({piece, id});
     }
     std::sort(sorted_.begin(), sorted_.end());
     const auto same = [](const Piece& a, const Piece& b) { return a.text == b.text; };
     sorted_.erase(std::unique(sorted_.begin(), sorted_.end(), same), sorted_.end());
   }
+
+  static uint8_t Label(char c) { return c == 0 ? 0xFF : static_cast<uint8_t>(c); }
 
   void AddBlock() {
     units_.resize(units_.size() + size_t{2} * kBlock, -1);
@@ -69,8 +72,7 @@ class Builder {
     children_.clear();
     for (size_t i = range.begin; i < range.end; ++i) {
       const std::string_view piece = sorted_[i].text;
-      const uint8_t byte =
-          piece.size() == range.depth ? 0 : static_cast<uint8_t>(piece[range.depth]);
+      const uint8_t byte = piece.size() == range.depth ? 0 : Label(piece[range.depth]);
       if (children_.empty() || children_.back().byte != byte) children_.push_back({byte, i, i});
       children_.back().end = i + 1;
     }
@@ -108,6 +110,7 @@ class Builder {
   }
 
   const TokenizerTables& tables_;
+  const char never_;  // a piece with this byte is left out
   std::vector<Piece> sorted_;
   std::vector<int32_t> units_;
   std::vector<uint8_t> used_;  // not vector<bool>, whose bits cost half of the search
@@ -117,8 +120,8 @@ class Builder {
 
 }  // namespace
 
-std::vector<int32_t> BuildPieceIndex(const TokenizerTables& tables) {
-  return Builder(tables).Build();
+std::vector<int32_t> BuildPieceIndex(const TokenizerTables& tables, bool bytes) {
+  return Builder(tables, bytes).Build();
 }
 
 }  // namespace glint

@@ -18,8 +18,11 @@ inline std::string_view PieceOf(const TokenizerTables& tables, size_t id) {
   return {reinterpret_cast<const char*>(tables.piece_bytes.data()) + begin, end - begin};
 }
 
-// A trie over the pieces that may be found in text (normal, user-defined, unused; those with a zero
-// byte never are), stored as a double array so that opening a file costs nothing.
+// A trie over the pieces that may be found in text (normal, user-defined, unused), stored as a double
+// array so that opening a file costs nothing.
+//
+// The children by byte 0 stand for ends, so a zero byte of a piece goes by the name 0xFF, which no
+// UTF-8 has. sentencepiece's pieces with a zero byte are never found, as there; those of bytes are.
 //
 // It is a list of units, two i32 each: (parent, value). Unit 0 is the root; its parent is -1, as
 // is that of a unit not in use. The child of unit s by byte c is unit t = base(s) ^ c, if that
@@ -46,8 +49,9 @@ class PieceIndex {
   uint32_t n_units_ = 0;
 };
 
-// The index of the tables' pieces; tables.index is not read.
-std::vector<int32_t> BuildPieceIndex(const TokenizerTables& tables);
+// The index of the tables' pieces; tables.index is not read. `bytes`: pieces with a zero byte are
+// part of it, and those with a byte 0xFF are not.
+std::vector<int32_t> BuildPieceIndex(const TokenizerTables& tables, bool bytes = false);
 
 template <class Visit>
 void PieceIndex::ForEachPrefix(std::string_view text, Visit visit) const {
@@ -72,8 +76,8 @@ void PieceIndex::ForEachPrefix(std::string_view text, Visit visit) const {
     }
     if (depth == limit) return;
     const uint8_t c = static_cast<uint8_t>(text[depth]);
-    const uint32_t child = base ^ c;
-    if (c == 0 || child >= n_units_) return;
+    const uint32_t child = base ^ (c == 0 ? 0xFFu : c);
+    if (child >= n_units_) return;
     if (units[size_t{2} * child] != static_cast<int32_t>(node)) return;
     node = child;
   }

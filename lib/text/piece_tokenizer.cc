@@ -125,18 +125,8 @@ int32_t PieceTokenizer::FindSpecial(std::string_view piece) const {
   return -1;
 }
 
-void PieceTokenizer::AddPrefix(const char* name, int32_t option, std::string_view piece,
-                               const std::string& where) {
-  const int32_t id = option >= 0 ? option : FindSpecial(piece);
-  if (id < 0) {
-    throw Error(where + ": expected " + name + " or a piece " + std::string(piece) +
-                ", found neither");
-  }
-  if (static_cast<size_t>(id) >= size()) {
-    throw Error(where + ": " + name + ": expected an id below " + std::to_string(size()) +
-                ", found " + std::to_string(id));
-  }
-  prefix_.push_back(id);
+std::string_view PieceTokenizer::TextOf(int32_t id) const {
+  return id < options_.id_offset ? "" : PieceOf(tables_, static_cast<size_t>(id) - offset());
 }
 
 void PieceTokenizer::Write(uint32_t id, std::string_view piece, bool* after_unknown,
@@ -150,24 +140,6 @@ void PieceTokenizer::Write(uint32_t id, std::string_view piece, bool* after_unkn
     ids->push_back(static_cast<int32_t>(id) + options_.id_offset);
   }
   *after_unknown = unknown;
-}
-
-void PieceTokenizer::AppendIds(std::string_view text, std::vector<int32_t>* ids) const {
-  std::string normalized;
-  normalizer_->Normalize(text, &normalized);
-  AppendNormalized(normalized, ids);
-}
-
-std::vector<int32_t> PieceTokenizer::Encode(std::string_view text) const {
-  std::vector<int32_t> ids;
-  AppendIds(text, &ids);
-  return ids;
-}
-
-std::vector<int32_t> PieceTokenizer::EncodeWithSpecial(std::string_view text) const {
-  std::vector<int32_t> ids = prefix_;
-  AppendIds(text, &ids);
-  return ids;
 }
 
 // Moves whole characters from the byte pieces to `out`; a byte that begins none becomes U+FFFD.

@@ -8,7 +8,7 @@
 
 #include "lib/text/normalizer.h"
 #include "lib/text/piece_index.h"
-#include "lib/text/tokenizer.h"
+#include "lib/text/stretch_tokenizer.h"
 
 namespace glint {
 
@@ -25,32 +25,24 @@ struct TokenizerOptions {
 
 // What all sentencepiece models share: the pieces and their types, the normalizer, decoding. Which
 // pieces a text is cut into is the algorithm's affair.
-class PieceTokenizer : public Tokenizer {
+class PieceTokenizer : public StretchTokenizer {
  public:
   size_t size() const override { return tables_.piece_ends.size() + offset(); }
-  std::vector<int32_t> Encode(std::string_view text) const override;
-  // The prefix, then Encode's ids.
-  std::vector<int32_t> EncodeWithSpecial(std::string_view text) const override;
+  void Normalize(std::string_view text, bool first, std::string* out) const override {
+    normalizer_->Normalize(text, first, out);
+  }
+  std::string_view TextOf(int32_t id) const override;
   void DecodeStep(int32_t id, DecodeState* state, std::string* out) const override;
   void DecodeEnd(DecodeState* state, std::string* out) const override;
 
-  // Appends the ids of `text`, which is normalized here as a text of its own.
-  void AppendIds(std::string_view text, std::vector<int32_t>* ids) const;
   // The model's id of the piece with this text that is not found in text by itself or is
   // user-defined (control, unknown, user-defined); -1 if there is none.
   int32_t FindSpecial(std::string_view piece) const;
-  // One more id in front of what EncodeWithSpecial gives: `option`, or if that is -1 the special
-  // piece with this text. Throws Error, beginning with `where`, if there is neither.
-  void AddPrefix(const char* name, int32_t option, std::string_view piece,
-                 const std::string& where);
 
  protected:
   // Checks the tables. Throws Error.
   PieceTokenizer(const TokenizerOptions& options, const TokenizerTables& tables,
                  const std::string& where);
-  // Cuts a text into pieces, each given to Write in turn.
-  virtual void AppendNormalized(std::string_view normalized, std::vector<int32_t>* ids) const = 0;
-
   // Writes one piece. Unknown characters become their bytes, or one id for a run of them, which is
   // what `after_unknown` (false at first) remembers.
   void Write(uint32_t id, std::string_view piece, bool* after_unknown,
@@ -73,7 +65,6 @@ class PieceTokenizer : public Tokenizer {
   std::vector<int32_t> own_index_;     // if the tables have none
   std::array<int32_t, 256> byte_ids_;  // pieces' numbers; -1: none
   std::vector<std::pair<std::string_view, uint32_t>> specials_;
-  std::vector<int32_t> prefix_;  // the model's ids
 };
 
 }  // namespace glint

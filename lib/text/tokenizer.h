@@ -9,7 +9,8 @@
 
 namespace glint {
 
-// The tables of a tokenizer, as the tensors of a file or as an importer read them. Does not own.
+// The tables of a tokenizer, as the tensors of a file or as an importer read them; which of them an
+// algorithm needs, it checks. Does not own.
 struct TokenizerTables {
   std::span<const uint8_t> piece_bytes;  // all pieces' UTF-8 bytes, one after another
   std::span<const int32_t> piece_ends;   // (n_pieces): end of piece i in piece_bytes
@@ -17,7 +18,25 @@ struct TokenizerTables {
   std::span<const uint8_t> types;        // (n_pieces): PieceType
   std::span<const uint8_t> charsmap;     // sentencepiece's precompiled normalization; may be empty
   std::span<const int32_t> index;        // made by the importer for quick opening; piece_index.h
+  std::span<const int32_t> splits;       // of merges, (n_pieces, 4); merges.h
+  std::span<const int32_t> pairs;        // of merges, (n_slots, 3); merges.h
+  std::span<const int32_t> added;        // (n_added, 2): id, AddedToken's flags; added_tokens.h
 };
+
+// Calls visit(name, table) for each table, by its name in a file ("tokenizer." comes before it).
+// `tables` is a TokenizerTables, or a struct that owns members of the same names.
+template <class Tables, class Visit>
+void ForEachTable(Tables& tables, Visit visit) {
+  visit("piece_bytes", tables.piece_bytes);
+  visit("piece_ends", tables.piece_ends);
+  visit("scores", tables.scores);
+  visit("types", tables.types);
+  visit("charsmap", tables.charsmap);
+  visit("index", tables.index);
+  visit("splits", tables.splits);
+  visit("pairs", tables.pairs);
+  visit("added", tables.added);
+}
 
 // sentencepiece_model.proto's numbers.
 enum class PieceType : uint8_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
@@ -27,7 +46,7 @@ struct DecodeState {
   bool any_text = false;       // some text has come out
   bool space_dropped = false;  // the last piece gave up its leading space
   bool at_start = true;        // a leading space may still be dropped
-  std::string bytes;           // byte pieces of an unfinished character, at most 3
+  std::string bytes;           // of an unfinished character, at most 3
   std::string tag;             // text that may become a tag, such as "<|bla"
 };
 
@@ -43,8 +62,22 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   virtual size_t size() const = 0;  // every id is below it
-  // Any bytes (invalid UTF-8 becomes U+FFFD). Never fails.
+  // As the published tokenizer reads a text: it finds added tokens in it ("<|im_start|>" is one id),
+  // except where it is sentencepiece itself, which finds no control pieces. Any bytes (invalid UTF-8
+  // becomes U+FFFD). Never fails.
   virtual std::vector<int32_t> Encode(std::string_view text) const = 0;
+  // Every added token and control piece is found in the text: for the markup of chat templates.
+  virtual std::vector<int32_t> EncodeParsed(std::string_view text) const = 0;
+  // None is found: for text of which nobody knows who wrote it.
+  virtual std::vector<int32_t> EncodePlain(std::string_view text) const = 0;
+  // Two texts as one input: ids, and 0 or 1 for each, the text that it belongs to. False if the
+  // model knows no pairs.
+  virtual bool EncodePair(std::string_view, std::string_view, std::vector<int32_t>*,
+                          std::vector<int32_t>*) const {
+    return false;
+  }
+  // The id whose text is exactly this; an added token or control piece before others. -1: none.
+  virtual int32_t FindToken(std::string_view text) const = 0;
   // What `tokenize --special` adds: the ids that the model's own tokenizer puts around a text.
   virtual std::vector<int32_t> EncodeWithSpecial(std::string_view text) const = 0;
   // Ids outside the vocabulary are skipped, as the published tokenizer does with those it cannot

@@ -150,6 +150,14 @@ HWY_INLINE Floats GreaterNumber(Floats score, Floats greatest) {
 #endif
 }
 
+// Whole vectors: what lies beyond the range takes no part in softmax.
+void CapScores(float* scores, Range range, float cap) {
+  const auto caps = hn::Set(F32(), cap);
+  for (size_t j = range.begin / kLanes * kLanes; j < range.end; j += kLanes) {
+    hn::Store(CapSoftly(hn::Load(F32(), scores + j), caps), F32(), scores + j);
+  }
+}
+
 // Replaces the scores of one query, whose range is not empty, by exp(score - maximum).
 HWY_INLINE void Softmax(float* scores, Range range, float* maximum, float* sum) {
   const F32 d;
@@ -335,6 +343,7 @@ HWY_INLINE void Block(const AttentionBlock& a) {
   for (size_t i = 0; i < a.n_queries; ++i) {
     w.maximum[i] = w.sum[i] = 0;
     if (w.visible[i].begin == w.visible[i].end) continue;
+    if (a.softcap != 0) CapScores(w.scores + i * kKeyBlock, w.visible[i], a.softcap);
     Softmax(w.scores + i * kKeyBlock, w.visible[i], w.maximum + i, w.sum + i);
   }
   Summer<Cache>::Prepare(a, w);

@@ -136,7 +136,8 @@ void Query(const AttentionBlock& a, size_t i, size_t begin, size_t end) {
   float p[kKeyBlock];  // scores, then exp(score - maximum)
   float maximum = -kInfinity;
   for (size_t j = begin; j < end; ++j) {
-    const float score = Score<Cache>(a, a.queries[i].q, j);
+    float score = Score<Cache>(a, a.queries[i].q, j);
+    if (a.softcap != 0) score = a.softcap * Tanh(score / a.softcap);
     p[j - begin] = score;
     maximum = score > maximum ? score : maximum;
   }

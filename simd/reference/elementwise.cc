@@ -47,6 +47,14 @@ void Silu(const float* x, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = x[i] / (1.0f + Exp(-x[i]));
 }
 
+void Scale(const float* x, float factor, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = factor * x[i];
+}
+
+void Softcap(const float* x, float cap, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = cap * Tanh(x[i] / cap);
+}
+
 void RopeNeox(float* base, size_t stride, size_t heads, size_t half, const float* cosines,
               const float* sines) {
   for (size_t h = 0; h < heads; ++h) {
@@ -55,6 +63,18 @@ void RopeNeox(float* base, size_t stride, size_t heads, size_t half, const float
       const float first = x[i], second = x[i + half];
       x[i] = std::fma(first, cosines[i], -(second * sines[i]));
       x[i + half] = std::fma(second, cosines[i], first * sines[i]);
+    }
+  }
+}
+
+void RopeInterleaved(float* base, size_t stride, size_t heads, size_t half, const float* cosines,
+                     const float* sines) {
+  for (size_t h = 0; h < heads; ++h) {
+    for (size_t i = 0; i < half; ++i) {
+      float* x = base + h * stride + 2 * i;
+      const float first = x[0], second = x[1];
+      x[0] = std::fma(first, cosines[i], -(second * sines[i]));
+      x[1] = std::fma(second, cosines[i], first * sines[i]);
     }
   }
 }

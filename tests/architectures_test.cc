@@ -1,0 +1,93 @@
+// Every architecture against the published implementation where there are goldens of it, and against
+// the plain decoder (tests/plain_decoder.h) for every sample checkpoint, from Hugging Face folders
+// and from GGUF files.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include "tests/golden_cases.h"
+#include "tests/model_samples.h"
+#include "tests/plain_decoder.h"
+
+using namespace glint;
+using namespace glint::test;
+
+namespace {
+
+// Above: windows of the samples are full, and a prompt is longer than a chunk.
+constexpr size_t kPromptTokens = 40, kGreedyTokens = 12;
+
+size_t Best(const double* logits, size_t n) {
+  return static_cast<size_t>(std::max_element(logits, logits + n) - logits);
+}
+
+// The model's logits of a prompt, then of a greedy continuation, are the plain decoder's.
+void CheckSample(const SampleModel& sample, const std::string& source) {
+  const std::unique_ptr<Model> model = ConvertAndOpen(source, DType::kF32);
+  std::vector<int32_t> ids = SampleIds(sample, kPromptTokens);
+  SessionOptions options = ExactSession();
+  options.chunk = 16;
+  options.context = kPromptTokens + kGreedyTokens;
+  Session session(*model, options);
+  const std::vector<float> got = AllLogits(session, ids);
+  const size_t vocab = model->n_outputs();
+  for (size_t step = 0;; ++step) {
+    const std::vector<double> want =
+        PlainLogits(sample.config, sample.tensors, ids, options.context);
+    REQUIRE(want.size() == ids.size() * vocab);
+    double difference = 0;
+    if (step == 0) {
+      for (size_t i = 0; i < want.size(); ++i) {
+        difference = std::max(difference, std::fabs(want[i] - static_cast<double>(got[i])));
+      }
+    }
+    const double* last = want.data() + (ids.size() - 1) * vocab;
+    for (size_t i = 0; i < vocab; ++i) {
+      difference =
+          std::max(difference, std::fabs(last[i] - static_cast<double>(session.logits()[i])));
+    }
+    CAPTURE(step);
+    CHECK(difference <= static_cast<double>(kTolerance));
+    const int32_t id = Sampler::Greedy(session.logits());
+    CHECK(static_cast<size_t>(id) == Best(last, vocab));
+    if (step == kGreedyTokens) return;
+    REQUIRE(session.Append(id) == Status::kOk);
+    ids.push_back(id);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("ChatGLM2, ChatGLM3, GLM-4: every golden case from each of the five checkpoint files") {
+  if (SkipWithoutReference("goldens of ChatGLM2 and later")) return;
+  for (const char* name : {"chatglm2-tiny", "chatglm3-tiny", "glm4-tiny"}) {
+    CheckGoldens(name, {"p2", "p12", "p33", "p200"});
+  }
+}
+
+TEST_CASE("Qwen2: every golden case from each of the five checkpoint files") {
+  if (SkipWithoutReference("goldens of Qwen2")) return;
+  CheckGoldens("qwen2-tiny", {"p1", "p12", "p33", "p150"},
+               [](const Model& model, const std::string& cases) {
+                 CheckPaddedBatch(model, cases + "batch2", "logits_where_mask1.npy");
+               });
+}
+
+TEST_CASE("every sample from its Hugging Face folder") {
+  for (const std::string& name : SampleNames()) {
+    CAPTURE(name);
+    const SampleModel sample = SampleOf(name);
+    CheckSample(sample, WriteFolder(sample));
+  }
+}
+
+TEST_CASE("every sample from its GGUF file") {
+  for (const std::string& name : GgufSampleNames()) {
+    for (const char* type : {"F32", "F16", "Q8_0", "Q4_0"}) {
+      CAPTURE(name);
+      CAPTURE(std::string(type));
+      const std::string path = TempDir() + "/" + name + ".gguf";
+      const SampleModel held = WriteGguf(SampleOf(name), path, type);
+      CheckSample(held, path);
+    }
+  }
+}
