@@ -10,8 +10,14 @@ namespace glint {
 OutputMemory::~OutputMemory() { ReleasePages(data_, bytes_); }
 
 void OutputMemory::Resize(uint64_t bytes) {
+  const uint64_t machine = MachineMemory();
+  const std::string needs = name_ + ": needs " + std::to_string(bytes >> 20) + " MiB of memory";
+  // Refused here, or the system would end the program half way.
+  if (machine != 0 && bytes > machine) {
+    throw Error(needs + ", the machine has " + std::to_string(machine >> 20) + " MiB");
+  }
   data_ = ReservePages(bytes);
-  if (!data_) throw Error(name_ + ": no memory for " + std::to_string(bytes >> 20) + " MiB");
+  if (!data_) throw Error(needs + ", which the system does not give");
   bytes_ = bytes;
 }
 

@@ -111,8 +111,9 @@ void Run(const Options& options) {
     temporary = std::make_unique<TemporaryModel>(options.shape, threads[0]);
   }
   const double start = Now();
-  const std::unique_ptr<Model> model =
-      OpenModel(temporary ? temporary->path() : options.compute.model, options.compute.load);
+  const std::unique_ptr<Model> model = temporary
+                                           ? OpenModel(temporary->path(), options.compute.load)
+                                           : OpenModel(options.compute);
   const double open_seconds = Now() - start;
   if (temporary) temporary->Remove();  // the open file lives on; a killed bench leaves nothing
   std::vector<nlohmann::ordered_json> measurements;
@@ -128,7 +129,7 @@ void Run(const Options& options) {
 
 RunCommand SetUpBench(CLI::App& app) {
   const auto options = std::make_shared<Options>();
-  app.add_option("MODEL", options->compute.model, "a .glint file, or 'builtin'")->option_text(" ");
+  app.add_option("MODEL", options->compute.model, "a .glint or .gguf file, a Hugging Face folder, or\n'builtin'")->option_text(" ");
   app.add_option("--shape", options->shape,
                  "instead of MODEL: random weights in a published shape (chatglm-6b,\n"
                  "llama-7b), in a temporary file")

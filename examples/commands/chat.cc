@@ -270,7 +270,7 @@ RunCommand SetUpChat(CLI::App& app) {
       "  glint chat chatglm-6b.glint\n"
       "  echo 'What is \"cat\" in Chinese?' | glint chat --temp 0");
   return [options] {
-    const std::unique_ptr<Model> model = OpenModel(options->compute.model, options->compute.load);
+    const std::unique_ptr<Model> model = OpenModel(options->compute);
     ChatLoop(*model, *options).Run();
   };
 }

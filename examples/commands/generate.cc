@@ -27,7 +27,7 @@ double PerSecond(size_t n, double seconds) {
 void Run(const Options& options) {
   std::string prompt = options.prompt;
   if (prompt == "-") prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
-  const std::unique_ptr<Model> model = OpenModel(options.compute.model, options.compute.load);
+  const std::unique_ptr<Model> model = OpenModel(options.compute);
   if (!model->tokenizer()) throw Error(options.compute.model + ": the model has no tokenizer");
   Session session(*model, SessionOptionsFor(*model, options.compute, options.sampling));
   const std::vector<int32_t> ids = model->tokenizer()->EncodeWithSpecial(prompt);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/matrix_error.h"
+#include "lib/model.h"
 #include "lib/text/tokenizer.h"
 #include "quant/dtype.h"
 
@@ -22,6 +23,17 @@ void PrintGguf(const std::string& path, bool json);
 // The tokenizer of a Hugging Face folder or of a vocabulary file alone. `type` names the rules
 // where the file cannot; may be empty. What is returned owns all that the tokenizer reads.
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string& type);
+
+// A GGUF file or checkpoint that is to run without a file of ours.
+struct DirectRun {
+  std::string path;
+  std::string type;    // of the matrices; empty: as the source has them, int4 where it has floats
+  size_t threads = 0;  // 0: DefaultThreads()
+  bool cache = false;  // keep the converted file in CacheFolder(), and use it if it is there
+};
+// Converts into memory, or with `cache` into a file that is then mapped, with a progress bar, and
+// notes on stderr what it has done.
+std::unique_ptr<Model> OpenDirectly(const DirectRun& run);
 
 // What `quantize-report` compares a model with.
 struct BaseTensor {

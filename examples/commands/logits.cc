@@ -35,7 +35,7 @@ std::string NpyHead(size_t rows, size_t cols) {
 
 void Run(const Options& options) {
   const std::vector<int64_t> ids = ParseIds(options.ids);
-  const std::unique_ptr<Model> model = OpenModel(options.compute.model, options.compute.load);
+  const std::unique_ptr<Model> model = OpenModel(options.compute);
   if (!options.token_types.empty()) {
     throw Error("--token-types: " + options.compute.model + " has no token types");
   }

@@ -22,6 +22,9 @@ void PrintGguf(const std::string& path, bool) {
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string&) {
   Refuse(path);
 }
+std::unique_ptr<Model> OpenDirectly(const DirectRun& run) {
+  Refuse(run.path);
+}
 BaseModel ImportBase(const std::string& path) {
   Refuse(path);
 }

@@ -9,6 +9,7 @@
 
 #include "examples/commands/builtin.h"
 #include "examples/commands/console.h"
+#include "examples/commands/import_side.h"
 #include "formats/output_file.h"
 #include "lib/error.h"
 #include "lib/generate.h"
@@ -18,16 +19,17 @@ namespace {
 
 constexpr size_t kMaxThreads = 1024;
 
-// What somebody may take for a model who has not converted it yet.
+// What has to be converted before it can run.
 bool IsCheckpoint(const std::string& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) return true;
+  if (!std::filesystem::is_regular_file(path, ignored)) return false;
+  char magic[6] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  const std::string_view start(magic, sizeof magic);
+  if (start.starts_with("GGUF")) return true;
   for (const char* ending : {".bin", ".safetensors", ".pt", ".pth", ".ckpt", ".gguf"}) {
-    if (!path.ends_with(ending)) continue;
-    char magic[6] = {};
-    std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
-    return std::filesystem::exists(path, ignored) &&
-           std::string_view(magic, sizeof magic) != "\x89GLINT";
+    if (path.ends_with(ending)) return start != "\x89GLINT";
   }
   return false;
 }
@@ -91,7 +93,8 @@ void AddListOption(CLI::App& app, const char* name, const char* help, std::vecto
 }
 
 void AddModelOption(CLI::App& app, ComputeOptions* options, const char* model_default) {
-  std::string help = "a .glint file, or 'builtin' for the built-in model";
+  std::string help =
+      "a .glint or .gguf file, a Hugging Face folder, or 'builtin' for the\nbuilt-in model";
   CLI::Option* model = app.add_option("MODEL", options->model, "");
   if (model_default) {
     options->model = model_default;
@@ -125,6 +128,12 @@ void AddComputeOptions(CLI::App& app, ComputeOptions* options, std::vector<size_
   app.add_option("--load", options->load, "map the file (default) or copy it into private memory")
       ->check(CLI::IsMember({"map", "copy"}).description(""))
       ->option_text("MODE");
+  app.add_option("--type", options->type,
+                 "of a GGUF file or folder: convert its matrices to int8, int4, ... (default: a\n"
+                 "GGUF file as it is, floats of a folder to int4)")
+      ->option_text("TYPE");
+  app.add_flag("--cache", options->cache,
+               "keep what is converted in the user's cache folder: the next start is instant");
 }
 
 std::unique_ptr<Model> OpenModel(const std::string& path, const std::string& load) {
@@ -140,6 +149,17 @@ std::unique_ptr<Model> OpenModel(const std::string& path, const std::string& loa
                 path + " -o MODEL.glint)");
   }
   return Model::Open(path, load == "copy" ? LoadMode::kCopy : LoadMode::kMap);
+}
+
+std::unique_ptr<Model> OpenModel(const ComputeOptions& options) {
+  if (options.model != kBuiltinName && IsCheckpoint(options.model)) {
+    return OpenDirectly({options.model, options.type, options.threads, options.cache});
+  }
+  if (!options.type.empty()) {
+    throw UsageError("--type is for GGUF files and Hugging Face folders; what a .glint file holds "
+                     "is settled (glint convert makes another)");
+  }
+  return OpenModel(options.model, options.load);
 }
 
 SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options) {

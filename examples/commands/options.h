@@ -21,13 +21,15 @@ class UsageError : public std::runtime_error {
 
 inline constexpr char kBuiltinName[] = "builtin";
 
-// MODEL -t -c --kv --load: what every command takes that computes.
+// MODEL -t -c --kv --load --type --cache: what every command takes that computes.
 struct ComputeOptions {
   std::string model;
   size_t threads = 0;  // 0: DefaultThreads()
   size_t context = 0;  // 0: the model's
   std::string kv;      // empty: DefaultKv()
   std::string load = "map";
+  std::string type;    // of what is converted on opening; empty: as it is, or int4
+  bool cache = false;  // keep what was converted
 };
 
 // Adds MODEL, required unless `model_default` is given.
@@ -39,6 +41,8 @@ void AddThreadsOption(CLI::App& app, size_t* threads);
 
 // Opens MODEL: a .glint file or "builtin". Throws Error.
 std::unique_ptr<Model> OpenModel(const std::string& path, const std::string& load = "map");
+// The same, or a GGUF file, a Hugging Face folder, a .safetensors or .bin file, which is converted.
+std::unique_ptr<Model> OpenModel(const ComputeOptions& options);
 // What -t -c --kv mean for this model.
 SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options);
 

@@ -137,9 +137,14 @@ void Run(const Options& options) {
   if (options.stride != 0 && !options.windows.empty()) {
     throw UsageError("--stride and --windows exclude each other");
   }
-  const std::unique_ptr<Model> model = OpenModel(options.compute.model, options.compute.load);
+  const std::unique_ptr<Model> model = OpenModel(options.compute);
   std::unique_ptr<Model> base;
-  if (!options.base.empty()) base = OpenModel(options.base, options.compute.load);
+  if (!options.base.empty()) {
+    ComputeOptions other = options.compute;  // --type is MODEL's alone
+    other.model = options.base;
+    other.type.clear();
+    base = OpenModel(other);
+  }
   const WindowSet set = options.windows.empty() ? TextWindows(options, *model, base.get())
                                                 : FileWindows(options, *model);
   const std::unique_ptr<Session> session = SessionFor(*model, options.compute, set.longest);

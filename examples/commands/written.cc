@@ -30,18 +30,21 @@ std::string CheckConvertType(const std::string& name) {
   return IsConvertType(name) ? "" : "unknown type " + Quoted(name) + "; known: " + ConvertTypes();
 }
 
+double RunWithProgress(const std::string& label,
+                       const std::function<void(std::function<void(double)> progress)>& work) {
+  const double start = Now();
+  const InterruptScope interrupts;
+  ProgressBar bar(label);
+  work([&](double share) {
+    if (InterruptScope::Count() != 0) throw Interrupted();
+    bar.Update(share);
+  });
+  return Now() - start;
+}
+
 void WriteWithProgress(const std::string& label, const std::string& output,
                        const std::function<void(std::function<void(double)> progress)>& write) {
-  const double start = Now();
-  {
-    const InterruptScope interrupts;
-    ProgressBar bar(label);
-    write([&](double share) {
-      if (InterruptScope::Count() != 0) throw Interrupted();
-      bar.Update(share);
-    });
-  }
-  const double seconds = Now() - start;
+  const double seconds = RunWithProgress(label, write);
   const std::unique_ptr<GlintFile> file = GlintFile::Open(output);
   uint64_t matrix_bytes = 0, matrix_elements = 0;
   for (size_t i = 0; i < file->tensors().size(); ++i) {

@@ -297,6 +297,10 @@ size_t Gguf::parts() const {
   return impl_->parts.size();
 }
 
+const std::string& Gguf::PartPath(size_t part) const {
+  return impl_->parts.at(part).file.path();
+}
+
 const GgufMetadata& Gguf::metadata() const {
   return impl_->parts[0].metadata;
 }

@@ -32,6 +32,7 @@ class Gguf {
   const std::string& path() const;
   uint32_t version() const;
   size_t parts() const;
+  const std::string& PartPath(size_t part) const;       // part < parts()
   const GgufMetadata& metadata() const;                 // of the first part
   const std::vector<GgufTensor>& tensors() const;       // of all parts, sorted by name
   const GgufTensor* Find(std::string_view name) const;  // null if absent

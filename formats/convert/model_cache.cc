@@ -1,0 +1,206 @@
+#include "formats/convert/model_cache.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "formats/checksum.h"
+#include "formats/convert/run_throwing.h"
+#include "formats/import/gguf.h"
+#include "formats/import/input_file.h"
+#include "formats/output_file.h"
+#include "lib/error.h"
+#include "lib/thread_pool.h"
+#include "lib/version.h"
+
+namespace glint {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Raised where a conversion of the same source gives another file under the same kVersion.
+constexpr int kRevision = 1;
+constexpr uint64_t kPieceBytes = uint64_t{32} << 20;  // that one thread hashes at a time
+constexpr uint64_t kReadBytes = uint64_t{1} << 20;
+// Times of change have the grain of the clock's ticks: a file that is younger than this when it was
+// read may have changed since without looking so.
+constexpr int64_t kSettledSeconds = 3;
+
+// A file whose contents count, and what stands for its name: in a folder names matter, the parts of
+// a GGUF file may have any.
+struct SourceFile {
+  std::string path, name;
+};
+
+bool IsGguf(const std::string& path) {
+  const InputFile file(path);
+  char magic[4] = {};
+  if (file.size() >= sizeof magic) file.ReadAt(0, magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == "GGUF";
+}
+
+// What a checkpoint is read from is somewhere among the files of its folder.
+std::vector<SourceFile> FilesOf(const std::string& source) {
+  std::vector<SourceFile> files;
+  const bool is_folder = FolderExists(source);
+  if (!is_folder && IsGguf(source)) {
+    const std::unique_ptr<Gguf> gguf = Gguf::Open(source);
+    for (size_t i = 0; i < gguf->parts(); ++i) {
+      files.push_back({gguf->PartPath(i), std::to_string(i)});
+    }
+    return files;
+  }
+  const fs::path folder = is_folder ? fs::path(source) : fs::absolute(source).parent_path();
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error); !error && at != fs::directory_iterator();
+       at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    std::error_code ignored;
+    if (!at->is_regular_file(ignored) || name.starts_with('.')) continue;
+    if (name.ends_with(".glint") || name.ends_with(".gguf") || name.ends_with(".md")) continue;
+    files.push_back({at->path().string(), name});
+  }
+  if (error) throw Error(folder.string() + ": cannot be listed: " + error.message());
+  if (!is_folder) files.push_back({source, "source"});  // which of them is meant
+  std::sort(files.begin(), files.end(),
+            [](const SourceFile& a, const SourceFile& b) { return a.name < b.name; });
+  return files;
+}
+
+// One hash of several texts and numbers.
+class Mix {
+ public:
+  void Add(const std::string& text) {
+    Add(text.size());
+    checksum_.Update(text.data(), text.size());
+  }
+  void Add(uint64_t value) { checksum_.Update(&value, sizeof value); }
+  std::string Text() const { return ChecksumText(checksum_.Digest()); }
+
+ private:
+  Checksum checksum_;
+};
+
+// What the system says of the files. `settled`: none of them has changed just now.
+std::string IdentityOf(const std::vector<SourceFile>& files, bool* settled) {
+  Mix mix;
+  *settled = true;
+  for (const SourceFile& file : files) {
+    struct stat status;
+    if (stat(file.path.c_str(), &status) != 0) throw Error(file.path + ": cannot be read");
+    mix.Add(fs::absolute(file.path).lexically_normal().string());
+    for (const auto value : {static_cast<uint64_t>(status.st_dev),
+                             static_cast<uint64_t>(status.st_ino),
+                             static_cast<uint64_t>(status.st_size),
+                             static_cast<uint64_t>(status.st_mtim.tv_sec),
+                             static_cast<uint64_t>(status.st_mtim.tv_nsec),
+                             static_cast<uint64_t>(status.st_ctim.tv_sec),
+                             static_cast<uint64_t>(status.st_ctim.tv_nsec)}) {
+      mix.Add(value);
+    }
+    if (std::time(nullptr) - status.st_ctim.tv_sec < kSettledSeconds) *settled = false;
+  }
+  return mix.Text();
+}
+
+std::string HashOf(const std::vector<SourceFile>& files, size_t threads,
+                   const std::function<void(double)>& progress) {
+  struct Piece {
+    const InputFile* file;
+    uint64_t begin, bytes, digest;
+  };
+  std::vector<std::unique_ptr<InputFile>> opened;
+  std::vector<Piece> pieces;
+  uint64_t total = 1;
+  Mix mix;
+  for (const SourceFile& file : files) {
+    const InputFile& input = *opened.emplace_back(std::make_unique<InputFile>(file.path));
+    mix.Add(file.name);
+    mix.Add(input.size());
+    total += input.size();
+    for (uint64_t at = 0; at < input.size(); at += kPieceBytes) {
+      pieces.push_back({&input, at, std::min(kPieceBytes, input.size() - at), 0});
+    }
+  }
+  ThreadPool pool(threads == 0 ? DefaultThreads() : threads);
+  std::atomic<uint64_t> done{0};
+  RunThrowing(pool, pieces.size(), [&](size_t task, size_t) {
+    Piece& piece = pieces[task];
+    const std::unique_ptr<uint8_t[]> bytes(new uint8_t[kReadBytes]);
+    Checksum checksum;
+    for (uint64_t at = 0; at < piece.bytes; at += kReadBytes) {
+      const uint64_t n = std::min(kReadBytes, piece.bytes - at);
+      piece.file->ReadAt(piece.begin + at, bytes.get(), n);
+      checksum.Update(bytes.get(), n);
+    }
+    piece.digest = checksum.Digest();
+    done += piece.bytes;
+    if (progress) progress(static_cast<double>(done.load()) / static_cast<double>(total));
+  });
+  for (const auto& input : opened) input->CheckUnchanged();
+  for (const Piece& piece : pieces) mix.Add(piece.digest);
+  return mix.Text();
+}
+
+// What the note says; empty if there is none, or it is damaged.
+std::string ReadNote(const std::string& path) {
+  if (!FileExists(path)) return "";
+  const std::vector<uint8_t> bytes = ReadWholeFile(InputFile(path), 1 << 10);
+  const std::string text(bytes.begin(), bytes.end());
+  uint64_t ignored;
+  return ParseChecksum(text, &ignored) ? text : "";
+}
+
+void WriteNote(const std::string& path, const std::string& text) {
+  OutputFile file(path, true);
+  file.Resize(text.size());
+  file.WriteAt(0, text.data(), text.size());
+  file.Commit();
+}
+
+}  // namespace
+
+std::string CacheFolder() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value ? value : "");
+  };
+  // By the XDG base directory specification a relative path counts as none.
+  std::string base = variable("XDG_CACHE_HOME");
+  if (!base.starts_with('/')) {
+    const std::string home = variable("HOME");
+    if (home.empty()) {
+      throw Error("there is no folder for a cache: neither XDG_CACHE_HOME nor HOME is set");
+    }
+    base = home + "/.cache";
+  }
+  const std::string folder = base + "/glint";
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw Error(folder + ": cannot be made: " + error.message());
+  return folder;
+}
+
+std::string CachePath(const std::string& folder, const std::string& source,
+                      const std::string& variant, size_t threads,
+                      const std::function<void(double)>& progress) {
+  const std::vector<SourceFile> files = FilesOf(source);
+  bool settled;
+  const std::string note = folder + "/" + IdentityOf(files, &settled) + ".hash";
+  std::string hash = ReadNote(note);
+  if (hash.empty()) {
+    hash = HashOf(files, threads, progress);
+    if (settled) WriteNote(note, hash);
+  }
+  return folder + "/" + hash + "-" + variant + "-" + kVersion + "." + std::to_string(kRevision) +
+         ".glint";
+}
+
+}  // namespace glint
