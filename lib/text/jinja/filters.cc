@@ -116,8 +116,9 @@ bool ParseNumber(std::string_view text, T* number) {
   return result.ec == std::errc() && result.ptr == text.data() + text.size() && !text.empty();
 }
 
-Value ToInt(Interpreter&, Input input, Arguments& arguments) {
+Value ToInt(Interpreter& interpreter, Input input, Arguments& arguments) {
   const Value* other = arguments.Take("default");
+  if (const Undefined* none = input.If<Undefined>()) interpreter.runtime().Fail(none->why->text);
   if (arguments.TakeInt("base", 10) != 10) arguments.Fail("only base 10 is supported");
   arguments.Done();
   int64_t whole = 0;
@@ -130,8 +131,9 @@ Value ToInt(Interpreter&, Input input, Arguments& arguments) {
   return other ? *other : Value(int64_t{0});
 }
 
-Value ToFloat(Interpreter&, Input input, Arguments& arguments) {
+Value ToFloat(Interpreter& interpreter, Input input, Arguments& arguments) {
   const Value* other = arguments.Take("default");
+  if (const Undefined* none = input.If<Undefined>()) interpreter.runtime().Fail(none->why->text);
   arguments.Done();
   double real = 0;
   if (input.IsNumber()) return input.Double();
@@ -146,6 +148,7 @@ Value Round(Interpreter&, Input input, Arguments& arguments) {
   if (!input.IsNumber() || precision < 0 || precision > 15) {
     arguments.Fail("expected a number and a precision of 0 to 15");
   }
+  if (method == "common" && input.IsInt()) return input.Int();
   const double scale = std::pow(10.0, static_cast<double>(precision));
   const double scaled = input.Double() * scale;
   if (method == "ceil") return std::ceil(scaled) / scale;

@@ -26,7 +26,9 @@ class Parser : private ExprParser {
     // Peek is the name after {%.
     FailExpected("a known tag");
   }
+  // Jinja2 allows a colon there, as Python has it.
   void EndTag() {
+    SkipOperator(":");
     if (Peek().kind != Kind::kEndTag) FailExpected("%}");
     Next();
   }

@@ -53,8 +53,9 @@ bool IsIterable(Input v) {
 bool IsSequence(Input v) {
   return v.Str() || v.Items() || v.AsDict() || v.IsUndefined();
 }
+// An undefined value can be called, which then fails.
 bool IsCallable(Input v) {
-  return v.IsCallable();
+  return v.IsCallable() || v.IsUndefined();
 }
 
 template <int64_t kRest>
