@@ -1,5 +1,5 @@
-// Prompts of the published code, ids and all; templates that come with published tokenizers; what the
-// importer makes of either.
+// Prompts of the published code, ids and all; templates that come with published tokenizers; what
+// the importer makes of either.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -27,9 +27,12 @@ TEST_CASE("ChatGLM2's prompts, as the published code builds them") {
   if (SkipWithoutReference("ChatGLM2's prompts")) return;
   const auto loaded = LoadSentencePiece(TokenizerDir("chatglm2/tokenizer.model"), {"chatglm2", 0});
   const auto format = ChatFormat::Create({{"format", "chatglm2"}}, *loaded->tokenizer, "test");
-  const std::vector<std::vector<ChatMessage>> chats = {
-      {{"user", "你好"}},
-      {{"user", "Hi"}, {"assistant", "Hello!"}, {"user", "问题"}, {"assistant", "回答"}, {"user", "你好"}}};
+  const std::vector<std::vector<ChatMessage>> chats = {{{"user", "你好"}},
+                                                       {{"user", "Hi"},
+                                                        {"assistant", "Hello!"},
+                                                        {"user", "问题"},
+                                                        {"assistant", "回答"},
+                                                        {"user", "你好"}}};
   const Json cases = Json::parse(ReadFile(TokenizerDir("chatglm2/build_prompt.json")));
   REQUIRE(cases.size() == chats.size());
   for (size_t i = 0; i < chats.size(); ++i) {
@@ -93,7 +96,8 @@ TEST_CASE("Qwen2's own template") {
   const JinjaTemplate program(section["template"].get<std::string>(), "test");
   CHECK(program.Render({{"messages", {{{"role", "user"}, {"content", "你好"}}}},
                         {"add_generation_prompt", true}}) ==
-        "<|im_start|>system\nYou are a helpful assistant<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n"
+        "<|im_start|>system\nYou are a helpful "
+        "assistant<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n"
         "<|im_start|>assistant\n");
 }
 
@@ -108,18 +112,21 @@ TEST_CASE("what tokenizer_config.json may hold") {
   CHECK(section({{"bos_token", "<s>"}}).empty());
   CHECK(section({{"chat_template", nullptr}}).empty());
   CHECK(remarks == "");
-  CHECK(section({{"chat_template", "{{ x }}"}, {"bos_token", {{"content", "<s>"}}}, {"eos_token", nullptr}}) ==
+  CHECK(section({{"chat_template", "{{ x }}"},
+                 {"bos_token", {{"content", "<s>"}}},
+                 {"eos_token", nullptr}}) ==
         Json{{"format", "jinja"}, {"template", "{{ x }}"}, {"bos_token", "<s>"}});
   CHECK(section({{"chat_template",
-                  {{{"name", "tool_use"}, {"template", "a"}}, {{"name", "default"}, {"template", "b"}}}}})
-            ["template"] == "b");
+                  {{{"name", "tool_use"}, {"template", "a"}},
+                   {{"name", "default"}, {"template", "b"}}}}})["template"] == "b");
   CHECK(remarks == "");
   CHECK(section({{"chat_template", {{{"name", "tool_use"}, {"template", "a"}}}}}).empty());
   CHECK(remarks.ends_with("a list with one named 'default'; chat will not work\n"));
   CHECK(section({{"chat_template", 5}}).empty());
   CHECK(remarks != "");
   CHECK(section({{"chat_template", "\n{% frob %}"}}).empty());
-  CHECK(remarks == "folder: chat template: line 2: expected a known tag, found 'frob'; chat will not work\n");
+  CHECK(remarks ==
+        "folder: chat template: line 2: expected a known tag, found 'frob'; chat will not work\n");
   CHECK(section({{"chat_template", "x"}, {"eos_token", "</s>"}}).size() == 3);
   CHECK(section({{"chat_template", "x\xff"}}).empty());
 

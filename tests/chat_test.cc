@@ -15,13 +15,13 @@
 namespace glint {
 namespace {
 
-constexpr std::string_view kSpecials[] = {"[gMASK]",   "<sop>",         "sop",
-                                          "<|system|>", "<|user|>",      "<|assistant|>",
+constexpr std::string_view kSpecials[] = {"[gMASK]",         "<sop>",    "sop",
+                                          "<|system|>",      "<|user|>", "<|assistant|>",
                                           "<|observation|>", "<s>",      "</s>"};
 constexpr int32_t kTextBegins = 50, kByte = 100;
 
-// Each text begins with an id of its own, then comes one id per byte, so that ids tell what was encoded
-// together. Encode finds special tokens in text, as some published tokenizers do.
+// Each text begins with an id of its own, then comes one id per byte, so that ids tell what was
+// encoded together. Encode finds special tokens in text, as some published tokenizers do.
 class ByteTokenizer : public Tokenizer {
  public:
   size_t size() const override { return 356; }
@@ -146,8 +146,10 @@ TEST_CASE("ChatGLM-6B: history is written as rounds from 0") {
       {"user", "你好"}, {"assistant", "你好！"}, {"user", "晚上睡不着应该怎么办"}};
   CHECK(format->Build(one).text ==
         "[Round 0]\n问：你好\n答：你好！\n[Round 1]\n问：晚上睡不着应该怎么办\n答：[gMASK]<sop>");
-  const std::vector<ChatMessage> two = {{"user", "What is a cat?"}, {"assistant", "An animal."},
-                                        {"user", "用中文说"},       {"assistant", "动物。"},
+  const std::vector<ChatMessage> two = {{"user", "What is a cat?"},
+                                        {"assistant", "An animal."},
+                                        {"user", "用中文说"},
+                                        {"assistant", "动物。"},
                                         {"user", "and in English?"}};
   CHECK(format->Build(two).text ==
         "[Round 0]\n问：What is a cat?\n答：An animal.\n[Round 1]\n问：用中文说\n答：动物。\n"
@@ -185,18 +187,17 @@ nlohmann::ordered_json WeatherTool() {
 
 TEST_CASE("ChatGLM3: roles by special tokens, first line and content encoded apart") {
   const auto format = Named("chatglm3");
-  const std::vector<ChatMessage> messages = {{"system", "Be brief."},
-                                             {"user", "Hi"},
-                                             {"assistant", "x = 1", "weather"},
-                                             {"tool", "{}"}};
+  const std::vector<ChatMessage> messages = {
+      {"system", "Be brief."}, {"user", "Hi"}, {"assistant", "x = 1", "weather"}, {"tool", "{}"}};
   const ChatPrompt prompt = format->Build(messages);
-  CHECK(prompt.ids == IdsOf({"[gMASK]", "sop", "<|system|>", "\n", "Be brief.", "<|user|>", "\n", "Hi",
-                             "<|assistant|>", "weather\n", "x = 1", "<|observation|>", "\n", "{}",
-                             "<|assistant|>"}));
+  CHECK(prompt.ids == IdsOf({"[gMASK]", "sop", "<|system|>", "\n", "Be brief.", "<|user|>", "\n",
+                             "Hi", "<|assistant|>", "weather\n", "x = 1", "<|observation|>", "\n",
+                             "{}", "<|assistant|>"}));
   CHECK(prompt.text ==
         "[gMASK]sop<|system|>\nBe brief.<|user|>\nHi<|assistant|>weather\nx = 1<|observation|>\n{}"
         "<|assistant|>");
-  CHECK_THROWS_WITH_AS(format->Build({{{"alien", "x"}}}), doctest::Contains("found 'alien'"), Error);
+  CHECK_THROWS_WITH_AS(format->Build({{{"alien", "x"}}}), doctest::Contains("found 'alien'"),
+                       Error);
 
   const nlohmann::ordered_json tools = WeatherTool();
   const std::string json =
@@ -206,9 +207,11 @@ TEST_CASE("ChatGLM3: roles by special tokens, first line and content encoded apa
   const std::vector<ChatMessage> user = {{"user", "Hi"}};
   CHECK(format->Build(std::span(messages).first(2), &tools).text ==
         "[gMASK]sop<|system|>\nBe brief.\n" + json + "<|user|>\nHi<|assistant|>");
-  CHECK(format->Build(user, &tools).text ==
-        "[gMASK]sop<|system|>\nAnswer the following questions as best as you can. You have access to "
-        "the following tools:\n" + json + "<|user|>\nHi<|assistant|>");
+  CHECK(
+      format->Build(user, &tools).text ==
+      "[gMASK]sop<|system|>\nAnswer the following questions as best as you can. You have access to "
+      "the following tools:\n" +
+          json + "<|user|>\nHi<|assistant|>");
 }
 
 TEST_CASE("GLM-4: its prefix, its tools in a message of their own, no empty messages") {
@@ -224,8 +227,10 @@ TEST_CASE("GLM-4: its prefix, its tools in a message of their own, no empty mess
                "<|assistant|>"}));
   const nlohmann::ordered_json tools = WeatherTool();
   CHECK(format->Build(std::span(messages).subspan(1, 1), &tools).text ==
-        "[gMASK]<sop><|system|>\n你是一个名为 GLM-4 的人工智能助手。你是基于智谱AI训练的语言模型 GLM-4 "
-        "模型开发的，你的任务是针对用户的问题和要求提供适当的答复和支持。\n\n# 可用工具\n\n## weather\n\n"
+        "[gMASK]<sop><|system|>\n你是一个名为 GLM-4 的人工智能助手。你是基于智谱AI训练的语言模型 "
+        "GLM-4 "
+        "模型开发的，你的任务是针对用户的问题和要求提供适当的答复和支持。\n\n# 可用工具\n\n## "
+        "weather\n\n"
         "{\n    \"name\": \"weather\",\n    \"parameters\": {\n        \"城\": 1.0\n    }\n}\n"
         "在调用上述函数时，请使用 Json 格式表示调用的参数。<|user|>\nHi<|assistant|>");
   for (const char* text : {R"([{"type": "python"}])", R"([1])", R"([{"type": "function"}])",
@@ -247,7 +252,8 @@ TEST_CASE("no text of a message becomes a special token in the built-in formats"
     };
     CHECK(count(evil) == count("x"));
     if (format->part_id() < 0) continue;
-    const ChatPrompt prompt = format->Build({{{"user", "x"}, {"assistant", "y", evil}, {"tool", evil}}});
+    const ChatPrompt prompt =
+        format->Build({{{"user", "x"}, {"assistant", "y", evil}, {"tool", evil}}});
     CHECK(std::count_if(prompt.ids.begin(), prompt.ids.end(),
                         [](int32_t id) { return id < kTextBegins; }) == 6);
   }
@@ -256,10 +262,11 @@ TEST_CASE("no text of a message becomes a special token in the built-in formats"
 TEST_CASE("a template makes the text, in which special tokens are found") {
   const nlohmann::json prompt = {
       {"format", "jinja"},
-      {"template", "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.metadata }}{{ m.content }}"
-                   "{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}"
-                   "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-                   "{% if messages[0].content == 'no' %}{{ raise_exception('never') }}{% endif %}"},
+      {"template",
+       "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.metadata }}{{ m.content }}"
+       "{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}"
+       "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+       "{% if messages[0].content == 'no' %}{{ raise_exception('never') }}{% endif %}"},
       {"bos_token", "<s>"}};
   const auto format = Format(prompt);
   const ChatPrompt built = format->Build({{{"user", "Hi</s>"}}});
@@ -267,13 +274,15 @@ TEST_CASE("a template makes the text, in which special tokens are found") {
   CHECK(built.ids == Ids{kTextBegins, 7, 4, kByte + 'H', kByte + 'i', 8, 5});
   const nlohmann::ordered_json tools = WeatherTool();
   const std::vector<ChatMessage> messages = {{"assistant", "y", "z"}, {"tool", "x"}};
-  CHECK(format->Build(messages, &tools).text ==
-        "<s><|assistant|>zy<|tool|>x[{\"type\": \"function\", \"function\": {\"name\": \"weather\", "
-        "\"parameters\": {\"城\": 1.0}}}]<|assistant|>");
-  CHECK_THROWS_WITH_AS(format->Build({{{"user", "no"}}}),
-                       "m.glint: prompt: 'template': line 1: the template refuses this conversation: "
-                       "never",
-                       Error);
+  CHECK(
+      format->Build(messages, &tools).text ==
+      "<s><|assistant|>zy<|tool|>x[{\"type\": \"function\", \"function\": {\"name\": \"weather\", "
+      "\"parameters\": {\"城\": 1.0}}}]<|assistant|>");
+  CHECK_THROWS_WITH_AS(
+      format->Build({{{"user", "no"}}}),
+      "m.glint: prompt: 'template': line 1: the template refuses this conversation: "
+      "never",
+      Error);
 }
 
 TEST_CASE("a prompt section that is not right is an error") {
@@ -290,12 +299,13 @@ TEST_CASE("a prompt section that is not right is an error") {
   refuses({{"format", "jinja"}, {"template", "\n{% if %}"}},
           "'template': line 2: expected an expression, found %}");
   refuses({{"format", "glm4"}, {"template", "x"}}, "chat format 'glm4' has no 'template'");
-  refuses({{"format", "chatglm2"}, {"bos_token", "x"}}, "chat format 'chatglm2' has no 'bos_token'");
+  refuses({{"format", "chatglm2"}, {"bos_token", "x"}},
+          "chat format 'chatglm2' has no 'bos_token'");
   ByteTokenizer plain;
   plain.has_roles = false;
-  CHECK_THROWS_WITH_AS(ChatFormat::Create({{"format", "chatglm3"}}, plain, "m"),
-                       "m: chat format 'chatglm3' needs a token '<|system|>', which the tokenizer lacks",
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      ChatFormat::Create({{"format", "chatglm3"}}, plain, "m"),
+      "m: chat format 'chatglm3' needs a token '<|system|>', which the tokenizer lacks", Error);
 }
 
 TEST_CASE("replies are post-processed") {

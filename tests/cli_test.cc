@@ -285,6 +285,43 @@ TEST_CASE("look-up changes no text and reports what it drafted") {
         Output({"chat", TinyModel(), "--temp", "0"}, lines));
 }
 
+TEST_CASE("chat shows what the model sees") {
+  if (!IsProgramThere()) return;
+  const std::vector<std::string> chat = {"chat", TinyModel(), "--temp", "0", "-n", "8"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), chat.begin(), chat.end());
+    return more;
+  };
+  const std::string reply = Output(chat, "hello\n");
+  CHECK(Output(with({"--show-prompt"}), "hello\n") == "hello[gMASK]<sop>\n" + reply);
+  CHECK(Output(chat, "/prompt\nhello\n") == "hello[gMASK]<sop>\n" + reply);
+  const json shown = json::parse(Output(with({"--show-prompt", "--json"}), "hello\n"));
+  CHECK(shown["prompt"] == "hello[gMASK]<sop>");
+  CHECK(shown["prompt_ids"] ==
+        json::parse(Output({"tokenize", TinyModel(), "--special"}, "\"hello\"\n")));
+  CHECK(shown["text"].get<std::string>() + "\n" == reply);
+  CHECK(shown["messages"][0]["content"] == shown["text"]);
+  CHECK_FALSE(json::parse(Output(with({"--json"}), "hello\n")).contains("prompt"));
+  // A format that has no such thing says so, for each message.
+  const auto refuses = [](const std::vector<std::string>& args, const char* why,
+                          const std::string& input = "hello\n") {
+    const Result result = Glint(args, input);
+    CHECK(result.status == 1);
+    CHECK(result.err.find("'chatglm-6b': " + std::string(why)) != std::string::npos);
+  };
+  refuses(with({"--system", "x"}), "it has no system message");
+  refuses(chat, "expected messages of user and assistant in turn, found one of 'observation'",
+          "/observation x\n");
+  const std::string path = TempDir() + "/tools.json";
+  WriteFile(path, "[]");
+  refuses(with({"--tools", path}), "it has no tools");
+  WriteFile(path, "{}");
+  CheckFails(1, with({"--tools", path}), {path, "expected a JSON list"}, "hello\n");
+  WriteFile(path, "[");
+  CheckFails(1, with({"--tools", path}), {path, "not valid JSON"}, "hello\n");
+  CheckFails(2, with({"--tools", path + "x"}), {"--tools"}, "hello\n");
+}
+
 TEST_CASE("chat through a pipe, in both languages") {
   if (!IsProgramThere()) return;
   const std::string questions =

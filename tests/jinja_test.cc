@@ -96,7 +96,8 @@ TEST_CASE("chat templates give what jinja2 gives, and refuse what it refuses") {
 TEST_CASE("what fails in jinja2 fails with the reason and the line") {
   for (const Json& test : Vectors()["errors"]) {
     CAPTURE(test["template"].get<std::string>());
-    const std::string found = Outcome("\n\n" + test["template"].get<std::string>(), Vectors()["values"]);
+    const std::string found =
+        Outcome("\n\n" + test["template"].get<std::string>(), Vectors()["values"]);
     CHECK(found.starts_with("error: test: line 3: "));
     CHECK(Has(found, test["part"]));
   }
@@ -142,25 +143,72 @@ TEST_CASE("what is not known is named, with its line") {
 
 TEST_CASE("bad syntax is an error") {
   const std::string kCases[] = {
-      "{{", "{{ }}", "{{ 1", "{%", "{% %}", "{# x", "{{ 'x }}", "{{ 1 + }}", "{{ (1 }}", "{{ [1 }}",
-      "{{ {1} }}", "{{ {1: } }}", "{{ 1) }}", "{{ a.  }}", "{{ a[] }}", "{{ a[1:2:3:4] }}", "{{ a b }}",
-      "{{ a | }}", "{{ a is }}", "{{ not }}", "{{ 1 if }}", "{{ @ }}", "{{ 'a' ! 'b' }}", "{{ 08 }}",
-      "{{ 1__0 }}", "{{ 0x1 }}", "{{ \"\\u12\" }}", "{{ \"\\ud800\" }}", "{{ f(a=1, 2) }}", "{{ f(1 2) }}",
-      "{% if %}{% endif %}", "{% if 1 %}", "{% if 1 %}{% else %}{% else %}{% endif %}", "{% endif %}",
-      "{% for %}{% endfor %}", "{% for x of y %}{% endfor %}", "{% for x in y %}", "{% for 1 in y %}{% endfor %}",
-      "{% set %}", "{% set x %}", "{% set true = 1 %}", "{% set x = %}", "{% set x y %}", "{% macro %}{% endmacro %}",
-      "{% macro m %}{% endmacro %}", "{% macro m(a=1, b) %}{% endmacro %}", "{% macro m() %}", "{% call 1 %}{% endcall %}",
-      "{% break %}", "{% for x in [1] %}{% macro m() %}{% break %}{% endmacro %}{% endfor %}", "{% raw %}",
-      "{% if 1 %}{% endfor %}", "{{ 1 }", "{% if 1 }", "{{ \xff }}", "{{ \xe4\xbd\xa0 }}", "{{ x = 1 }}",
+      "{{",
+      "{{ }}",
+      "{{ 1",
+      "{%",
+      "{% %}",
+      "{# x",
+      "{{ 'x }}",
+      "{{ 1 + }}",
+      "{{ (1 }}",
+      "{{ [1 }}",
+      "{{ {1} }}",
+      "{{ {1: } }}",
+      "{{ 1) }}",
+      "{{ a.  }}",
+      "{{ a[] }}",
+      "{{ a[1:2:3:4] }}",
+      "{{ a b }}",
+      "{{ a | }}",
+      "{{ a is }}",
+      "{{ not }}",
+      "{{ 1 if }}",
+      "{{ @ }}",
+      "{{ 'a' ! 'b' }}",
+      "{{ 08 }}",
+      "{{ 1__0 }}",
+      "{{ 0x1 }}",
+      "{{ \"\\u12\" }}",
+      "{{ \"\\ud800\" }}",
+      "{{ f(a=1, 2) }}",
+      "{{ f(1 2) }}",
+      "{% if %}{% endif %}",
+      "{% if 1 %}",
+      "{% if 1 %}{% else %}{% else %}{% endif %}",
+      "{% endif %}",
+      "{% for %}{% endfor %}",
+      "{% for x of y %}{% endfor %}",
+      "{% for x in y %}",
+      "{% for 1 in y %}{% endfor %}",
+      "{% set %}",
+      "{% set x %}",
+      "{% set true = 1 %}",
+      "{% set x = %}",
+      "{% set x y %}",
+      "{% macro %}{% endmacro %}",
+      "{% macro m %}{% endmacro %}",
+      "{% macro m(a=1, b) %}{% endmacro %}",
+      "{% macro m() %}",
+      "{% call 1 %}{% endcall %}",
+      "{% break %}",
+      "{% for x in [1] %}{% macro m() %}{% break %}{% endmacro %}{% endfor %}",
+      "{% raw %}",
+      "{% if 1 %}{% endfor %}",
+      "{{ 1 }",
+      "{% if 1 }",
+      "{{ \xff }}",
+      "{{ \xe4\xbd\xa0 }}",
+      "{{ x = 1 }}",
       std::string("{{ \0 }}", 7),
   };
   for (const std::string& source : kCases) {
     CAPTURE(source);
     CHECK_THROWS_AS(JinjaTemplate(source, "test"), Error);
   }
-  CHECK_THROWS_WITH_AS(JinjaTemplate("a\n{% if x %}\nb", "m.glint: prompt"),
-                       "m.glint: prompt: line 3: expected {% endif %}, found the end of the template",
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      JinjaTemplate("a\n{% if x %}\nb", "m.glint: prompt"),
+      "m.glint: prompt: line 3: expected {% endif %}, found the end of the template", Error);
 }
 
 TEST_CASE("a template cannot use the machine up") {
@@ -203,10 +251,12 @@ TEST_CASE("a template cannot use the machine up") {
        "without end"},
       {r + "{% set x = namespace() %}{% macro m() %}{% endmacro %}" + e, "memory"},
       {"{% set ns = namespace(m=1) %}{% macro m() %}{% macro n() %}{% endmacro %}{% set ns.m = n %}"
-       "{% endmacro %}" + r + "{{ m() }}" + e,
+       "{% endmacro %}" +
+           r + "{{ m() }}" + e,
        "memory"},
       {"{% set ns = namespace(s=0) %}{% set ns.s = ns %}{{ ns }}", "cannot be printed"},
-      {"{{ ('ab' * 100000).split('b') | map('upper') | join | length }}{{ ('a ' * 400000).split() }}",
+      {"{{ ('ab' * 100000).split('b') | map('upper') | join | length }}{{ ('a ' * 400000).split() "
+       "}}",
        "error"},
   };
   for (const auto& [source, part] : kCases) {
@@ -231,8 +281,8 @@ TEST_CASE("deep nesting is an error, not a crash") {
     const std::string source = "{{ " + Times(50000, open) + "1" + Times(50000, close) + " }}";
     CHECK(Has(Outcome(source), "nested deeper than 100 levels"));
   }
-  for (const char* op : {" + 1", " - 1", " * 1", " and 1", " or 1", " | int", "[0]", ".a", "()", " is odd",
-                         " if 1 else 1", "**1"}) {
+  for (const char* op : {" + 1", " - 1", " * 1", " and 1", " or 1", " | int", "[0]", ".a", "()",
+                         " is odd", " if 1 else 1", "**1"}) {
     CAPTURE(op);
     const std::string found = Outcome("{{ 1" + Times(30000, op) + " }}");
     CHECK(found.starts_with("error: "));
@@ -270,11 +320,13 @@ TEST_CASE("one template serves many threads") {
 }
 
 TEST_CASE("JSON as Python writes it") {
-  const Json value = Json::parse(R"({"b": [1, 2.0, 1e-7, null, true], "a": {}, "c": "\u4f60\u0001"})");
+  const Json value =
+      Json::parse(R"({"b": [1, 2.0, 1e-7, null, true], "a": {}, "c": "\u4f60\u0001"})");
   CHECK(PythonJson(value, -1) ==
         "{\"b\": [1, 2.0, 1e-07, null, true], \"a\": {}, \"c\": \"\u4f60\\u0001\"}");
   CHECK(PythonJson(value, 2) ==
-        "{\n  \"b\": [\n    1,\n    2.0,\n    1e-07,\n    null,\n    true\n  ],\n  \"a\": {},\n  \"c\": "
+        "{\n  \"b\": [\n    1,\n    2.0,\n    1e-07,\n    null,\n    true\n  ],\n  \"a\": {},\n  "
+        "\"c\": "
         "\"\u4f60\\u0001\"\n}");
 }
 

@@ -35,8 +35,9 @@ std::string ConfigTemplate(const Json& config, const std::string& where, const I
       if (named.is_object() && TextOf(named, "name") == "default") return TextOf(named, "template");
     }
   }
-  Remark(warn, where + ": tokenizer_config.json: 'chat_template': expected a text, or a list with one "
-                       "named 'default'");
+  Remark(warn, where +
+                   ": tokenizer_config.json: 'chat_template': expected a text, or a list with one "
+                   "named 'default'");
   return "";
 }
 
@@ -69,8 +70,7 @@ Json ChatPromptSection(const Json& tokenizer_config, const std::string& template
   std::string text;
   if (!template_path.empty()) {
     try {
-      const std::vector<uint8_t> bytes =
-          ReadWholeFile(InputFile(template_path), kMaxTemplateBytes);
+      const std::vector<uint8_t> bytes = ReadWholeFile(InputFile(template_path), kMaxTemplateBytes);
       text.assign(bytes.begin(), bytes.end());
     } catch (const Error& error) {
       Remark(warn, error.what());

@@ -166,13 +166,15 @@ std::string Glm4Tools(const PromptWriter& writer, const OrderedJson& tools) {
     }
     const OrderedJson& function = tool["function"];
     text += "\n\n## " + function["name"].get<std::string>() + "\n\n" + PythonJson(function, 4);
-    text += "\n\u5728\u8c03\u7528\u4e0a\u8ff0\u51fd\u6570\u65f6\uff0c\u8bf7\u4f7f\u7528 Json "
-            "\u683c\u5f0f\u8868\u793a\u8c03\u7528\u7684\u53c2\u6570\u3002";
+    text +=
+        "\n\u5728\u8c03\u7528\u4e0a\u8ff0\u51fd\u6570\u65f6\uff0c\u8bf7\u4f7f\u7528 Json "
+        "\u683c\u5f0f\u8868\u793a\u8c03\u7528\u7684\u53c2\u6570\u3002";
   }
   return text;
 }
 
-// GLM-4's apply_chat_template: tools are a system message of their own, empty messages are left out.
+// GLM-4's apply_chat_template: tools are a system message of their own, empty messages are left
+// out.
 void BuildGlm4(PromptWriter* writer, Messages messages, const OrderedJson* tools) {
   writer->Special(kGMask);
   writer->Special(kSop);
@@ -196,11 +198,18 @@ const std::vector<ChatFormatRow>& Rows() {
   static const std::vector<ChatFormatRow> kRows = {
       {"chatglm-6b", BuildChatGlm, {true, kTime, kYear, true, false, false}, {}, -1, false},
       {"chatglm2", BuildChatGlm2, {true, kTime, kYear, false, false, false}, {}, -1, false},
-      {"chatglm3", BuildChatGlm3, {true, kTime, kYear, false, true, true},
-       {"<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"}, kAssistant, false},
-      {"glm4", BuildGlm4, {true, kTime, kYear, false, true, true},
+      {"chatglm3",
+       BuildChatGlm3,
+       {true, kTime, kYear, false, true, true},
+       {"<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"},
+       kAssistant,
+       false},
+      {"glm4",
+       BuildGlm4,
+       {true, kTime, kYear, false, true, true},
        {"<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "[gMASK]", "<sop>"},
-       kAssistant, false},
+       kAssistant,
+       false},
       {"jinja", BuildFromTemplate, {false, "", "", false, false, false}, {}, -1, true},
   };
   return kRows;

@@ -17,10 +17,12 @@ class Tokenizer;
 
 struct ChatMessage {
   // "system", "user", "assistant", or what a tool answered: "observation" (THUDM's word) or "tool"
-  // (Hugging Face's). The built-in formats take the last two for one, a template sees the very word.
+  // (Hugging Face's). The built-in formats take the last two for one, a template sees the very
+  // word.
   std::string role;
   std::string content;
-  // Of an assistant: the name of the tool that it calls; the content is then the call. Mostly empty.
+  // Of an assistant: the name of the tool that it calls; the content is then the call. Mostly
+  // empty.
   std::string metadata{};
 };
 
@@ -51,8 +53,9 @@ struct ChatFormatRow;
 class ChatFormat {
  public:
   // Reads "format" and what belongs to it from `prompt`. The tokenizer must outlive the format.
-  // Throws Error, beginning with `where`, for an unknown format (lists the known ones), options that
-  // are not its own, special tokens that the tokenizer lacks, and a template that does not parse.
+  // Throws Error, beginning with `where`, for an unknown format (lists the known ones), options
+  // that are not its own, special tokens that the tokenizer lacks, and a template that does not
+  // parse.
   static std::unique_ptr<ChatFormat> Create(const nlohmann::json& prompt,
                                             const Tokenizer& tokenizer, const std::string& where);
   // Throws Error, beginning with `where`, that lists the known formats.
@@ -65,8 +68,8 @@ class ChatFormat {
   int32_t part_id() const { return part_id_; }
 
   // The prompt for a reply to the last message. A system message comes first or not at all. `tools`
-  // (may be null) is a JSON list of tools as the model's documentation writes them; order of keys is
-  // kept. Throws Error for roles or tools that the format does not have, and what a template
+  // (may be null) is a JSON list of tools as the model's documentation writes them; order of keys
+  // is kept. Throws Error for roles or tools that the format does not have, and what a template
   // refuses, with its words.
   ChatPrompt Build(std::span<const ChatMessage> messages,
                    const nlohmann::ordered_json* tools = nullptr) const;
@@ -81,8 +84,9 @@ class ChatFormat {
   std::string where_;
   std::vector<int32_t> special_ids_;  // of the row's special tokens
   int32_t part_id_ = -1;
-  std::unique_ptr<JinjaTemplate> template_;              // of "jinja" alone, as the next
-  std::vector<std::pair<std::string, std::string>> tokens_;  // a template's variables: bos_token, ...
+  std::unique_ptr<JinjaTemplate> template_;  // of "jinja" alone, as the next
+  std::vector<std::pair<std::string, std::string>>
+      tokens_;  // a template's variables: bos_token, ...
 };
 
 // Post-processes a reply while it grows. What Add and Finish return is, put together, PostProcess

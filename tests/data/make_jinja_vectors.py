@@ -290,6 +290,8 @@ true | int
 'x' | float
 2.567 | round(2)
 2.5 | round
+7 | round(2)
+missing is callable
 3.5 | round
 2.1 | round(0, 'ceil')
 -3 | abs
@@ -411,6 +413,7 @@ STATEMENTS = [
     "{% set x = 0 %}{% for i in l %}{{ x }}{% set x = i %}{{ x }} {% endfor %}{{ x }}",
     "{% set ns = namespace(x=0, found=false) %}{% for i in l %}{% set ns.x = ns.x + i %}{% endfor %}{{ ns.x }}{{ ns.found }}{{ ns.other is defined }}",
     "{% set ns = namespace(stop=false) %}{% for i in l if not ns.stop %}{{ i }}{% if i == 1 %}{% set ns.stop = true %}{% endif %}{% endfor %}",
+    "{% if t: %}a{% else: %}b{% endif %}{% for x in l: %}{{ x }}{% endfor %}",
     "{% if no %}a{% elif n == 7 %}b{% else %}c{% endif %}",
     "{% if missing %}a{% else %}b{% endif %}",
     "{% if t %}{% set q = 1 %}{% endif %}{{ q }}",
@@ -722,6 +725,7 @@ ERRORS = [
     ("{% macro m(a) %}{% endmacro %}{{ m(1, 2) }}", "arguments"),
     ("{{ s | frobnicate }}", "unknown filter 'frobnicate'"),
     ("{{ s is frobnicated }}", "unknown test 'frobnicated'"),
+    ("{{ missing | int }}", "'missing' is undefined"),
     ("{{ nil | length }}", "no length"),
 ]
 

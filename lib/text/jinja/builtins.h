@@ -1,4 +1,5 @@
 #pragma once
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,6 +64,7 @@ struct MethodRow {
 
 // Null if there is none.
 const FilterRow* FindFilter(std::string_view name);
+std::span<const FilterRow> SequenceFilters();  // a part of them
 const TestRow* FindTest(std::string_view name);
 const FunctionRow* FindFunction(std::string_view name);
 const MethodRow* FindMethod(const Value& self, std::string_view name);

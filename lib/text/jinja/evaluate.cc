@@ -143,8 +143,9 @@ Value Interpreter::Evaluate(const Expr& expr) {
     case Op::kConditional:
       if (Truth(Evaluate(*expr.args[0]))) return Evaluate(*expr.args[1]);
       if (expr.args[2]) return Evaluate(*expr.args[2]);
-      return MakeUndefined(runtime_, "the inline if-expression evaluated to false and no else "
-                                     "section was defined");
+      return MakeUndefined(runtime_,
+                           "the inline if-expression evaluated to false and no else "
+                           "section was defined");
     case Op::kNot:
       return !Truth(Evaluate(*expr.args[0]));
     case Op::kAnd:
@@ -365,8 +366,8 @@ Value Interpreter::Attribute(const Value& value, const std::string& name) {
     runtime_.Step(1 + value.AsDict()->pairs.size() / 8);
     if (const Value* item = Find(*value.AsDict(), name)) return *item;
   }
-  return MakeUndefined(runtime_, std::string("'") + value.TypeName() +
-                                     " object' has no attribute '" + name + "'");
+  return MakeUndefined(
+      runtime_, std::string("'") + value.TypeName() + " object' has no attribute '" + name + "'");
 }
 
 Value Interpreter::Item(const Value& value, const Value& key) {

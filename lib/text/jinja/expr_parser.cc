@@ -10,7 +10,7 @@ void ExprParser::Fail(const std::string& why) const {
 
 void ExprParser::FailExpected(const std::string& what) const {
   const Token& token = Peek();
-  std::string found = token.kind == Kind::kEnd      ? "the end of the template"
+  std::string found = token.kind == Kind::kEnd         ? "the end of the template"
                       : token.kind == Kind::kEndTag    ? "%}"
                       : token.kind == Kind::kEndOutput ? "}}"
                       : token.kind == Kind::kData      ? "text"
@@ -188,8 +188,9 @@ ExprPtr ExprParser::ParseProduct() {
       {"*", Op::kMultiply}, {"/", Op::kDivide}, {"//", Op::kFloorDivide}, {"%", Op::kModulo}};
   ExprPtr expr = ParsePower();
   for (;;) {
-    const auto* row = std::find_if(std::begin(kOperators), std::end(kOperators),
-                                   [&](const auto& candidate) { return IsOperator(candidate.text); });
+    const auto* row =
+        std::find_if(std::begin(kOperators), std::end(kOperators),
+                     [&](const auto& candidate) { return IsOperator(candidate.text); });
     if (row == std::end(kOperators)) return expr;
     ExprPtr product = Make(row->op);
     Next();
@@ -346,7 +347,8 @@ void ExprParser::ParseArguments(Expr* call) {
       Add(call, std::move(spread));
     } else if (SkipOperator("**")) {
       keyword("");
-    } else if (Peek().kind == Kind::kName && Peek(1).kind == Kind::kOperator && Peek(1).text == "=") {
+    } else if (Peek().kind == Kind::kName && Peek(1).kind == Kind::kOperator &&
+               Peek(1).text == "=") {
       std::string name = Next().text;
       Next();
       keyword(std::move(name));

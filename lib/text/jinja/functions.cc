@@ -102,7 +102,8 @@ Value Range(Interpreter& interpreter, Arguments& arguments) {
   const uint64_t span = step > 0 ? to - from : from - to;
   const uint64_t by = step > 0 ? static_cast<uint64_t>(step) : -static_cast<uint64_t>(step);
   const uint64_t n = empty ? 0 : (span - 1) / by + 1;
-  if (n > kMaxRange) arguments.Fail("a range of more than " + std::to_string(kMaxRange) + " numbers");
+  if (n > kMaxRange)
+    arguments.Fail("a range of more than " + std::to_string(kMaxRange) + " numbers");
   std::vector<Value> items;
   for (int64_t i = 0; i < static_cast<int64_t>(n); ++i) items.push_back(low + i * step);
   return MakeList(runtime, std::move(items));
@@ -148,7 +149,8 @@ std::string TimeField(const Arguments& arguments, const std::tm& time, const std
   static constexpr std::string_view kUnpadded = "dHImMSj";
   const bool unpadded = field.size() == 2;
   const char letter = field.back();
-  if (kKnown.find(letter) == kKnown.npos || (unpadded && kUnpadded.find(letter) == kUnpadded.npos)) {
+  if (kKnown.find(letter) == kKnown.npos ||
+      (unpadded && kUnpadded.find(letter) == kUnpadded.npos)) {
     arguments.Fail("%" + field + " is not supported");
   }
   static constexpr const char* kDays[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
@@ -226,8 +228,10 @@ Value StrftimeNow(Interpreter& interpreter, Arguments& arguments) {
 }
 
 constexpr FunctionRow kFunctions[] = {
-    {"raise_exception", RaiseException}, {"range", Range},
-    {"dict", MakeDictOf},                {"namespace", MakeNamespace},
+    {"raise_exception", RaiseException},
+    {"range", Range},
+    {"dict", MakeDictOf},
+    {"namespace", MakeNamespace},
     {"strftime_now", StrftimeNow},
 };
 

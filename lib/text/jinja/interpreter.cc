@@ -125,18 +125,19 @@ Value Interpreter::CallMacro(const Macro& macro, Arguments& arguments) {
   const std::shared_ptr<Scope> before = scope_;
   const uint32_t line = runtime_.line;
   std::vector<const Value*> given;
-  for (const Parameter& parameter : node.parameters) given.push_back(arguments.Take(parameter.text));
+  for (const Parameter& parameter : node.parameters)
+    given.push_back(arguments.Take(parameter.text));
   const Value* caller = arguments.TakeNamed("caller");
   arguments.Done();
   scope_ = std::make_shared<Scope>(macro.scope);
   if (caller_name_ != UINT32_MAX && caller) SetVariable(caller_name_, *caller);
   for (size_t i = 0; i < given.size(); ++i) {
     const Parameter& parameter = node.parameters[i];
-    SetVariable(parameter.name,
-                given[i]          ? *given[i]
-                : parameter.value ? Evaluate(*parameter.value)
-                                  : MakeUndefined(runtime_, "parameter '" + parameter.text +
-                                                                "' was not provided"));
+    SetVariable(parameter.name, given[i] ? *given[i]
+                                : parameter.value
+                                    ? Evaluate(*parameter.value)
+                                    : MakeUndefined(runtime_, "parameter '" + parameter.text +
+                                                                  "' was not provided"));
   }
   Value text = Capture(node.body);
   scope_ = before;
@@ -260,8 +261,8 @@ Interpreter::Flow Interpreter::ExecuteFor(const Node& node, std::string* out) {
   loop->source = Iterate(runtime_, Evaluate(*node.value));
   loop->node = &node;
   loop->scope = before;
-  const Charge charge(&runtime_, loop->source.capacity() * sizeof(Value) *
-                                     (node.condition ? 2 : 1));
+  const Charge charge(&runtime_,
+                      loop->source.capacity() * sizeof(Value) * (node.condition ? 2 : 1));
   bool empty = true;
   for (; const Value* item = LoopItem(loop.get(), loop->index); ++loop->index) {
     empty = false;

@@ -32,11 +32,11 @@ struct Macro {
 // The `loop` of a for statement. With a condition the items are tested only as they are asked for:
 // a condition can depend on what the body did to a namespace.
 struct LoopState {
-  std::vector<Value> source;  // what the loop walks over
-  size_t next = 0;            // in source
-  std::vector<Value> items;   // of those, accepted; without a condition empty: source is
-  size_t index = 0;           // of the pass
-  const Node* node = nullptr; // null once the loop has ended: then nothing is left of it
+  std::vector<Value> source;     // what the loop walks over
+  size_t next = 0;               // in source
+  std::vector<Value> items;      // of those, accepted; without a condition empty: source is
+  size_t index = 0;              // of the pass
+  const Node* node = nullptr;    // null once the loop has ended: then nothing is left of it
   std::shared_ptr<Scope> scope;  // around the loop
 };
 

@@ -70,9 +70,9 @@ class Lexer {
     return tokens_.back();
   }
 
-  // After the closing bracket of a tag or comment: "-" before it eats the space that follows, else one
-  // newline goes, unless a "+" says no. Jinja2 asks whether the bracket with what was eaten ended a
-  // line: then white space in front of the next tag goes too.
+  // After the closing bracket of a tag or comment: "-" before it eats the space that follows, else
+  // one newline goes, unless a "+" says no. Jinja2 asks whether the bracket with what was eaten
+  // ended a line: then white space in front of the next tag goes too.
   bool Close(std::string_view bracket, bool trim) {
     const size_t begin = at_;
     if (Rest().starts_with('-') && Rest().substr(1).starts_with(bracket)) {
@@ -122,8 +122,8 @@ class Lexer {
     if (!text.empty()) Push(Kind::kData, text);
   }
 
-  // Text in front of a tag: "-" takes the white space at its end, and lstrip_blocks that between the
-  // line's beginning and a tag that is no output.
+  // Text in front of a tag: "-" takes the white space at its end, and lstrip_blocks that between
+  // the line's beginning and a tag that is no output.
   std::string_view Stripped(std::string_view text, char kind, char sign) const {
     if (sign == '-') return StripRight(text);
     if (sign == '+' || kind == '{') return text;
@@ -239,8 +239,8 @@ class Lexer {
       }
     };
     // A number after a dot is an item's: a.0.1 has no fraction.
-    const bool item = !tokens_.empty() && tokens_.back().kind == Kind::kOperator &&
-                      tokens_.back().text == ".";
+    const bool item =
+        !tokens_.empty() && tokens_.back().kind == Kind::kOperator && tokens_.back().text == ".";
     if (!item && Rest().starts_with('.')) part(1, ".");
     if (!item && (Rest().starts_with('e') || Rest().starts_with('E'))) {
       const bool sign = Rest().size() > 1 && (Rest()[1] == '+' || Rest()[1] == '-');
@@ -248,11 +248,12 @@ class Lexer {
     }
     Token& token = Push(real ? Kind::kFloat : Kind::kInt, digits);
     const char *begin = digits.data(), *end = begin + digits.size();
-    const auto result =
-        real ? std::from_chars(begin, end, token.number) : std::from_chars(begin, end, token.integer);
+    const auto result = real ? std::from_chars(begin, end, token.number)
+                             : std::from_chars(begin, end, token.integer);
     const bool octal_like = !real && digits.size() > 1 && digits[0] == '0' &&
                             digits.find_first_not_of('0') != digits.npos;
-    if (result.ec != std::errc() || octal_like || (at_ < source_.size() && IsNamePart(source_[at_]))) {
+    if (result.ec != std::errc() || octal_like ||
+        (at_ < source_.size() && IsNamePart(source_[at_]))) {
       Fail("expected a decimal number within 64 bits, found " + Quoted(digits));
     }
   }

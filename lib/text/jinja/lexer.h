@@ -13,7 +13,10 @@ struct Token {
     kEndOutput,
     kBeginTag,  // {%
     kEndTag,
-    kName, kString, kInt, kFloat,
+    kName,
+    kString,
+    kInt,
+    kFloat,
     kOperator,
     kEnd,
   };
@@ -25,7 +28,8 @@ struct Token {
 };
 
 // Cuts a template into tokens as jinja2's lexer does, with trim_blocks and lstrip_blocks on and the
-// last newline of the template dropped. Comments leave nothing. Throws Error, beginning with `where`.
+// last newline of the template dropped. Comments leave nothing. Throws Error, beginning with
+// `where`.
 std::vector<Token> Tokenize(std::string_view source, const std::string& where);
 
 }  // namespace glint::jinja

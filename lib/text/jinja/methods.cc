@@ -192,9 +192,9 @@ Value SplitLines(Runtime& runtime, const Value& self, Arguments& arguments) {
   std::string_view text = *self.Str();
   while (!text.empty()) {
     size_t at = text.find_first_of("\n\r");
-    const size_t end = at == text.npos                      ? text.size()
+    const size_t end = at == text.npos                       ? text.size()
                        : text.substr(at).starts_with("\r\n") ? at + 2
-                                                            : at + 1;
+                                                             : at + 1;
     at = std::min(at, text.size());
     items.push_back(MakeText(runtime, std::string(text.substr(0, keep ? end : at))));
     text.remove_prefix(end);
@@ -277,7 +277,8 @@ Value CountText(Runtime& runtime, const Value& self, Arguments& arguments) {
   if (part.empty()) return Length(runtime, *self.Str()) + 1;
   runtime.StepBytes(self.Str()->size());
   int64_t n = 0;
-  for (size_t at = 0; (at = self.Str()->find(part, at)) != std::string::npos; at += part.size()) ++n;
+  for (size_t at = 0; (at = self.Str()->find(part, at)) != std::string::npos; at += part.size())
+    ++n;
   return n;
 }
 
@@ -321,9 +322,7 @@ Value DictItems(Runtime& runtime, const Value& self, Arguments& arguments) {
   arguments.Done();
   std::vector<Value> items;
   for (const auto& [key, value] : self.AsDict()->pairs) {
-    items.push_back(kKeys && kValues ? MakeList(runtime, {key, value}, true)
-                    : kKeys          ? key
-                                     : value);
+    items.push_back(kKeys && kValues ? MakeList(runtime, {key, value}, true) : kKeys ? key : value);
   }
   return MakeList(runtime, std::move(items));
 }
@@ -375,14 +374,15 @@ constexpr MethodRow kMethods[] = {
     {"copy", false, DictCopy},
 };
 constexpr std::string_view kOtherTextMethods[] = {
-    "casefold", "center",   "encode",       "expandtabs",  "format",  "format_map", "index",
-    "isascii",  "isdecimal", "isidentifier", "isnumeric",  "isprintable", "istitle", "ljust",
-    "maketrans", "partition", "rindex",      "rjust",      "rpartition", "swapcase", "translate",
-    "zfill"};
+    "casefold",   "center",   "encode",    "expandtabs",   "format",    "format_map",
+    "index",      "isascii",  "isdecimal", "isidentifier", "isnumeric", "isprintable",
+    "istitle",    "ljust",    "maketrans", "partition",    "rindex",    "rjust",
+    "rpartition", "swapcase", "translate", "zfill"};
 constexpr std::string_view kOtherDictMethods[] = {"clear",   "fromkeys",   "pop",
                                                   "popitem", "setdefault", "update"};
-constexpr std::string_view kOtherListMethods[] = {"append", "clear", "copy",   "count",   "extend", "index",
-                                                  "insert", "pop",   "remove", "reverse", "sort"};
+constexpr std::string_view kOtherListMethods[] = {"append", "clear",   "copy",   "count",
+                                                  "extend", "index",   "insert", "pop",
+                                                  "remove", "reverse", "sort"};
 
 }  // namespace
 
@@ -397,7 +397,7 @@ const MethodRow* FindMethod(const Value& self, std::string_view name) {
   const auto has = [&](const auto& names) {
     return std::find(std::begin(names), std::end(names), name) != std::end(names);
   };
-  const bool other = self.Str()     ? has(kOtherTextMethods)
+  const bool other = self.Str()      ? has(kOtherTextMethods)
                      : self.AsDict() ? has(kOtherDictMethods)
                                      : has(kOtherListMethods);
   return other ? &kNone : nullptr;

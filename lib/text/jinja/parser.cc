@@ -26,7 +26,9 @@ class Parser : private ExprParser {
     // Peek is the name after {%.
     FailExpected("a known tag");
   }
+  // Jinja2 allows a colon there, as Python has it.
   void EndTag() {
+    SkipOperator(":");
     if (Peek().kind != Kind::kEndTag) FailExpected("%}");
     Next();
   }
@@ -73,11 +75,11 @@ class Parser : private ExprParser {
       std::string_view word;
       Read read;
     } kTags[] = {
-        {"for", &Parser::ParseFor},         {"if", &Parser::ParseIf},
-        {"set", &Parser::ParseSet},         {"macro", &Parser::ParseMacro},
-        {"call", &Parser::ParseCall},       {"filter", &Parser::ParseFilterBlock},
-        {"with", &Parser::ParseWith},       {"generation", &Parser::ParseGeneration},
-        {"break", &Parser::ParseLoopExit},  {"continue", &Parser::ParseLoopExit},
+        {"for", &Parser::ParseFor},        {"if", &Parser::ParseIf},
+        {"set", &Parser::ParseSet},        {"macro", &Parser::ParseMacro},
+        {"call", &Parser::ParseCall},      {"filter", &Parser::ParseFilterBlock},
+        {"with", &Parser::ParseWith},      {"generation", &Parser::ParseGeneration},
+        {"break", &Parser::ParseLoopExit}, {"continue", &Parser::ParseLoopExit},
     };
     for (const auto& row : kTags) {
       if (!IsWord(row.word)) continue;

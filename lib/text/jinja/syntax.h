@@ -17,20 +17,38 @@ inline constexpr uint32_t kMaxNesting = 100;     // brackets, and statements in 
 inline constexpr uint32_t kMaxExprHeight = 500;  // a + b + c + ...
 
 enum class Op : uint8_t {
-  kText, kInt, kFloat, kTrue, kFalse, kNone,  // constants
-  kName,          // name
-  kList, kTuple, kDict,  // args: items; of a dict key, value, key, value ...
-  kAttribute,     // args[0].text
-  kItem,          // args[0][args[1]]
-  kSlice,         // args[0][args[1]:args[2]:args[3]], null for what is absent
-  kCall,          // args[0](args..., keywords)
-  kSpread,        // among arguments: *args[0]. **x is a keyword without a name
-  kFilter,        // args[0] | text(args..., keywords)
-  kTest,          // args[0] is text(args...)
-  kConditional,   // args[1] if args[0] else args[2], which may be null
-  kNot, kNegate, kPlus, kAnd, kOr, kConcat,  // concat: any number
-  kAdd, kSubtract, kMultiply, kDivide, kFloorDivide, kModulo, kPower,
-  kCompare,       // args[0] compares[0] args[1] compares[1] args[2] ...
+  kText,
+  kInt,
+  kFloat,
+  kTrue,
+  kFalse,
+  kNone,  // constants
+  kName,  // name
+  kList,
+  kTuple,
+  kDict,         // args: items; of a dict key, value, key, value ...
+  kAttribute,    // args[0].text
+  kItem,         // args[0][args[1]]
+  kSlice,        // args[0][args[1]:args[2]:args[3]], null for what is absent
+  kCall,         // args[0](args..., keywords)
+  kSpread,       // among arguments: *args[0]. **x is a keyword without a name
+  kFilter,       // args[0] | text(args..., keywords)
+  kTest,         // args[0] is text(args...)
+  kConditional,  // args[1] if args[0] else args[2], which may be null
+  kNot,
+  kNegate,
+  kPlus,
+  kAnd,
+  kOr,
+  kConcat,  // concat: any number
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kFloorDivide,
+  kModulo,
+  kPower,
+  kCompare,  // args[0] compares[0] args[1] compares[1] args[2] ...
 };
 
 enum class Compare : uint8_t { kEq, kNe, kLt, kLe, kGt, kGe, kIn, kNotIn };
@@ -54,8 +72,8 @@ using ExprPtr = std::unique_ptr<Expr>;
 // Where a value goes: a name, an attribute of a namespace, or several of these.
 struct Target {
   uint32_t name = 0;
-  std::string attribute;       // not empty: of a namespace
-  std::vector<Target> parts;   // not empty: unpacked into these
+  std::string attribute;      // not empty: of a namespace
+  std::vector<Target> parts;  // not empty: unpacked into these
 };
 
 struct Parameter {
@@ -65,18 +83,19 @@ struct Parameter {
 };
 
 enum class Tag : uint8_t {
-  kText,        // text
-  kOutput,      // value
-  kFor,         // target, value, condition (may be null), body, other
-  kIf,          // branches; other
-  kSet,         // target, value
-  kSetBlock,    // target, body, value: the filters over a kText placeholder, or null
-  kMacro,       // target.name, parameters, body
-  kCallBlock,   // value (a call), parameters, body
-  kFilterBlock, // value: filters over a placeholder; body
-  kWith,        // targets with values in `assignments`, body
-  kBlock,       // body alone, of {% generation %}
-  kBreak, kContinue,
+  kText,         // text
+  kOutput,       // value
+  kFor,          // target, value, condition (may be null), body, other
+  kIf,           // branches; other
+  kSet,          // target, value
+  kSetBlock,     // target, body, value: the filters over a kText placeholder, or null
+  kMacro,        // target.name, parameters, body
+  kCallBlock,    // value (a call), parameters, body
+  kFilterBlock,  // value: filters over a placeholder; body
+  kWith,         // targets with values in `assignments`, body
+  kBlock,        // body alone, of {% generation %}
+  kBreak,
+  kContinue,
 };
 
 struct Node;

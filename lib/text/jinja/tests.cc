@@ -13,21 +13,50 @@ bool Plain(Interpreter&, Input input, Arguments& arguments) {
   return kIs(input);
 }
 
-bool IsDefined(Input v) { return !v.IsUndefined(); }
-bool IsUndefined(Input v) { return v.IsUndefined(); }
-bool IsNone(Input v) { return v.IsNone(); }
-bool IsBoolean(Input v) { return v.If<bool>() != nullptr; }
-bool IsTrue(Input v) { return v.If<bool>() && *v.If<bool>(); }
-bool IsFalse(Input v) { return v.If<bool>() && !*v.If<bool>(); }
-bool IsInteger(Input v) { return v.If<int64_t>() != nullptr; }
-bool IsFloat(Input v) { return v.If<double>() != nullptr; }
-bool IsNumber(Input v) { return v.IsNumber(); }
-bool IsString(Input v) { return v.Str() != nullptr; }
-bool IsMapping(Input v) { return v.AsDict() != nullptr; }
+bool IsDefined(Input v) {
+  return !v.IsUndefined();
+}
+bool IsUndefined(Input v) {
+  return v.IsUndefined();
+}
+bool IsNone(Input v) {
+  return v.IsNone();
+}
+bool IsBoolean(Input v) {
+  return v.If<bool>() != nullptr;
+}
+bool IsTrue(Input v) {
+  return v.If<bool>() && *v.If<bool>();
+}
+bool IsFalse(Input v) {
+  return v.If<bool>() && !*v.If<bool>();
+}
+bool IsInteger(Input v) {
+  return v.If<int64_t>() != nullptr;
+}
+bool IsFloat(Input v) {
+  return v.If<double>() != nullptr;
+}
+bool IsNumber(Input v) {
+  return v.IsNumber();
+}
+bool IsString(Input v) {
+  return v.Str() != nullptr;
+}
+bool IsMapping(Input v) {
+  return v.AsDict() != nullptr;
+}
 // An undefined value has a length, and nothing to walk over.
-bool IsIterable(Input v) { return v.Str() || v.Items() || v.AsDict() || v.IsUndefined(); }
-bool IsSequence(Input v) { return v.Str() || v.Items() || v.AsDict() || v.IsUndefined(); }
-bool IsCallable(Input v) { return v.IsCallable(); }
+bool IsIterable(Input v) {
+  return v.Str() || v.Items() || v.AsDict() || v.IsUndefined();
+}
+bool IsSequence(Input v) {
+  return v.Str() || v.Items() || v.AsDict() || v.IsUndefined();
+}
+// An undefined value can be called, which then fails.
+bool IsCallable(Input v) {
+  return v.IsCallable() || v.IsUndefined();
+}
 
 template <int64_t kRest>
 bool IsRest(Interpreter&, Input input, Arguments& arguments) {

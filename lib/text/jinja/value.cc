@@ -127,7 +127,7 @@ double Value::Double() const {
 
 const char* Value::TypeName() const {
   static constexpr const char* kNames[] = {
-      "Undefined", "NoneType", "bool",      "int",   "float",  "str",        "list",
+      "Undefined", "NoneType",  "bool",  "int",      "float",  "str",        "list",
       "dict",      "Namespace", "Macro", "function", "method", "LoopContext"};
   return IsTuple() ? "tuple" : kNames[v_.index()];
 }

@@ -11,8 +11,8 @@
 #include "lib/text/jinja.h"
 
 // Values of a template: Python's, as far as templates meet them. Text is UTF-8, counted and cut by
-// code points. Lists and dicts do not change once made (transformers' sandbox forbids it too), so no
-// value holds itself; only namespaces change, and the interpreter owns them all.
+// code points. Lists and dicts do not change once made (transformers' sandbox forbids it too), so
+// no value holds itself; only namespaces change, and the interpreter owns them all.
 namespace glint::jinja {
 
 // The bounds of one rendering, and where it is. Everything that works or allocates says so here.
@@ -62,11 +62,11 @@ struct Text;
 struct List;
 struct Dict;
 struct Bound;
-struct LoopState;   // interpreter.h
-struct Macro;       // interpreter.h
-struct Namespace;   // interpreter.h
+struct LoopState;    // interpreter.h
+struct Macro;        // interpreter.h
+struct Namespace;    // interpreter.h
 struct FunctionRow;  // builtins.h
-struct MethodRow;   // builtins.h
+struct MethodRow;    // builtins.h
 
 struct Undefined {
   std::shared_ptr<const Text> why;  // "'x' is undefined"
@@ -78,24 +78,23 @@ inline constexpr uint32_t kMaxValueDepth = 100;
 
 class Value {
  public:
-  using Variant =
-      std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const Text>,
-                   std::shared_ptr<const List>, std::shared_ptr<const Dict>, Namespace*,
-                   const Macro*, const FunctionRow*, std::shared_ptr<const Bound>,
-                   std::shared_ptr<LoopState>>;
+  using Variant = std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const Text>,
+                               std::shared_ptr<const List>, std::shared_ptr<const Dict>, Namespace*,
+                               const Macro*, const FunctionRow*, std::shared_ptr<const Bound>,
+                               std::shared_ptr<LoopState>>;
 
   Value() : v_(None()) {}
   template <class T>
-    requires(!std::is_same_v<std::decay_t<T>, Value>)
-  Value(T&& value) : v_(std::forward<T>(value)) {}  // NOLINT: values come from everywhere
+  requires(!std::is_same_v<std::decay_t<T>, Value>) Value(T&& value)
+      : v_(std::forward<T>(value)) {}  // NOLINT: values come from everywhere
 
   template <class T>
   const T* If() const {
     return std::get_if<T>(&v_);
   }
-  const std::string* Str() const;       // null: no text
+  const std::string* Str() const;           // null: no text
   const std::vector<Value>* Items() const;  // of a list or tuple; null: neither
-  const Dict* AsDict() const;           // null: no dict
+  const Dict* AsDict() const;               // null: no dict
 
   bool IsUndefined() const { return If<Undefined>() != nullptr; }
   bool IsNone() const { return If<None>() != nullptr; }
@@ -104,8 +103,8 @@ class Value {
   // A whole number, or a bool, which is one.
   bool IsInt() const { return If<int64_t>() || If<bool>(); }
   bool IsNumber() const { return IsInt() || If<double>(); }
-  int64_t Int() const;     // of IsInt
-  double Double() const;   // of IsNumber
+  int64_t Int() const;           // of IsInt
+  double Double() const;         // of IsNumber
   const char* TypeName() const;  // Python's: 'str', 'dict', ...
   uint32_t Depth() const;
 

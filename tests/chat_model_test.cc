@@ -1,0 +1,144 @@
+// Chats with a model that has a template: from a Hugging Face folder to a conversation.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "formats/convert/convert.h"
+#include "lib/error.h"
+#include "lib/generate.h"
+#include "tests/llama_samples.h"
+#include "tests/spm_samples.h"
+
+using namespace glint;
+using namespace glint::test;
+
+namespace {
+
+using Json = nlohmann::json;
+
+// Writes one letter for a role, and refuses "cc".
+constexpr char kTemplate[] =
+    "{{ bos_token }}{% for m in messages %}{% if m.content == 'cc' %}{{ raise_exception('no cc') }}"
+    "{% endif %}{{ {'system': 'a', 'user': 'b', 'assistant': 'c', 'tool': 'ab'}[m.role] }}"
+    "{{ m.content | trim }}<x>{% endfor %}{% if tools %}{{ 'a' * tools | length }}{% endif %}";
+
+// A LLaMA of 14 pieces whose folder has this template.
+std::unique_ptr<Model> ConvertWithTemplate(const Json& chat_template,
+                                           std::string* warning = nullptr) {
+  LlamaShape shape;
+  shape.vocab_size = 14;
+  shape.max_seq_len = 64;
+  const std::string folder = LlamaFolder(shape);
+  WriteFile(folder + "/tokenizer.model", SmallBpe());
+  const Json config = {
+      {"chat_template", chat_template}, {"bos_token", "<s>"}, {"eos_token", "<x>"}};
+  WriteFile(folder + "/tokenizer_config.json", config.dump());
+  ConvertOptions options;
+  options.source = folder;
+  options.write.output = TempDir() + "/model.glint";
+  options.has_type = true;
+  options.type = DType::kF32;
+  options.warn = [&](const std::string& text) {
+    if (warning) *warning += text;
+  };
+  Convert(options);
+  return Model::Open(options.write.output);
+}
+
+GenerateOptions Greedy() {
+  GenerateOptions options;
+  options.sampler.temperature = 0;
+  options.max_tokens = 4;
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("a template's prompt is what the model sees") {
+  const std::unique_ptr<Model> model = ConvertWithTemplate(kTemplate);
+  REQUIRE(model->chat());
+  CHECK(model->chat()->name() == std::string("jinja"));
+  // The template's end of a message ends a reply, as does the model's.
+  CHECK(model->prompt_ids().stop == std::vector<int32_t>{2, 12});
+  SessionOptions session_options;
+  session_options.threads = 1;
+  Session session(*model, session_options);
+  Chat chat(session);
+  ChatPrompt seen;
+  chat.SetOnPrompt([&](const ChatPrompt& prompt) { seen = prompt; });
+  chat.SetSystem("bc");
+  const Reply first = chat.Ask("ab", Greedy(), {});
+  CHECK(seen.text == "<s>abc<x>bab<x>");
+  CHECK(seen.ids.front() == 1);
+  CHECK(std::count(seen.ids.begin(), seen.ids.end(), 12) == 2);
+  REQUIRE_FALSE(first.messages.empty());
+  CHECK(first.messages[0].content == first.text);
+  CHECK(chat.n_turns() == 1);
+  CHECK(chat.history().size() == 2);
+
+  // A tool's answer goes on with the turn.
+  chat.SetTools(nlohmann::ordered_json::array({1, 2, 3}));
+  const Reply second = chat.Ask("c", Greedy(), {}, nullptr, "tool");
+  CHECK(seen.text.starts_with("<s>abc<x>bab<x>c"));
+  CHECK(seen.text.ends_with("<x>abc<x>aaa"));
+  CHECK(chat.n_turns() == 1);
+  CHECK(chat.history().size() == 4);
+  chat.SetTools(nullptr);
+  CHECK_THROWS_WITH_AS(chat.SetTools(5), doctest::Contains("expected a list of tools"), Error);
+
+  // What the template refuses is an error with its words, and the chat goes on.
+  CHECK_THROWS_WITH_AS(chat.Ask("cc", Greedy(), {}), doctest::Contains(": no cc"), Error);
+  CHECK(chat.history().size() == 4);
+  chat.Ask("b", Greedy(), {});
+  CHECK(chat.n_turns() == 2);
+  chat.Clear();
+  chat.SetSystem("");
+  chat.Ask("a", Greedy(), {});
+  CHECK(seen.text == "<s>ba<x>");
+}
+
+TEST_CASE("a full context forgets whole turns, never the system message") {
+  const std::unique_ptr<Model> model = ConvertWithTemplate(kTemplate);
+  SessionOptions session_options;
+  session_options.threads = 1;
+  session_options.context = 64;
+  Session session(*model, session_options);
+  Chat chat(session);
+  std::string seen;
+  chat.SetOnPrompt([&](const ChatPrompt& prompt) { seen = prompt.text; });
+  chat.SetSystem("bc");
+  size_t total = 0;
+  for (int turn = 0; turn < 8; ++turn) {
+    size_t forgotten = 0;
+    chat.Ask("ab", Greedy(), {}, &forgotten);
+    chat.Ask("c", Greedy(), {}, nullptr, "tool");
+    CHECK(seen.starts_with("<s>abc<x>bab<x>c"));
+    CHECK(session.length() <= 64);
+    total += forgotten;
+  }
+  CHECK(total > 0);
+  CHECK(chat.n_turns() + total == 8);
+  CHECK(chat.history()[0].role == "user");
+  std::string huge;
+  for (int i = 0; i < 100; ++i) huge += "bb";
+  CHECK_THROWS_WITH_AS(chat.Ask(huge, Greedy(), {}), doctest::Contains("the context holds 64"),
+                       Error);
+}
+
+TEST_CASE("a template that does not parse costs the chat, not the model") {
+  std::string warning;
+  const std::unique_ptr<Model> model = ConvertWithTemplate("{% if %}", &warning);
+  CHECK(warning.ends_with("line 1: expected an expression, found %}; chat will not work"));
+  CHECK(model->tokenizer());
+  CHECK_FALSE(model->chat());
+  Session session(*model, {});
+  CHECK_THROWS_WITH_AS(Chat{session}, doctest::Contains("the model has no chat format"), Error);
+}
+
+TEST_CASE("no template, no chat format") {
+  std::string warning;
+  const std::unique_ptr<Model> model = ConvertWithTemplate(nullptr, &warning);
+  CHECK(warning == "");
+  CHECK_FALSE(model->chat());
+}
