@@ -141,6 +141,11 @@ const RopeTable* PlanBuilder::RopeTableOf(const std::string& inv_freq) {
                 std::to_string(entries) + " rotary angles; the limit is " +
                 std::to_string(kMaxRopeEntries));
   }
+  table->bytes = 2 * entries * sizeof(float);
+  if (plan_.options_.sizes_only) {
+    known = std::move(table);
+    return known.get();
+  }
   table->cosines.resize(entries);
   table->sines.resize(entries);
   for (size_t i = 0; i < table->n_freq; ++i) {
@@ -263,6 +268,7 @@ Plan::Plan(const Graph& graph, const FindTensor& find_tensor, const PlanOptions&
   output_ = builder.Place(graph.outputs[0]);
   n_segments_ = builder.segment_ + 1;
   builder.AllocateArena();
+  if (options.sizes_only) return;
   arena_ = ReservePages(arena_bytes_);
   if (!arena_) {
     throw Error("out of memory: the activations of " + std::to_string(options.max_rows) +

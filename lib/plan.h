@@ -42,6 +42,7 @@ struct Buffer {
 struct RopeTable {
   size_t n_freq = 0;
   std::vector<float> cosines, sines;  // (positions, n_freq)
+  uint64_t bytes = 0;                 // of both, also where a plan of sizes has left them out
 };
 // By the name of the frequencies' tensor: plans of one session share them.
 using RopeTables = std::map<std::string, std::unique_ptr<RopeTable>>;
@@ -101,6 +102,7 @@ struct PlanOptions {
   size_t max_outputs = 1;   // rows of the last segment at a time
   size_t context = 0;       // positions of the rope tables; cache entries
   size_t n_threads = 1;
+  bool sizes_only = false;  // settles all sizes and addresses, but takes no memory: cannot run
 };
 
 class Plan {
