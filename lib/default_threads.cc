@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
-#include <map>
 #include <set>
 #include <sstream>
 
+#include "lib/cgroup.h"
 #include "lib/thread_pool.h"
 
 #if defined(__linux__)
@@ -22,13 +21,6 @@ constexpr int kMaxCpus = 1 << 16;  // of a list in a file
 // A core whose maximal frequency is below this share of the fastest core's is one of another kind.
 // Cores of one kind differ by their turbo bins, by some 10% at most; efficiency cores, by 25% or more.
 constexpr double kFrequencyShare = 0.8;
-
-std::string FirstLine(const std::string& path) {
-  std::ifstream in(path);
-  std::string line;
-  std::getline(in, line);
-  return line;
-}
 
 double Number(const std::string& text) { return std::atof(text.c_str()); }
 
@@ -57,55 +49,6 @@ void KeepFast(std::vector<int>* cpus, double share, const Value& value) {
     const double mine = value(cpu);
     return mine > 0 && mine < share * greatest;
   });
-}
-
-// A cgroup file system as the process sees it: where it is mounted, which folder of the hierarchy is
-// its root, and the process's own group in the hierarchy.
-struct CgroupMount {
-  std::string at, base, group;
-};
-
-// The folder of the process's group below the mount's. A container often shows the host's path, which
-// does not exist inside; then the mount's own root is the group.
-std::string GroupBelow(const CgroupMount& mount) {
-  std::string group = mount.group;
-  if (mount.base != "/" && (group + "/").rfind(mount.base + "/", 0) == 0) {
-    group = group.substr(mount.base.size());
-  }
-  while (!group.empty() && group.back() == '/') group.pop_back();
-  return group;
-}
-
-// Mount points of cgroup v2 and of v1's cpu controller, with the process's group in each.
-std::vector<CgroupMount> CgroupMounts(const std::string& root) {
-  std::map<std::string, std::string> groups;  // of each hierarchy: "" for v2, "cpu" for v1
-  std::ifstream own(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(own, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    if (controllers == ",,") groups[""] = line.substr(second + 1);
-    if (controllers.find(",cpu,") != std::string::npos) groups["cpu"] = line.substr(second + 1);
-  }
-  std::vector<CgroupMount> mounts;
-  std::ifstream table(root + "/proc/self/mountinfo");
-  for (std::string line; std::getline(table, line);) {
-    // ID PARENT DEVICE BASE AT OPTIONS... - TYPE SOURCE SUPER_OPTIONS
-    std::istringstream fields(line);
-    std::string skip, base, at, type, options;
-    fields >> skip >> skip >> skip >> base >> at;
-    while (fields >> skip && skip != "-") {
-    }
-    fields >> type >> skip >> options;
-    const bool is_v1 = type == "cgroup" && ("," + options + ",").find(",cpu,") != std::string::npos;
-    if (type != "cgroup2" && !is_v1) continue;
-    mounts.push_back({at, base, groups[is_v1 ? "cpu" : ""]});
-  }
-  // Without the table: the usual places.
-  if (mounts.empty()) {
-    mounts = {{"/sys/fs/cgroup", "/", groups[""]}, {"/sys/fs/cgroup/cpu", "/", groups["cpu"]}};
-  }
-  return mounts;
 }
 
 // Processors that one group's own files grant; 0 if they limit nothing.
@@ -152,14 +95,9 @@ size_t PhysicalCores(const std::string& root, const std::vector<int>& cpus) {
 
 size_t QuotaCpus(const std::string& root) {
   double least = 0;
-  for (const CgroupMount& mount : CgroupMounts(root)) {
-    const std::string top = root + mount.at;
-    // The own group and every one around it, up to the mount's.
-    for (std::string group = GroupBelow(mount);; group.erase(group.find_last_of('/'))) {
-      const double quota = GroupQuota(top + group);
-      if (quota > 0 && (least == 0 || quota < least)) least = quota;
-      if (group.find('/') == std::string::npos) break;
-    }
+  for (const std::string& folder : CgroupFolders(root, "cpu")) {
+    const double quota = GroupQuota(folder);
+    if (quota > 0 && (least == 0 || quota < least)) least = quota;
   }
   return least > 0 ? std::max<size_t>(1, static_cast<size_t>(least + 0.5)) : 0;
 }

@@ -1,10 +1,12 @@
 #include "lib/model.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "formats/json.h"
 #include "lib/error.h"
+#include "lib/free_memory.h"
 #include "lib/ops/ops.h"
 #include "lib/positions.h"
 #include "lib/text/chat.h"
@@ -32,6 +34,15 @@ std::span<const T> Table(const GlintFile& file, const char* name, bool required)
 
 }  // namespace
 
+void CheckCopyFits(const std::string& path, uint64_t free) {
+  std::error_code error;
+  const uint64_t bytes = std::filesystem::file_size(path, error);
+  if (error || bytes <= free) return;  // opening says what is wrong with the file
+  throw Error(path + ": a private copy of its " + std::to_string(bytes >> 20) +
+              " MiB does not fit into the " + std::to_string(free >> 20) +
+              " MiB that this machine has free; mapped (--load map) it needs none");
+}
+
 PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size,
                         const std::string& where) {
   PromptIds ids;
@@ -58,6 +69,7 @@ Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
 Model::~Model() = default;
 
 std::unique_ptr<Model> Model::Open(const std::string& path, LoadMode mode) {
+  if (mode == LoadMode::kCopy) CheckCopyFits(path, FreeMemory());
   return std::unique_ptr<Model>(new Model(GlintFile::Open(path, mode)));
 }
 

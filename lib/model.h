@@ -25,6 +25,9 @@ struct PromptIds {
 // The ids that a file's "prompt" section names; without the stop ids. Throws Error.
 PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size, const std::string& where);
 
+// Throws Error if the file is larger than `free` bytes: a private copy of it would not fit.
+void CheckCopyFits(const std::string& path, uint64_t free);
+
 // An open model: the file, its checked graph, tokenizer and prompt rules. Immutable; any number of
 // sessions on any threads may share it.
 class Model {

@@ -128,7 +128,10 @@ void PlanBuilder::Fuse(Step& step, const Node& node) {
 const RopeTable* PlanBuilder::RopeTableOf(RopeSpec spec) {
   spec.context = plan_.options_.context;
   std::unique_ptr<RopeTable>& known = rope_tables_[spec];
-  if (!known) known = std::make_unique<RopeTable>(MakeRopeTable(spec, TensorOf(spec.inv_freq)));
+  if (!known) {
+    known = std::make_unique<RopeTable>(
+        MakeRopeTable(spec, TensorOf(spec.inv_freq), plan_.options_.sizes_only));
+  }
   return known.get();
 }
 
@@ -235,6 +238,7 @@ Plan::Plan(const Graph& graph, const FindTensor& find_tensor, const PlanOptions&
   output_ = builder.Place(graph.outputs[0]);
   n_segments_ = builder.segment_ + 1;
   builder.AllocateArena();
+  if (options.sizes_only) return;
   arena_ = ReservePages(arena_bytes_);
   if (!arena_) {
     throw Error("out of memory: the activations of " + std::to_string(options.max_rows) +

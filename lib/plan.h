@@ -98,6 +98,7 @@ struct PlanOptions {
   size_t max_outputs = 1;   // rows of the last segment at a time
   size_t context = 0;       // positions of the rope tables; cache entries
   size_t n_threads = 1;
+  bool sizes_only = false;  // settles all sizes and addresses, but takes no memory: cannot run
 };
 
 class Plan {

@@ -32,10 +32,9 @@ std::vector<float> RopeFrequencies(const RopeSpec& spec, const Tensor& tensor) {
   return frequencies;
 }
 
-RopeTable MakeRopeTable(const RopeSpec& spec, const Tensor& tensor) {
-  const std::vector<float> frequencies = RopeFrequencies(spec, tensor);
+RopeTable MakeRopeTable(const RopeSpec& spec, const Tensor& tensor, bool sizes_only) {
   RopeTable table;
-  table.n_freq = frequencies.size();
+  table.n_freq = spec.HasTwoLists() ? tensor.shape[0] / 2 : tensor.shape[0];
   const size_t positions = spec.context + 1;
   const uint64_t entries = CheckedTimes(positions, table.n_freq, "rotary table");
   if (entries > kMaxRopeEntries) {
@@ -43,6 +42,9 @@ RopeTable MakeRopeTable(const RopeSpec& spec, const Tensor& tensor) {
                 std::to_string(entries) + " rotary angles; the limit is " +
                 std::to_string(kMaxRopeEntries));
   }
+  table.bytes = 2 * entries * sizeof(float);
+  if (sizes_only) return table;
+  const std::vector<float> frequencies = RopeFrequencies(spec, tensor);
   table.cosines.resize(entries);
   table.sines.resize(entries);
   const auto scale = static_cast<float>(spec.scale);

@@ -28,6 +28,7 @@ struct RopeSpec {
 struct RopeTable {
   size_t n_freq = 0;
   std::vector<float> cosines, sines;  // (positions, n_freq)
+  uint64_t bytes = 0;                 // of both, also where a plan of sizes has left them out
 };
 // Plans of one session share them.
 using RopeTables = std::map<RopeSpec, std::unique_ptr<RopeTable>>;
@@ -37,7 +38,7 @@ using RopeTables = std::map<RopeSpec, std::unique_ptr<RopeTable>>;
 std::vector<float> RopeFrequencies(const RopeSpec& spec, const Tensor& tensor);
 
 // Positions 0 to context, both included. Throws Error if a frequency is not sensible or the table
-// would be too large.
-RopeTable MakeRopeTable(const RopeSpec& spec, const Tensor& tensor);
+// would be too large. With `sizes_only` the table stays empty.
+RopeTable MakeRopeTable(const RopeSpec& spec, const Tensor& tensor, bool sizes_only = false);
 
 }  // namespace glint

@@ -7,20 +7,13 @@
 
 #include "lib/error.h"
 #include "lib/fp_mode.h"
+#include "lib/free_memory.h"
+#include "lib/memory_estimate.h"
 
 namespace glint {
 namespace {
 
 constexpr size_t kMaxThreads = 1024;
-
-SessionOptions WithDefaults(const Model& model, SessionOptions options) {
-  if (options.context == 0) options.context = model.max_context();
-  if (options.threads == 0) options.threads = DefaultThreads();
-  options.chunk = std::clamp<size_t>(options.chunk, 1, options.context);
-  options.max_outputs = std::clamp<size_t>(options.max_outputs, 1, options.context);
-  options.max_batch = std::clamp<size_t>(options.max_batch, 1, options.context);
-  return options;
-}
 
 PlanOptions PlanFor(const SessionOptions& options, size_t max_rows) {
   PlanOptions plan;
@@ -29,13 +22,6 @@ PlanOptions PlanFor(const SessionOptions& options, size_t max_rows) {
   plan.max_outputs = std::min(options.max_outputs, max_rows);
   plan.context = options.context;
   plan.n_threads = options.threads;
-  return plan;
-}
-
-// A batch is small and every row of it is an output: it goes through in one piece.
-PlanOptions BatchPlanFor(const SessionOptions& options) {
-  PlanOptions plan = PlanFor(options, options.max_batch);
-  plan.chunk = plan.max_outputs = options.max_batch;
   return plan;
 }
 
@@ -64,10 +50,33 @@ KvType DefaultKv(const Model& model) {
   return KvType::kF16;
 }
 
+SessionOptions WithDefaults(const Model& model, SessionOptions options) {
+  if (options.context == 0) options.context = model.max_context();
+  if (options.threads == 0) options.threads = DefaultThreads();
+  options.chunk = std::clamp<size_t>(options.chunk, 1, options.context);
+  options.max_outputs = std::clamp<size_t>(options.max_outputs, 1, options.context);
+  options.max_batch = std::clamp<size_t>(options.max_batch, 1, options.context);
+  return options;
+}
+
 // Tokens that see later ones pass each layer all together.
 PlanOptions PromptPlanOptions(const Model& model, const SessionOptions& options) {
   const SessionOptions all = WithDefaults(model, options);
   return PlanFor(all, model.causal() ? all.chunk : all.context);
+}
+
+// A batch is small and every row of it is an output: it goes through in one piece.
+PlanOptions BatchPlanOptions(const Model& model, const SessionOptions& options) {
+  const SessionOptions all = WithDefaults(model, options);
+  PlanOptions plan = PlanFor(all, all.max_batch);
+  plan.chunk = plan.max_outputs = all.max_batch;
+  return plan;
+}
+
+KvShape CacheShape(const Plan& prompt_plan, const SessionOptions& options) {
+  return {prompt_plan.n_layers(), prompt_plan.kv_heads(), prompt_plan.head_dim(),
+          options.context,        options.kv,             prompt_plan.windows(),
+          std::max(prompt_plan.options().max_rows, options.max_batch)};
 }
 
 Session::Session(const Model& model, const SessionOptions& options)
@@ -92,17 +101,17 @@ void Session::Allocate() {
     throw Error(std::to_string(options_.threads) + " threads; the limit is " +
                 std::to_string(kMaxThreads));
   }
+  CheckMemory(model_, options_, FreeMemory());
   const Graph& graph = model_.graph();
   const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
   pool_ = std::make_unique<ThreadPool>(options_.threads);
   prompt_plan_ =
       std::make_unique<Plan>(graph, find, PromptPlanOptions(model_, options_), &rope_tables_);
-  batch_plan_ = std::make_unique<Plan>(graph, find, BatchPlanFor(options_), &rope_tables_);
-  const size_t most_rows = std::max(prompt_plan_->options().max_rows, options_.max_batch);
-  cache_ = std::make_unique<KvCache>(KvShape{prompt_plan_->n_layers(), prompt_plan_->kv_heads(),
-                                             prompt_plan_->head_dim(), options_.context,
-                                             options_.kv, prompt_plan_->windows(), most_rows});
-  position_inputs_.resize(model_.positions().n_positions * most_rows);
+  batch_plan_ =
+      std::make_unique<Plan>(graph, find, BatchPlanOptions(model_, options_), &rope_tables_);
+  const KvShape shape = CacheShape(*prompt_plan_, options_);
+  cache_ = std::make_unique<KvCache>(shape);
+  position_inputs_.resize(model_.positions().n_positions * shape.run);
   ids_.resize(options_.context);
   logits_.resize(model_.n_outputs());
   n_logits_ = logits_.size();

@@ -27,14 +27,20 @@ struct SessionOptions {
 // The default cache type for a model: f32 where the weights are f32, else f16.
 KvType DefaultKv(const Model& model);
 
-// How a session with these options plans prompts.
+// What the options mean for this model: nothing is 0, and nothing exceeds the context.
+SessionOptions WithDefaults(const Model& model, SessionOptions options);
+// How a session with these options plans prompts, and batches of a reply's tokens.
 PlanOptions PromptPlanOptions(const Model& model, const SessionOptions& options);
+PlanOptions BatchPlanOptions(const Model& model, const SessionOptions& options);
+// The cache that it has then.
+KvShape CacheShape(const Plan& prompt_plan, const SessionOptions& options);
 
 // One sequence of tokens over a shared model: cache, positions, buffers. Everything is allocated when
 // it is created; nothing after. To be used by one thread at a time.
 class Session {
  public:
-  // Throws Error if the model cannot run so. `model` must outlive the session.
+  // Throws Error if the model cannot run so, or if the machine does not have the memory for it
+  // (lib/memory_estimate.h). `model` must outlive the session.
   Session(const Model& model, const SessionOptions& options);
 
   // Begins a new sequence with this prompt, forgetting the old. Logits of the last token are then in

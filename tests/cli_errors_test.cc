@@ -103,11 +103,12 @@ TEST_CASE("wrong usage") {
   CheckFails(2, {"chat", "a", "--temp", "nan"}, {"--temp", hint});
   // What a later version will know is refused today, not ignored.
   CheckFails(2, {"chat", "a", "--kv", "int4"}, {"int4", hint});
-  for (const char* option : {"--show-prompt", "--memory"}) {
-    CAPTURE(option);
-    for (const char* command : {"chat", "info", "bench"})
-      CheckFails(2, {command, "a", option}, {option});
-  }
+  for (const char* command : {"chat", "info", "bench"})
+    CheckFails(2, {command, "a", "--show-prompt"}, {"--show-prompt"});
+  for (const char* command : {"chat", "bench"})
+    CheckFails(2, {command, "a", "--memory"}, {"--memory"});
+  CheckFails(2, {"info", "a", "-c", "100"}, {"--memory", hint});
+  CheckFails(2, {"info", "--cpu", "--memory"}, {"--memory and --cpu", hint});
   CheckFails(2, {"convert", "a", "-o", "b", "--recipe", "best"}, {"--recipe best", "--calibrate TEXT"});
   CheckFails(2, {"convert", "a", "-o", "b", "--recipe", "fast", "--calibrate", "c"},
              {"--calibrate", "balanced or best"});
@@ -131,6 +132,8 @@ TEST_CASE("no such file, and files of another kind") {
   CheckFails(1, {"chat", TinyFolder() + "/model.safetensors"}, {"glint convert"});
   CheckFails(1, {"info", FileOf("GGUF\3\0\0\0", "a.gguf")}, {"a.gguf", "version"});
   CheckFails(1, {"info", "--graph", TinyFolder()}, {"glint convert"});
+  CheckFails(1, {"info", "--memory", TinyFolder()}, {"glint convert"});
+  CheckFails(1, {"info", "--memory", TinyModel(), "-c", "16777216"}, {".glint: a context", "rotary"});
   CheckFails(1, {"verify", std::string("no\nsuch") + kEsc + "[31m.glint"}, {"such\\x1b[31m"});
 }
 

@@ -181,6 +181,17 @@ TEST_CASE("info of a checkpoint, of the graph, of this machine") {
   CHECK(graph.find("layer.3.qkv") == std::string::npos);
   CHECK(Lines(graph) < 30);
 
+  const json memory =
+      JsonOutput({"info", TinyModel(), "--memory", "-c", "700", "--kv", "int8", "-t", "1", "--json"});
+  CHECK(memory["context"] == 700);
+  // 6 layers, 3 blocks of 256 positions, 4 heads of 32, a byte each and two scales.
+  CHECK(memory["cache_bytes"] == 6 * 768 * 4 * (2 * 32 + 8));
+  CHECK(memory["peak_bytes"].get<uint64_t>() ==
+        memory["weight_bytes"].get<uint64_t>() + memory["anonymous_bytes"].get<uint64_t>());
+  CHECK(memory["fits"] == true);
+  const std::string memory_text = Output({"info", TinyModel(), "--memory"});
+  CHECK(memory_text.find("f16, when its 512 tokens are full") != std::string::npos);
+
   const json cpu = JsonOutput({"info", "--cpu", "--json"});
   for (const char* key : {"cpu", "features", "isa", "targets", "threads"}) CHECK(cpu.contains(key));
   CHECK(cpu["targets"].back() == "reference");

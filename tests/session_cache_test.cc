@@ -7,6 +7,7 @@
 
 #include "formats/glint_writer.h"
 #include "lib/error.h"
+#include "lib/memory_estimate.h"
 #include "lib/session.h"
 #include "tests/convert_samples.h"
 #include "tests/llama_samples.h"
@@ -112,6 +113,14 @@ TEST_CASE("a ring holds what a window sees, in fewer bytes and with the same bit
       // Blocks of 256 positions: window - 1 + chunk, the context, and the same again.
       const size_t first = (63 + split.chunk + 255) / 256, third = (299 + split.chunk + 255) / 256;
       CHECK(session->cache_bytes() * 18 == whole->cache_bytes() * (first + 6 + third));
+      SessionOptions options;
+      options.context = kContext;
+      options.kv = kv;
+      options.chunk = split.chunk;
+      options.max_batch = split.max_batch;
+      const MemoryEstimate estimate = EstimateMemory(*model, options);
+      CHECK(estimate.cache == session->cache_bytes());
+      CHECK(estimate.cache_without_windows == whole->cache_bytes());
       CHECK(session->cache().ReadBytes(1000) == session->cache().position_bytes() * 1364);
     }
   }

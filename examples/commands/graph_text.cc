@@ -183,10 +183,13 @@ std::string DescribeGraph(const std::string& where, const Graph& graph, const Fi
 std::string DescribePlan(const Plan& plan, const FindTensor& find) {
   std::vector<Block> blocks;
   uint32_t segment = 0;
+  const bool whole = plan.options().max_rows == plan.options().context;
+  const std::string cut = std::string("---- every token of the ") + (whole ? "prompt" : "chunk") +
+                          " has come so far ----";
   for (const Step& step : plan.steps()) {
     const Node& last = step.fused.empty() ? *step.node : *step.fused.back();
     if (step.segment != segment) {
-      AddLine(step.node->outputs[0], "---- every token of the prompt has come so far ----", &blocks);
+      AddLine(step.node->outputs[0], cut, &blocks);
       segment = step.segment;
     }
     AddLine(last.outputs[0], StepText(step, find), &blocks);

@@ -7,6 +7,7 @@
 #include "examples/commands/console.h"
 #include "examples/commands/graph_text.h"
 #include "examples/commands/import_side.h"
+#include "examples/commands/memory_info.h"
 #include "examples/commands/options.h"
 #include "examples/commands/report.h"
 #include "lib/error.h"
@@ -21,7 +22,8 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string file;
-  bool json = false, graph = false, planned = false, cpu = false;
+  bool json = false, graph = false, planned = false, cpu = false, memory = false;
+  ComputeOptions compute;  // for memory
 };
 
 void PrintCpu(bool as_json) {
@@ -80,7 +82,9 @@ std::string DescribePromptPlan(const Model& model) {
   SessionOptions session;
   session.threads = DefaultThreads();
   RopeTables rope_tables;
-  const Plan plan(model.graph(), find, PromptPlanOptions(model, session), &rope_tables);
+  PlanOptions plan_options = PromptPlanOptions(model, session);
+  plan_options.sizes_only = true;
+  const Plan plan(model.graph(), find, plan_options, &rope_tables);
   return DescribePlan(plan, find);
 }
 
@@ -129,6 +133,7 @@ void Run(const Options& options) {
   if (options.cpu) {
     if (options.graph) throw UsageError("--graph and --cpu exclude each other");
     if (options.planned) throw UsageError("--planned and --cpu exclude each other");
+    if (options.memory) throw UsageError("--memory and --cpu exclude each other");
     return PrintCpu(options.json);
   }
   const std::string magic = Magic(options.file);
@@ -136,8 +141,13 @@ void Run(const Options& options) {
   const bool is_folder = std::filesystem::is_directory(options.file, ignored);
   const bool is_checkpoint = is_folder || (!options.file.ends_with(".glint") &&
                                            options.file != kBuiltinName && magic != "\x89GLI");
+  if (!is_checkpoint && options.memory) {
+    ComputeOptions compute = options.compute;
+    compute.model = options.file;
+    return PrintMemory(compute, options.json);
+  }
   if (!is_checkpoint) return PrintModel(options);
-  if (options.graph || options.planned) {
+  if (options.graph || options.planned || options.memory) {
     throw Error(options.file + ": a checkpoint holds no graph; convert it first (glint convert)");
   }
   if (magic == "GGUF" || options.file.ends_with(".gguf")) {
@@ -158,12 +168,20 @@ RunCommand SetUpInfo(CLI::App& app) {
   app.add_flag("--planned", options->planned,
                "the graph as the steps that it runs as, fused where that pays");
   app.add_flag("--cpu", options->cpu, "about this machine: which kernels run here");
+  CLI::Option* memory =
+      app.add_flag("--memory", options->memory,
+                   "the memory that computing with it takes, and whether this machine has it");
+  AddComputeOptions(app, &options->compute);
+  for (const char* name : {"--threads", "--context", "--kv", "--load"}) {
+    app.get_option(name)->needs(memory);
+  }
   app.footer(
       "Checks the whole structure of the file (checksums of weights: glint verify), then lists\n"
       "metadata and tensors. Of a GGUF file's long arrays the first items are shown.\n\n"
       "Examples:\n"
       "  glint info chatglm-6b.glint\n"
       "  glint info --graph builtin\n"
+      "  glint info chatglm-6b.glint --memory -c 8192 --kv int8\n"
       "  glint info --cpu --json");
   return [options] { Run(*options); };
 }

@@ -1,0 +1,99 @@
+#include "examples/commands/memory_info.h"
+
+#include "examples/commands/console.h"
+#include "examples/commands/report.h"
+#include "lib/error.h"
+#include "lib/free_memory.h"
+#include "lib/memory_estimate.h"
+
+namespace glint {
+namespace {
+
+struct Figures {
+  SessionOptions session;
+  MemoryEstimate estimate;
+  bool copied = false;
+  uint64_t weights = 0, private_bytes = 0, free = 0;
+  size_t longest = 0;
+};
+
+Figures Estimate(const Model& model, const ComputeOptions& options) {
+  Figures f;
+  f.session = WithDefaults(model, SessionOptionsFor(model, options));
+  f.copied = options.load == "copy";
+  f.weights = model.file().bytes();
+  f.free = FreeMemory();
+  f.estimate = EstimateMemory(model, f.session);
+  // Mapped weights are the system's to drop and to read again.
+  const uint64_t fixed = f.copied ? f.weights : 0;
+  f.private_bytes = f.estimate.Total() + fixed;
+  const uint64_t room = f.free > fixed ? f.free - fixed : 0;
+  f.longest = LongestContext(model, f.session, room);
+  return f;
+}
+
+void PrintAsJson(const Figures& f, const std::string& file) {
+  nlohmann::ordered_json out = {{"file", file},
+                                {"context", f.session.context},
+                                {"kv", Name(f.session.kv)},
+                                {"threads", f.session.threads},
+                                {"load", f.copied ? "copy" : "map"},
+                                {"weight_bytes", f.weights},
+                                {"cache_bytes", f.estimate.cache},
+                                {"cache_bytes_without_windows", f.estimate.cache_without_windows},
+                                {"activation_bytes", f.estimate.activations},
+                                {"rope_bytes", f.estimate.rope_tables},
+                                {"row_bytes", f.estimate.rows},
+                                {"anonymous_bytes", f.private_bytes},
+                                {"peak_bytes", f.estimate.Total() + f.weights}};
+  if (f.free != UINT64_MAX) out["free_bytes"] = f.free;
+  out["fits"] = f.private_bytes <= f.free;
+  out["longest_context"] = f.longest;
+  PrintJson(out);
+}
+
+void PrintAsText(const Figures& f, const std::string& file) {
+  const std::string tokens = std::to_string(f.session.context) + " tokens";
+  std::string cache = std::string(Name(f.session.kv)) + ", when its " + tokens + " are full";
+  if (f.estimate.cache != f.estimate.cache_without_windows) {
+    cache += "; without the layers' windows " + HumanBytes(f.estimate.cache_without_windows);
+  }
+  Print(OneLine(file) + ": memory for a context of " + tokens + "\n");
+  PrintColumns({{"weights", HumanBytes(f.weights),
+                 f.copied ? "private" : "mapped: shared, and dropped where memory is short"},
+                {"cache", HumanBytes(f.estimate.cache), cache},
+                {"activations", HumanBytes(f.estimate.activations),
+                 std::to_string(f.session.threads) + " threads"},
+                {"rotary tables", HumanBytes(f.estimate.rope_tables), ""},
+                {"ids, logits", HumanBytes(f.estimate.rows), ""},
+                {"peak", HumanBytes(f.estimate.Total() + f.weights),
+                 HumanBytes(f.private_bytes) + " of it private"}},
+               {false, true, false});
+  if (f.free == UINT64_MAX) return;
+  std::string verdict = "this machine has " + HumanBytes(f.free) + " free: ";
+  if (f.private_bytes > f.free) {
+    verdict += f.longest == 0 ? "too little"
+                              : "too little; a context of " + std::to_string(f.longest) +
+                                    " would fit";
+  } else if (f.estimate.Total() + f.weights > f.free) {
+    verdict += "enough, but not for all weights beside it: they would be read again and again";
+  } else {
+    verdict += "enough";
+  }
+  Print(verdict + "\n");
+}
+
+}  // namespace
+
+void PrintMemory(const ComputeOptions& options, bool as_json) {
+  const std::unique_ptr<Model> model = OpenModel(options.model);
+  Figures figures;
+  try {
+    figures = Estimate(*model, options);
+  } catch (const Error& error) {
+    throw Error(options.model + ": " + error.what());
+  }
+  (as_json ? PrintAsJson : PrintAsText)(figures, options.model);
+}
+
+}  // namespace glint
