@@ -7,52 +7,17 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <map>
-#include <sstream>
 
-#include "formats/checksum.h"
 #include "formats/convert/convert.h"
-#include "lib/sampler.h"
-#include "lib/session.h"
 #include "lib/text/chat.h"
-#include "simd/cpu.h"
+#include "tests/bits.h"
 #include "tests/convert_samples.h"
 #include "tests/llama_samples.h"
 
 using namespace glint;
+using namespace glint::test;
 
 namespace {
-
-// Of every byte of the file but the header, whose metadata changes with the version.
-std::string DataHash(const std::string& path) {
-  const std::unique_ptr<GlintFile> file = GlintFile::Open(path);
-  const std::string bytes = ReadFile(path);
-  return ChecksumText(ChecksumOf(bytes.data() + file->data_offset(), bytes.size() - file->data_offset()));
-}
-
-// Of the logits of a prompt and of 12 greedy tokens after it.
-std::string LogitsHash(const Model& model, std::span<const int32_t> ids, size_t threads,
-                       size_t chunk, KvType kv) {
-  SessionOptions options;
-  options.threads = threads;
-  options.chunk = chunk;
-  options.kv = kv;
-  Session session(model, options);
-  std::vector<float> all;
-  const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
-    for (size_t i = 0; i < n; ++i) {
-      all.insert(all.end(), rows + i * stride, rows + i * stride + model.n_outputs());
-    }
-  };
-  const OutputSink sink(collect);
-  REQUIRE(session.Start(ids, &sink) == Status::kOk);
-  for (int i = 0; i < 12; ++i) {
-    REQUIRE(session.Append(Sampler::Greedy(session.logits())) == Status::kOk);
-    all.insert(all.end(), session.logits().begin(), session.logits().end());
-  }
-  return ChecksumText(ChecksumOf(all.data(), all.size() * sizeof(float)));
-}
 
 // The same for a prompt of some past turns.
 std::string LogitsHash(const Model& model, size_t threads, size_t chunk, size_t n_turns = 1,
@@ -71,26 +36,10 @@ std::string LogitsHash(const Model& model, size_t threads, size_t chunk, size_t 
 // Under emulation, fitting a table to each matrix takes a minute for a model: one type is enough.
 bool IsSearched(DType type) { return !Info(type).has_table || type == DType::kInt4; }
 
-struct Expected {
-  std::string file, logits;
-};
-
-std::map<std::string, Expected> ReadExpected() {
-  std::istringstream lines(ReadFile(SourceDir() + "/tests/data/tiny_bits.txt"));
-  std::map<std::string, Expected> expected;
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string type;
-    Expected row;
-    if (words >> type >> row.file >> row.logits) expected[type] = row;
-  }
-  return expected;
-}
-
 }  // namespace
 
 TEST_CASE("every target, thread count and chunk gives the bits on record") {
-  const std::map<std::string, Expected> expected = ReadExpected();
+  const std::map<std::string, Expected> expected = ReadExpected("tiny_bits.txt");
   const DType kTypes[] = {DType::kF32,  DType::kF16,   DType::kBF16,
                           DType::kInt8, DType::kInt4,  DType::kInt4x,
                           DType::kInt3, DType::kInt6};
@@ -112,16 +61,11 @@ TEST_CASE("every target, thread count and chunk gives the bits on record") {
     const std::unique_ptr<Model> model = Model::Open(options.write.output);
     ran.clear();
     std::string logits_hash;
-    for (const KernelTable* const* table = kKernelTables; *table; ++table) {
-      const std::string isa = (*table)->isa;
-      if (((*table)->requires_ & ~CpuFeatures()) != 0) continue;
-      CAPTURE(isa);
-      setenv("GLINT_ISA", isa.c_str(), 1);
+    ForEachTarget([&](const std::string& isa) {
       logits_hash = LogitsHash(*model, 2, 512);
       CHECK(logits_hash == want.logits);
       ran += " " + isa;
-    }
-    unsetenv("GLINT_ISA");
+    });
     CHECK(LogitsHash(*model, 1, 1) == want.logits);
     CHECK(LogitsHash(*model, 3, 7) == want.logits);
     std::printf("%s %s %s\n", name.c_str(), file_hash.c_str(), logits_hash.c_str());
@@ -130,7 +74,7 @@ TEST_CASE("every target, thread count and chunk gives the bits on record") {
 }
 
 TEST_CASE("prompts of more than one block of keys give the bits on record, with each cache") {
-  const std::map<std::string, Expected> expected = ReadExpected();
+  const std::map<std::string, Expected> expected = ReadExpected("tiny_bits.txt");
   ConvertOptions options;
   options.source = SourceDir() + "/examples/tiny/model";
   options.write.output = TempDir() + "/tiny.glint";
@@ -145,14 +89,9 @@ TEST_CASE("prompts of more than one block of keys give the bits on record, with 
     const auto row = expected.find(name);
     const std::string want = row == expected.end() ? "" : row->second.logits;
     constexpr size_t kTurns = 24;
-    for (const KernelTable* const* table = kKernelTables; *table; ++table) {
-      const std::string isa = (*table)->isa;
-      if (((*table)->requires_ & ~CpuFeatures()) != 0) continue;
-      CAPTURE(isa);
-      setenv("GLINT_ISA", isa.c_str(), 1);
+    ForEachTarget([&](const std::string&) {
       CHECK(LogitsHash(*model, 2, 512, kTurns, kv) == want);
-    }
-    unsetenv("GLINT_ISA");
+    });
     const std::string hash = LogitsHash(*model, 3, 7, kTurns, kv);
     CHECK(hash == want);
     std::printf("%s - %s\n", name.c_str(), hash.c_str());
@@ -160,7 +99,7 @@ TEST_CASE("prompts of more than one block of keys give the bits on record, with 
 }
 
 TEST_CASE("a LLaMA-type model gives the bits on record: RMSNorm, SiLU, shared heads, causal order") {
-  const std::map<std::string, Expected> expected = ReadExpected();
+  const std::map<std::string, Expected> expected = ReadExpected("tiny_bits.txt");
   test::LlamaShape shape;
   shape.n_layers = 3;
   shape.vocab_size = 384;
@@ -184,14 +123,9 @@ TEST_CASE("a LLaMA-type model gives the bits on record: RMSNorm, SiLU, shared he
     const std::unique_ptr<Model> model = test::ConvertAndOpen(folder, row.type, false);
     const std::string file_hash = DataHash(model->file().path());
     CHECK(file_hash == want.file);
-    for (const KernelTable* const* table = kKernelTables; *table; ++table) {
-      const std::string isa = (*table)->isa;
-      if (((*table)->requires_ & ~CpuFeatures()) != 0) continue;
-      CAPTURE(isa);
-      setenv("GLINT_ISA", isa.c_str(), 1);
+    ForEachTarget([&](const std::string&) {
       CHECK(LogitsHash(*model, ids, 2, 512, row.kv) == want.logits);
-    }
-    unsetenv("GLINT_ISA");
+    });
     const std::string hash = LogitsHash(*model, ids, 3, 7, row.kv);
     CHECK(hash == want.logits);
     std::printf("%s %s %s\n", name.c_str(), file_hash.c_str(), hash.c_str());
