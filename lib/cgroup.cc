@@ -7,14 +7,14 @@
 namespace glint {
 namespace {
 
-// A cgroup file system as the process sees it: where it is mounted, which folder of the hierarchy is
-// its root, and the process's own group in the hierarchy.
+// A cgroup file system as the process sees it: where it is mounted, which folder of the hierarchy
+// is its root, and the process's own group in the hierarchy.
 struct CgroupMount {
   std::string at, base, group;
 };
 
-// The folder of the process's group below the mount's. A container often shows the host's path, which
-// does not exist inside; then the mount's own root is the group.
+// The folder of the process's group below the mount's. A container often shows the host's path,
+// which does not exist inside; then the mount's own root is the group.
 std::string GroupBelow(const CgroupMount& mount) {
   std::string group = mount.group;
   if (mount.base != "/" && (group + "/").rfind(mount.base + "/", 0) == 0) {

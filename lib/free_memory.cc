@@ -34,16 +34,20 @@ std::map<std::string, uint64_t> Table(const std::string& path) {
   return table;
 }
 
-uint64_t Least(uint64_t a, uint64_t b) { return std::min(a, b); }
-uint64_t Minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
-uint64_t Plus(uint64_t a, uint64_t b) { return a > kUnknown - b ? kUnknown : a + b; }
+uint64_t Least(uint64_t a, uint64_t b) {
+  return std::min(a, b);
+}
+uint64_t Minus(uint64_t a, uint64_t b) {
+  return a > b ? a - b : 0;
+}
+uint64_t Plus(uint64_t a, uint64_t b) {
+  return a > kUnknown - b ? kUnknown : a + b;
+}
 
 // What a group's own files leave it: v2's, or else v1's. `swap`: what the machine has of it.
 uint64_t RoomOfGroup(const std::string& folder, uint64_t swap) {
   const bool is_v2 = !FirstLine(folder + "/memory.max").empty();
-  const auto file = [&](const char* v2, const char* v1) {
-    return folder + (is_v2 ? v2 : v1);
-  };
+  const auto file = [&](const char* v2, const char* v1) { return folder + (is_v2 ? v2 : v1); };
   const uint64_t limit = Number(file("/memory.max", "/memory.limit_in_bytes"), kUnknown);
   const uint64_t used = Number(file("/memory.current", "/memory.usage_in_bytes"), 0);
   auto stat = Table(folder + "/memory.stat");
@@ -59,7 +63,8 @@ uint64_t RoomOfGroup(const std::string& folder, uint64_t swap) {
   // v1 limits the sum of both.
   const uint64_t both = Number(folder + "/memory.memsw.limit_in_bytes", kUnknown);
   const uint64_t both_used = Number(folder + "/memory.memsw.usage_in_bytes", 0);
-  return Least(Plus(room, swap), both == kUnknown ? kUnknown : Minus(both, Minus(both_used, files)));
+  return Least(Plus(room, swap),
+               both == kUnknown ? kUnknown : Minus(both, Minus(both_used, files)));
 }
 
 }  // namespace

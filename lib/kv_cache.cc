@@ -26,7 +26,9 @@ uint64_t WholeBlocks(uint64_t positions) {
 
 }  // namespace
 
-const char* Name(KvType type) { return kKvTypes[static_cast<size_t>(type)].name; }
+const char* Name(KvType type) {
+  return kKvTypes[static_cast<size_t>(type)].name;
+}
 
 bool ParseKvType(std::string_view name, KvType* type) {
   for (size_t i = 0; i < kKvTypeCount; ++i) {
@@ -46,7 +48,8 @@ KvLayout::KvLayout(const KvShape& shape)
   key_bytes_ = CheckedTimes(kKeyBlock * row.bytes, key_dim, kCache);
   value_bytes_ = CheckedTimes(kKeyBlock * row.bytes, head_dim_, kCache);
   scale_bytes_ = row.has_scales ? kKeyBlock * sizeof(float) : 0;
-  block_bytes_ = CheckedPlus(CheckedPlus(key_bytes_, value_bytes_, kCache), 2 * scale_bytes_, kCache);
+  block_bytes_ =
+      CheckedPlus(CheckedPlus(key_bytes_, value_bytes_, kCache), 2 * scale_bytes_, kCache);
   size_t blocks = 0;
   for (size_t i = 0; i < shape.n_layers; ++i) {
     Layer layer{blocks, capacity_ / kKeyBlock, i < shape.windows.size() ? shape.windows[i] : 0};
@@ -83,12 +86,14 @@ bool KvLayout::Holds(size_t written, size_t length) const {
 KvCache::KvCache(const KvShape& shape) : KvLayout(shape), type_(shape.type) {
   data_ = ReservePages(bytes_);
   if (!data_) {
-    throw Error("out of memory: the cache of " + std::to_string(shape.capacity) +
-                " tokens needs " + std::to_string(bytes_ >> 20) + " MiB");
+    throw Error("out of memory: the cache of " + std::to_string(shape.capacity) + " tokens needs " +
+                std::to_string(bytes_ >> 20) + " MiB");
   }
 }
 
-KvCache::~KvCache() { ReleasePages(data_, bytes_); }
+KvCache::~KvCache() {
+  ReleasePages(data_, bytes_);
+}
 
 KvBlock KvCache::Block(size_t layer, size_t head, size_t block) const {
   const Layer& place = layers_[layer];

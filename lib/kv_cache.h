@@ -18,22 +18,23 @@ struct KvShape {
   size_t run = 1;  // positions that are stored at most before the first of their tokens looks
 };
 
-// Where a cache has what, and how much memory that is; reserves nothing. A layer is a row of blocks of
-// kKeyBlock positions: all of the sequence, or, where fewer do, a ring: position p lies where p modulo
-// its length does, so that p takes the place of p - length. A run of `run` tokens stores p, p + 1, ...,
-// p + run - 1 before the token at p sees those from p + 1 - window on: window - 1 + run positions,
-// rounded up to whole blocks, are enough. So a sequence may always go back by up to `run` positions.
+// Where a cache has what, and how much memory that is; reserves nothing. A layer is a row of blocks
+// of kKeyBlock positions: all of the sequence, or, where fewer do, a ring: position p lies where p
+// modulo its length does, so that p takes the place of p - length. A run of `run` tokens stores p,
+// p + 1, ..., p + run - 1 before the token at p sees those from p + 1 - window on: window - 1 + run
+// positions, rounded up to whole blocks, are enough. So a sequence may always go back by up to
+// `run` positions.
 class KvLayout {
  public:
   explicit KvLayout(const KvShape& shape);  // throws Error for sizes beyond 64 bits
 
-  uint64_t bytes() const { return bytes_; }               // when full
+  uint64_t bytes() const { return bytes_; }                    // when full
   uint64_t position_bytes() const { return position_bytes_; }  // of a position, in one layer
-  size_t capacity() const { return capacity_; }           // rounded up to whole blocks
+  size_t capacity() const { return capacity_; }                // rounded up to whole blocks
   // Bytes that the attentions of a token read when it is the last of `length`.
   uint64_t ReadBytes(size_t length) const;
-  // Whether a token at cache index `length` finds all that it sees, positions up to `written` having
-  // been stored.
+  // Whether a token at cache index `length` finds all that it sees, positions up to `written`
+  // having been stored.
   bool Holds(size_t written, size_t length) const;
 
  protected:
@@ -47,9 +48,10 @@ class KvLayout {
 };
 
 // Keys and values of one sequence: (n_layers, blocks, n_kv_heads) times a KvBlock of kKeyBlock
-// positions, its keys, values and scales one after another (simd/kernels.h). The memory is reserved at
-// once, in huge pages where the system has them: a token reads all of it. It becomes resident as
-// positions are stored, a block of each layer at a time, which is why all heads of a block lie together.
+// positions, its keys, values and scales one after another (simd/kernels.h). The memory is reserved
+// at once, in huge pages where the system has them: a token reads all of it. It becomes resident as
+// positions are stored, a block of each layer at a time, which is why all heads of a block lie
+// together.
 class KvCache : public KvLayout {
  public:
   explicit KvCache(const KvShape& shape);  // throws Error if there is no memory

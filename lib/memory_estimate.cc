@@ -74,11 +74,11 @@ void CheckMemory(const Model& model, const SessionOptions& options, uint64_t fre
   const uint64_t room = std::max(free, kAlwaysFits);
   if (estimate.Total() <= room) return;
   SessionOptions all = WithDefaults(model, options);
-  std::string message =
-      "needs " + BytesText(estimate.Total()) + " (cache " + BytesText(estimate.cache) + " of " +
-      std::to_string(all.context) + " tokens, activations " + BytesText(estimate.activations) +
-      ", rotary tables " + BytesText(estimate.rope_tables) + "); this machine has " +
-      BytesText(free) + " free";
+  std::string message = "needs " + BytesText(estimate.Total()) + " (cache " +
+                        BytesText(estimate.cache) + " of " + std::to_string(all.context) +
+                        " tokens, activations " + BytesText(estimate.activations) +
+                        ", rotary tables " + BytesText(estimate.rope_tables) +
+                        "); this machine has " + BytesText(free) + " free";
   const std::string shorter = WayOut(model, all, room);
   if (!shorter.empty()) message += "; " + shorter;
   if (all.kv != KvType::kInt8) {

@@ -19,8 +19,8 @@ struct MemoryEstimate {
 // Throws Error for a context or cache that cannot exist, as the session does.
 MemoryEstimate EstimateMemory(const Model& model, const SessionOptions& options);
 
-// The longest context, in whole hundreds of tokens, that these options can have within so many bytes;
-// at most theirs. 0: none.
+// The longest context, in whole hundreds of tokens, that these options can have within so many
+// bytes; at most theirs. 0: none.
 size_t LongestContext(const Model& model, const SessionOptions& options, uint64_t bytes);
 
 // Throws Error, with figures and ways out, if the session cannot be filled within `free` bytes. One

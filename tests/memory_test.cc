@@ -27,10 +27,11 @@ class Machine {
     std::ofstream(file) << text << "\n";
   }
   void Memory(uint64_t available_mib, uint64_t swap_mib) const {
-    Write("/proc/meminfo", "MemTotal:       24684096 kB\nMemFree:        1024 kB\nMemAvailable:   " +
-                               std::to_string(available_mib * 1024) +
-                               " kB\nBuffers:  2048 kB\nCached:   4096 kB\nSwapTotal:  9999999 kB\n" +
-                               "SwapFree:  " + std::to_string(swap_mib * 1024) + " kB");
+    Write("/proc/meminfo",
+          "MemTotal:       24684096 kB\nMemFree:        1024 kB\nMemAvailable:   " +
+              std::to_string(available_mib * 1024) +
+              " kB\nBuffers:  2048 kB\nCached:   4096 kB\nSwapTotal:  9999999 kB\n" +
+              "SwapFree:  " + std::to_string(swap_mib * 1024) + " kB");
   }
   // The process is in v2 group /a/b, whose files these are; sizes in MiB.
   void Group(const std::string& group, const std::string& max, uint64_t current,
@@ -50,9 +51,13 @@ class Machine {
   std::string folder_ = TempDir();
 };
 
-std::string InBytes(uint64_t mib) { return std::to_string(mib * kMib); }
+std::string InBytes(uint64_t mib) {
+  return std::to_string(mib * kMib);
+}
 
-std::unique_ptr<Model> SmallLlama() { return ConvertAndOpen(LlamaFolder({}), DType::kInt8, false); }
+std::unique_ptr<Model> SmallLlama() {
+  return ConvertAndOpen(LlamaFolder({}), DType::kInt8, false);
+}
 
 std::string Refusal(const Model& model, const SessionOptions& options, uint64_t free) {
   try {
@@ -103,7 +108,8 @@ TEST_CASE("cgroup v2: the limit less what cannot be dropped, and the swap that i
 TEST_CASE("cgroup v1: memory, and memory with swap") {
   const Machine machine;
   machine.Memory(8000, 500);
-  machine.Write("/proc/self/mountinfo", "32 31 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory");
+  machine.Write("/proc/self/mountinfo",
+                "32 31 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory");
   machine.Write("/proc/self/cgroup", "4:memory:/box\n1:cpu:/other");
   const std::string folder = "/sys/fs/cgroup/memory/box/memory.";
   machine.Write(folder + "limit_in_bytes", "9223372036854771712");  // none
@@ -166,9 +172,10 @@ TEST_CASE("a session that cannot be filled is refused, with figures and what wou
   CHECK(Refusal(*model, options, UINT64_MAX).empty());
   const std::string text = Refusal(*model, options, 200 * kMib);
   CAPTURE(text);
-  for (const char* part :
-       {"needs ", "(cache 488 MiB of 2000000 tokens, activations ", ", rotary tables 122 MiB); this machine has 200 MiB free; a "
-        "context of ", " would fit (-c ", "; with --kv int8 a context of "}) {
+  for (const char* part : {"needs ", "(cache 488 MiB of 2000000 tokens, activations ",
+                           ", rotary tables 122 MiB); this machine has 200 MiB free; a "
+                           "context of ",
+                           " would fit (-c ", "; with --kv int8 a context of "}) {
     CAPTURE(part);
     CHECK(text.find(part) != std::string::npos);
   }

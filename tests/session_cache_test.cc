@@ -1,5 +1,5 @@
-// What a session's cache holds: windows in rings, the beginning that two prompts share, tokens taken
-// back. Every bit is as if all had been kept, or all computed anew.
+// What a session's cache holds: windows in rings, the beginning that two prompts share, tokens
+// taken back. Every bit is as if all had been kept, or all computed anew.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -79,7 +79,9 @@ std::vector<int32_t> Joined(std::vector<int32_t> a, const std::vector<int32_t>& 
   return a;
 }
 
-Row Logits(const Session& session) { return {session.logits().begin(), session.logits().end()}; }
+Row Logits(const Session& session) {
+  return {session.logits().begin(), session.logits().end()};
+}
 
 bool Same(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
@@ -106,7 +108,8 @@ TEST_CASE("a ring holds what a window sees, in fewer bytes and with the same bit
   for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
     const auto whole = WholeSession(*model, kv);
     const std::vector<Row> want = Run(*whole, prompt, more);
-    for (const Split split : {Split{1, 1, 1}, Split{2, 32, 8}, Split{3, 193, 1}, Split{3, 256, 2}}) {
+    for (const Split split :
+         {Split{1, 1, 1}, Split{2, 32, 8}, Split{3, 193, 1}, Split{3, 256, 2}}) {
       CAPTURE(split.chunk);
       const auto session = NewSession(*model, split, kv);
       CHECK(Run(*session, prompt, more) == want);
@@ -132,7 +135,8 @@ TEST_CASE("tokens are taken back as far as the windows reach, and no further") {
   const std::vector<Row> want = Run(*WholeSession(*model), prompt, text);
   const auto session = NewSession(*model, {2, 8, 8});
   REQUIRE(session->Start(prompt) == Status::kOk);
-  // Of each batch some tokens are the text's, the rest guesses that are dropped: all but one or all.
+  // Of each batch some tokens are the text's, the rest guesses that are dropped: all but one or
+  // all.
   for (size_t at = 0, step = 0; at + 8 <= text.size(); ++step) {
     std::vector<int32_t> batch(8, 5);
     const size_t right = 1 + step * 5 % 8;
@@ -145,7 +149,8 @@ TEST_CASE("tokens are taken back as far as the windows reach, and no further") {
     at += right;
   }
   const size_t length = session->length();
-  CHECK_THROWS_WITH_AS(session->Truncate(length - 20), doctest::Contains("window no longer"), Error);
+  CHECK_THROWS_WITH_AS(session->Truncate(length - 20), doctest::Contains("window no longer"),
+                       Error);
   CHECK(session->length() == length);
   // Without windows the way back is free.
   const std::unique_ptr<Model> plain = WindowModel({0, 0});
@@ -195,7 +200,8 @@ TEST_CASE("what a window no longer holds is computed again") {
   for (const size_t length : {size_t{400}, size_t{608}, size_t{607}}) {
     CAPTURE(length);
     // The token at index 607 sees those from 408 on.
-    const std::vector<int32_t> part(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(length));
+    const std::vector<int32_t> part(prompt.begin(),
+                                    prompt.begin() + static_cast<ptrdiff_t>(length));
     const std::vector<int32_t> other = Joined(part, {2, 2});
     const std::vector<Row> want = Run(*WholeSession(*model), other, more);
     session->Forget();

@@ -72,9 +72,9 @@ void PrintAsText(const Figures& f, const std::string& file) {
   if (f.free == UINT64_MAX) return;
   std::string verdict = "this machine has " + HumanBytes(f.free) + " free: ";
   if (f.private_bytes > f.free) {
-    verdict += f.longest == 0 ? "too little"
-                              : "too little; a context of " + std::to_string(f.longest) +
-                                    " would fit";
+    verdict += f.longest == 0
+                   ? "too little"
+                   : "too little; a context of " + std::to_string(f.longest) + " would fit";
   } else if (f.estimate.Total() + f.weights > f.free) {
     verdict += "enough, but not for all weights beside it: they would be read again and again";
   } else {
