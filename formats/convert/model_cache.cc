@@ -39,18 +39,11 @@ struct SourceFile {
   std::string path, name;
 };
 
-bool IsGguf(const std::string& path) {
-  const InputFile file(path);
-  char magic[4] = {};
-  if (file.size() >= sizeof magic) file.ReadAt(0, magic, sizeof magic);
-  return std::string_view(magic, sizeof magic) == "GGUF";
-}
-
 // What a checkpoint is read from is somewhere among the files of its folder.
 std::vector<SourceFile> FilesOf(const std::string& source) {
   std::vector<SourceFile> files;
   const bool is_folder = FolderExists(source);
-  if (!is_folder && IsGguf(source)) {
+  if (IsGguf(source)) {
     const std::unique_ptr<Gguf> gguf = Gguf::Open(source);
     for (size_t i = 0; i < gguf->parts(); ++i) {
       files.push_back({gguf->PartPath(i), std::to_string(i)});

@@ -13,6 +13,7 @@
 #include "formats/convert/source_tokenizer.h"
 #include "formats/import/chat_template.h"
 #include "formats/import/checkpoint.h"
+#include "formats/import/gguf.h"
 #include "formats/import/imported_tokenizer.h"
 #include "formats/import/input_file.h"
 #include "formats/json.h"
@@ -291,7 +292,7 @@ SourceModel OpenGlint(const std::string& path) {
 }  // namespace
 
 SourceModel OpenSource(const std::string& path, const Warn& warn) {
-  if (path.ends_with(".gguf")) return OpenGgufModel(path, warn);
+  if (path.ends_with(".gguf") || IsGguf(path)) return OpenGgufModel(path, warn);
   return path.ends_with(".glint") ? OpenGlint(path) : OpenCheckpoint(path, warn);
 }
 

@@ -274,6 +274,14 @@ uint64_t Gguf::Impl::BlocksOf(const GgufTensor& tensor, uint64_t begin, uint64_t
   return count / block;
 }
 
+bool IsGguf(const std::string& path) {
+  if (!FileExists(path)) return false;
+  const InputFile file(path);
+  char magic[4] = {};
+  if (file.size() >= sizeof magic) file.ReadAt(0, magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == "GGUF";
+}
+
 Gguf::Gguf() : impl_(std::make_unique<Impl>()) {}
 Gguf::~Gguf() = default;
 

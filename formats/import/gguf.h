@@ -20,6 +20,9 @@ struct GgufTensor {
   uint64_t elements = 0, bytes = 0;
 };
 
+// Whether `path` is a file that begins as a GGUF file does, whatever its name.
+bool IsGguf(const std::string& path);
+
 // A GGUF file, version 2 or 3, little-endian (ggml/docs/gguf.md); of a split one
 // ("NAME-00001-of-00003.gguf") any part's path opens all of them. Only headers are read on opening;
 // tensors by pread when asked for. Thread-safe for reading.

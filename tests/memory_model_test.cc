@@ -1,0 +1,142 @@
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <mutex>
+
+#include "formats/convert/convert.h"
+#include "formats/convert/model_cache.h"
+#include "lib/error.h"
+#include "lib/session.h"
+#include "tests/gguf_files.h"
+#include "tests/llama_samples.h"
+
+// Conversion into memory, and the names under which conversions are kept.
+namespace glint {
+namespace {
+
+using namespace test;
+
+ConvertOptions OptionsFor(const std::string& source, const std::string& output, size_t threads) {
+  ConvertOptions options;
+  options.source = source;
+  options.write.output = output;
+  options.write.threads = threads;
+  return options;
+}
+
+std::string ErrorOf(const std::function<void()>& fn) {
+  try {
+    fn();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST_CASE("a model converted into memory is the one of the file, but for checksums") {
+  const std::string folder = LlamaFolder({}), path = TempDir() + "/model.glint";
+  Convert(OptionsFor(folder, path, 2));
+  const auto from_file = Model::Open(path);
+  for (const size_t threads : {1, 2}) {
+    std::unique_ptr<Model> model;
+    {
+      const auto memory = ConvertToMemory(OptionsFor(folder, "", threads));
+      CHECK(memory->bytes() == from_file->file().bytes());
+      model = Model::FromMemory(memory->data(), memory->bytes(), folder, memory);
+    }  // the model keeps its memory
+    const auto& want = from_file->file().tensors();
+    const auto& got = model->file().tensors();
+    REQUIRE(got.size() == want.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      CAPTURE(want[i].name);
+      CHECK(got[i].name == want[i].name);
+      CHECK(got[i].dtype == want[i].dtype);
+      REQUIRE(got[i].bytes == want[i].bytes);
+      CHECK(std::memcmp(got[i].data, want[i].data, got[i].bytes) == 0);
+    }
+    CHECK(model->file().path() == folder);
+    Session session(*model, {});
+    const std::vector<int32_t> ids = {1, 90, 17, 5};
+    CHECK(session.Start(ids) == Status::kOk);
+  }
+}
+
+TEST_CASE("progress in memory rises to 1, and an error leaves no model") {
+  const std::string folder = LlamaFolder({});
+  ConvertOptions options = OptionsFor(folder, "", 2);
+  std::mutex mutex;
+  double last = 0;
+  bool rises = true;
+  options.write.progress = [&](double share) {
+    const std::lock_guard lock(mutex);
+    rises = rises && share >= last && share <= 1;
+    last = share;
+  };
+  ConvertToMemory(options);
+  CHECK(rises);
+  CHECK(last == 1);
+  options.write.progress = [](double) { throw Error("enough"); };
+  CHECK(ErrorOf([&] { ConvertToMemory(options); }) == "enough");
+  CHECK(ErrorOf([&] { ConvertToMemory(OptionsFor(folder + "/none", "", 1)); })
+            .starts_with(folder + "/none: "));
+}
+
+TEST_CASE("the cache's folder") {
+  const std::string home = TempDir();
+  setenv("HOME", home.c_str(), 1);
+  setenv("XDG_CACHE_HOME", (home + "/xdg").c_str(), 1);
+  CHECK(CacheFolder() == home + "/xdg/glint");
+  CHECK(std::filesystem::is_directory(home + "/xdg/glint"));
+  setenv("XDG_CACHE_HOME", "relative", 1);
+  CHECK(CacheFolder() == home + "/.cache/glint");
+  WriteFile(home + "/file", "");
+  setenv("XDG_CACHE_HOME", (home + "/file").c_str(), 1);
+  CHECK(ErrorOf(CacheFolder).starts_with(home + "/file/glint: cannot be made: "));
+  unsetenv("XDG_CACHE_HOME");
+  unsetenv("HOME");
+  CHECK(ErrorOf(CacheFolder).ends_with("neither XDG_CACHE_HOME nor HOME is set"));
+}
+
+TEST_CASE("a cached model's name stands for contents, not for paths and times") {
+  const std::string cache = TempDir(), one = TempDir() + "/one", other = TempDir() + "/other";
+  const auto key = [&](const std::string& source, const std::string& variant = "int4") {
+    const std::string path = CachePath(cache, source, variant, 2);
+    CHECK(path.starts_with(cache + "/"));
+    CHECK(path.ends_with(".glint"));
+    return path;
+  };
+  for (const std::string& folder : {one, other}) {
+    std::filesystem::create_directory(folder);
+    WriteFile(folder + "/config.json", "{}");
+    WriteFile(folder + "/model.safetensors", std::string(3 << 20, 'x'));
+  }
+  const std::string first = key(one);
+  CHECK(key(other) == first);
+  CHECK(key(one + "/") == first);
+  CHECK(key(one, "int8") != first);
+  CHECK(key(one + "/model.safetensors") != first);
+  WriteFile(one + "/README.md", "said elsewhere");
+  WriteFile(one + "/out.glint", "made of it");
+  CHECK(key(one) == first);
+  std::string changed(3 << 20, 'x');
+  changed[2 << 20] = 'y';
+  WriteFile(one + "/model.safetensors", changed);
+  CHECK(key(one) != first);
+  std::filesystem::rename(other + "/config.json", other + "/tokenizer.json");
+  CHECK(key(other) != first);
+  // GGUF: the file alone, whatever it is called and lies beside.
+  WriteFile(one + "/a.gguf", GgufBytes({.pairs = {GgufU32("a.b", 1)}}));
+  WriteFile(other + "/b", GgufBytes({.pairs = {GgufU32("a.b", 1)}}));
+  const std::string gguf = key(one + "/a.gguf");
+  CHECK(key(other + "/b") == gguf);
+  WriteFile(other + "/b", GgufBytes({.pairs = {GgufU32("a.b", 2)}}));
+  CHECK(key(other + "/b") != gguf);
+  // Files that have changed just now may change again without looking so: they are read each time.
+  CHECK(std::filesystem::is_empty(cache));
+}
+
+}  // namespace
+}  // namespace glint
