@@ -19,9 +19,9 @@ using namespace glint::test;
 
 namespace {
 
-// The same for a prompt of some past turns.
-std::string LogitsHash(const Model& model, size_t threads, size_t chunk, size_t n_turns = 1,
-                       KvType kv = KvType::kF16) {
+// LogitsHash of a prompt of some past turns.
+std::string ChatHash(const Model& model, size_t threads, size_t chunk, size_t n_turns = 1,
+                     KvType kv = KvType::kF16) {
   std::vector<ChatMessage> messages;
   for (size_t i = 0; i < n_turns; ++i) {
     messages.push_back({"user", "hello"});
@@ -62,12 +62,12 @@ TEST_CASE("every target, thread count and chunk gives the bits on record") {
     ran.clear();
     std::string logits_hash;
     ForEachTarget([&](const std::string& isa) {
-      logits_hash = LogitsHash(*model, 2, 512);
+      logits_hash = ChatHash(*model, 2, 512);
       CHECK(logits_hash == want.logits);
       ran += " " + isa;
     });
-    CHECK(LogitsHash(*model, 1, 1) == want.logits);
-    CHECK(LogitsHash(*model, 3, 7) == want.logits);
+    CHECK(ChatHash(*model, 1, 1) == want.logits);
+    CHECK(ChatHash(*model, 3, 7) == want.logits);
     std::printf("%s %s %s\n", name.c_str(), file_hash.c_str(), logits_hash.c_str());
   }
   std::printf("targets compared:%s\n", ran.c_str());
@@ -90,9 +90,9 @@ TEST_CASE("prompts of more than one block of keys give the bits on record, with 
     const std::string want = row == expected.end() ? "" : row->second.logits;
     constexpr size_t kTurns = 24;
     ForEachTarget([&](const std::string&) {
-      CHECK(LogitsHash(*model, 2, 512, kTurns, kv) == want);
+      CHECK(ChatHash(*model, 2, 512, kTurns, kv) == want);
     });
-    const std::string hash = LogitsHash(*model, 3, 7, kTurns, kv);
+    const std::string hash = ChatHash(*model, 3, 7, kTurns, kv);
     CHECK(hash == want);
     std::printf("%s - %s\n", name.c_str(), hash.c_str());
   }

@@ -307,9 +307,9 @@ TEST_CASE("a window goes with a causal mask; without the attribute there is none
   const Graph graph = g.Finish(g.Attention(heads, 2, "causal", {.window = 64}), "out");
   const auto node = [&](size_t i) { return graph.nodes[graph.nodes.size() - 3 + i]; };
   CHECK(node(1).attributes.count("window") == 0);
-  CHECK(AttributeOf(node(0), "window") == Attribute(int64_t{0}));
-  CHECK(AttributeOf(node(1), "window") == Attribute(int64_t{0}));
-  CHECK(AttributeOf(node(2), "window") == Attribute(int64_t{64}));
+  CHECK(IntOf(node(0), "window") == 0);
+  CHECK(IntOf(node(1), "window") == 0);
+  CHECK(IntOf(node(2), "window") == 64);
   Node real = node(2);
   real.attributes["window"] = 64.0;
   std::map<std::string, ValueInfo> values;
