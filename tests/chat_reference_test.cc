@@ -11,6 +11,7 @@
 #include "lib/error.h"
 #include "lib/text/chat.h"
 #include "lib/text/jinja.h"
+#include "tests/gguf_files.h"
 #include "tests/test_util.h"
 
 namespace glint {
@@ -136,6 +137,38 @@ TEST_CASE("what tokenizer_config.json may hold") {
   WriteFile(path, std::string((1 << 20) + 1, 'x'));
   CHECK(section({{"chat_template", "x"}}, path).empty());
   CHECK(remarks != "");
+}
+
+TEST_CASE("what a GGUF file's metadata may hold") {
+  using namespace test;
+  std::string remarks;
+  const ImportRemark warn = [&](const std::string& text) { remarks += text + "\n"; };
+  const auto section = [&](std::vector<std::string> pairs) {
+    remarks.clear();
+    pairs.push_back(GgufText("general.architecture", "llama"));
+    pairs.push_back(
+        GgufPairOf("tokenizer.ggml.tokens", 9,
+                   GgufArray(8, 3, GgufString("<unk>") + GgufString("<s>") + GgufString("</s>"))));
+    const std::string path = TempDir() + "/x.gguf";
+    WriteFile(path, GgufBytes({pairs}));
+    return ChatPromptSection(Gguf::Open(path)->metadata(), "x.gguf", warn);
+  };
+  const std::string text = GgufText("tokenizer.chat_template", "{{ x }}");
+  CHECK(section({}).empty());
+  CHECK(section({text}) == Json{{"format", "jinja"}, {"template", "{{ x }}"}});
+  CHECK(section({text, GgufU32("tokenizer.ggml.bos_token_id", 1),
+                 GgufU32("tokenizer.ggml.eos_token_id", 2),
+                 GgufU32("tokenizer.ggml.unknown_token_id", 0),
+                 GgufU32("tokenizer.ggml.padding_token_id", 9)}) == Json{{"format", "jinja"},
+                                                                         {"template", "{{ x }}"},
+                                                                         {"bos_token", "<s>"},
+                                                                         {"eos_token", "</s>"},
+                                                                         {"unk_token", "<unk>"}});
+  CHECK(remarks == "");
+  CHECK(section({GgufText("tokenizer.chat_template", "{{")}).empty());
+  CHECK(remarks == "x.gguf: chat template: line 1: {{ does not end; chat will not work\n");
+  CHECK(section({GgufU32("tokenizer.chat_template", 1)}).empty());
+  CHECK(remarks.ends_with("; chat will not work\n"));
 }
 
 }  // namespace
