@@ -147,29 +147,6 @@ TEST_CASE("logits do not depend on threads, chunks, rows together, or what follo
   }
 }
 
-TEST_CASE("a text that goes on where a reply ended is read from there, and answered the same") {
-  if (SkipWithoutReference("stories260K")) return;
-  const std::unique_ptr<Model> model =
-      ConvertAndOpen(ReferenceDir() + "/trained/stories260K/", DType::kF32, false);
-  GenerateOptions greedy;
-  greedy.sampler.temperature = 0;
-  greedy.max_tokens = 20;
-  const std::vector<int32_t> first = model->tokenizer()->EncodeWithSpecial("Once upon a time");
-  Session session(*model, ExactSession());
-  const Reply reply = Generate(session, first, greedy, {});
-  CHECK(reply.kept_tokens == 0);
-  std::vector<int32_t> prompt = first;
-  prompt.insert(prompt.end(), reply.ids.begin(), reply.ids.end());
-  for (const int32_t id : model->tokenizer()->Encode("The end. Once")) prompt.push_back(id);
-  const Reply second = Generate(session, prompt, greedy, {});
-  // The reply's last token was drawn, but not run.
-  CHECK(second.kept_tokens == first.size() + reply.ids.size() - 1);
-  Session fresh(*model, ExactSession());
-  const Reply anew = Generate(fresh, prompt, greedy, {});
-  CHECK(anew.kept_tokens == 0);
-  CHECK(anew.ids == second.ids);
-}
-
 TEST_CASE("a model without tokenizer and chat format") {
   ConvertOptions options;
   LlamaShape shape;
