@@ -109,7 +109,7 @@ TEST_CASE("--cache: kept once, found again, made again where it is damaged") {
 
 TEST_CASE("GGUF files of llama.cpp run: logits against llama.cpp's in f32") {
   if (SkipWithoutReference("llama.cpp's files")) return;
-  const std::string folder = ReferenceDir() + "/gguf/", out = TempDir() + "/logits.npy";
+  const std::string folder = ReferenceDir() + "/gguf/";
   std::string ids = ReadFile(folder + "ids.txt");
   while (!ids.empty() && ids.back() == '\n') ids.pop_back();
   const struct {
@@ -121,6 +121,7 @@ TEST_CASE("GGUF files of llama.cpp run: logits against llama.cpp's in f32") {
   for (const auto& row : rows) {
     CAPTURE(std::string(row.name));
     CAPTURE(std::string(row.type));
+    const std::string out = TempDir() + "/logits.npy";
     std::vector<std::string> args = {"logits", folder + row.name + ".gguf", "--ids", ids, "-o", out,
                                      "--kv", "f32"};
     if (*row.type != 0) args.insert(args.end(), {"--type", row.type});

@@ -180,7 +180,6 @@ TEST_CASE("perplexity of what cannot be read") {
   CheckFails(1, {"perplexity", model, "--windows", write(full), "-c", "599"}, {npy, "holds 599"});
   CheckFails(1, {"perplexity", model, "--windows", WindowsFile(), "--base", folder + "/none.glint"},
              {"none.glint"});
-  CheckFails(1, {"perplexity", TinyFolder(), "-f", TextFile()}, {"glint convert"});
   // Without a tokenizer there are windows still.
   const std::string copy = TempDir() + "/model", bare = folder + "/bare.glint";
   std::filesystem::copy(TinyFolder(), copy);

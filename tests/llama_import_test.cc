@@ -147,7 +147,7 @@ TEST_CASE("options that the graph does not have are refused by name") {
   };
   for (const char* fine :
        {"{}", R"({"rope_scaling": null, "hidden_act": "silu", "sliding_window": null})",
-        R"({"rope_scaling": {"rope_type": "default"}, "partial_rotary_factor": 1})",
+        R"({"rope_scaling": {"type": "linear", "factor": 2.0}})", R"({"rope_scaling": {"rope_type": "default"}, "partial_rotary_factor": 1})",
         R"({"rope_parameters": {"rope_type": "default", "rope_theta": 500000}})",
         R"({"layer_types": ["full_attention", "full_attention"], "head_dim": null})",
         R"({"eos_token_id": [2, 5], "bos_token_id": null})", R"({"eos_token_id": null})",
@@ -159,8 +159,11 @@ TEST_CASE("options that the graph does not have are refused by name") {
     const char *patch, *word;
   };
   for (const Bad& bad : {
-           Bad{R"({"rope_scaling": {"type": "linear", "factor": 2.0}})", "'rope_scaling'"},
-           Bad{R"({"rope_scaling": {"rope_type": "llama3"}})", "llama3"},
+           Bad{R"({"rope_scaling": {"type": "linear"}})", "'rope_scaling'"},
+           Bad{R"({"rope_scaling": {"type": "linear", "factor": 0.5}})", "'factor'"},
+           Bad{R"({"rope_scaling": {"rope_type": "llama4"}})", "llama4"},
+           Bad{R"({"rope_scaling": {"rope_type": "longrope", "short_factor": [1]}})",
+               "'short_factor'"},
            Bad{R"({"rope_scaling": {"factor": 2.0}})", "'rope_scaling'"},
            Bad{R"({"rope_scaling": 2.0})", "'rope_scaling'"},
            Bad{R"({"rope_parameters": {"rope_type": "yarn"}})", "'rope_parameters'"},
@@ -169,7 +172,9 @@ TEST_CASE("options that the graph does not have are refused by name") {
            Bad{R"({"hidden_act": "gelu"})", "'hidden_act'"},
            Bad{R"({"partial_rotary_factor": 0.5})", "'partial_rotary_factor'"},
            Bad{R"({"sliding_window": 4096})", "'sliding_window'"},
-           Bad{R"({"layer_types": ["full_attention", "sliding_attention"]})", "sliding_attention"},
+           Bad{R"({"layer_types": ["full_attention", "sliding_attention"]})", "'sliding_window'"},
+           Bad{R"({"layer_types": ["full_attention", "chunked_attention"]})", "chunked_attention"},
+           Bad{R"({"layer_types": ["full_attention"]})", "'layer_types'"},
            Bad{R"({"num_key_value_heads": 3})", "4 attention heads cannot share 3"},
            Bad{R"({"num_key_value_heads": 0})", "'num_key_value_heads'"},
            Bad{R"({"head_dim": 5})", "'head_dim'"},
