@@ -14,8 +14,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kPiecePattern[] = {" ", "\xE2\x96\x81"};
-
 bool IsNull(const Json& object, const char* key) {
   return !object.contains(key) || object.at(key).is_null();
 }
@@ -277,7 +275,7 @@ class Reader {
       } else if (step.type == "WhitespaceSplit" && out_.options["algorithm"] == "unigram" &&
                  pre_tokenizer_.steps().size() == 2 && &step == &pre_tokenizer_.steps()[0]) {
         out_.options["remove_extra_whitespaces"] = true;
-      } else if (!(escaped && step.type == "Split" && IsPattern(step, "String", kPiecePattern[0]))) {
+      } else if (!(escaped && step.type == "Split" && IsPattern(step, "String", " "))) {
         step.Refuse();  // (a text without spaces cannot be split there)
       }
     }
