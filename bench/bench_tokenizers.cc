@@ -3,9 +3,9 @@
 //
 // usage: bench_tokenizers TOKENIZER TYPE TEXT...
 //
-// TOKENIZER: a folder or a tokenizer's file; TYPE: its rules, as for `glint tokenize --type`, or "-".
-// Each text is encoded several times, the first time unmeasured; the best time counts. Prints a JSON
-// object for each text.
+// TOKENIZER: a folder or a tokenizer's file; TYPE: its rules, as for `glint tokenize --type`, or
+// "-". Each text is encoded several times, the first time unmeasured; the best time counts. Prints
+// a JSON object for each text.
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
@@ -73,9 +73,9 @@ int Run(int argc, char** argv) {
   if (argc < 4) throw glint::Error("usage: bench_tokenizers TOKENIZER TYPE TEXT...");
   const std::string source = argv[1];
   const glint::ImportRules rules = {argv[2] == std::string("-") ? "" : argv[2], 0};
-  std::optional<glint::ImportedTokenizer> model =
-      glint::FolderExists(source) ? glint::ReadFolderTokenizer(source, rules)
-                                  : glint::ReadTokenizerFile(source, rules);
+  std::optional<glint::ImportedTokenizer> model = glint::FolderExists(source)
+                                                      ? glint::ReadFolderTokenizer(source, rules)
+                                                      : glint::ReadTokenizerFile(source, rules);
   if (!model) throw glint::Error(source + ": no tokenizer in this folder");
   const auto loaded = glint::LoadTokenizer(std::move(*model), source);
   for (int i = 3; i < argc; ++i) Measure(*loaded, source, argv[i]);

@@ -149,8 +149,8 @@ void AddTokens(const std::vector<AddedEntry>& tokens, Vocabulary* vocabulary,
     if (token.id >= 0 && static_cast<size_t>(token.id) < vocabulary->texts.size()) {
       std::string& text = vocabulary->texts[static_cast<size_t>(token.id)];
       std::string bytes;
-      const bool same = text.empty() || text == token.text ||
-                        (FromByteText(token.text, &bytes) && text == bytes);
+      const bool same =
+          text.empty() || text == token.text || (FromByteText(token.text, &bytes) && text == bytes);
       if (!same) {
         throw Error(where + ": added token " + Quoted(token.text) + ": id " +
                     std::to_string(token.id) + " is that of " + Quoted(text));

@@ -1,5 +1,6 @@
 // tokenizer.json, as Hugging Face's library "tokenizers" writes it: the four kinds of models that
-// language models have, with the steps around them that we can do exactly. Anything else is refused.
+// language models have, with the steps around them that we can do exactly. Anything else is
+// refused.
 #include <algorithm>
 
 #include "formats/import/tokenizer_files.h"
@@ -140,8 +141,8 @@ class Reader {
   }
 
   void RefuseUnless(bool good, const char* key) const {
-    if (!good) throw Error(place_ + ": " + Quoted(key) + ": " + Shown(model_.at(key)) +
-                           " is not supported");
+    if (!good)
+      throw Error(place_ + ": " + Quoted(key) + ": " + Shown(model_.at(key)) + " is not supported");
   }
   void RefuseText(const char* key) const {
     RefuseUnless(IsNull(model_, key) || model_.at(key) == "", key);
@@ -183,7 +184,8 @@ class Reader {
       }
       std::string left_bytes = left, right_bytes = right;
       if (left.empty() || right.empty() ||
-          (byte_level && (!FromByteText(left, &left_bytes) || !FromByteText(right, &right_bytes)))) {
+          (byte_level &&
+           (!FromByteText(left, &left_bytes) || !FromByteText(right, &right_bytes)))) {
         throw Error(place + ": expected two tokens, found " + Shown(merge));
       }
       out.emplace_back(std::move(left_bytes), std::move(right_bytes));
@@ -195,8 +197,9 @@ class Reader {
     RefuseText("continuing_subword_prefix");
     RefuseText("end_of_word_suffix");
     RefuseUnless(IsNull(model_, "dropout") || model_.at("dropout") == 0.0, "dropout");
-    const bool byte_level = std::any_of(pre_tokenizer_.steps().begin(), pre_tokenizer_.steps().end(),
-                                        [](const Step& step) { return step.type == "ByteLevel"; });
+    const bool byte_level =
+        std::any_of(pre_tokenizer_.steps().begin(), pre_tokenizer_.steps().end(),
+                    [](const Step& step) { return step.type == "ByteLevel"; });
     if (byte_level) {
       ReadByteBpe();
     } else {
