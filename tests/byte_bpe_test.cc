@@ -112,9 +112,7 @@ TEST_CASE("random merges give what the definition gives") {
 TEST_CASE("merges before their parts are refused") {
   Sample sample(std::vector<Pair>{Pair("a", "c"), Pair("a", "b")});
   sample.merges[0] = Pair("ax", "c");
-  CHECK_THROWS_WITH_AS(
-      sample.Build(),
-      "s: merge 0: 'ax' is not in the vocabulary", Error);
+  CHECK_THROWS_WITH_AS(sample.Build(), "s: merge 0: 'ax' is not in the vocabulary", Error);
   // "cd" is made after the merge that needs it, and texts would come to it.
   Sample late(std::vector<Pair>{Pair("a", "b"), Pair("c", "d")});
   late.merges = {{"a", "b"}, {"ab", "cd"}, {"c", "d"}};
@@ -190,7 +188,8 @@ TEST_CASE("a text of one word takes linear work") {
   const auto model = ReadFolderTokenizer(TokenizerDir("qwen2"), {"qwen2", 0});
   const TokenizerTables real = model->Tables();
   const Merger qwen(real, PieceIndex(real), "qwen2");
-  for (const char* part : {"a", "ab", " ", "\n", "!", "=", "\u4f60", "\u54c8\u54c8\u4f60", "\xF0"}) {
+  for (const char* part :
+       {"a", "ab", " ", "\n", "!", "=", "\u4f60", "\u54c8\u54c8\u4f60", "\xF0"}) {
     std::string text;
     while (text.size() < 1000000) text += part;
     Merger::Scratch scratch;
@@ -303,7 +302,11 @@ TEST_CASE("damaged tables give other ids, never a crash or a hang") {
         const int32_t kValues[] = {static_cast<int32_t>(random()),
                                    static_cast<int32_t>(random() % 262),
                                    ~static_cast<int32_t>(random() % static_cast<uint32_t>(n)),
-                                   INT32_MAX, INT32_MIN, -1, -2, 0};
+                                   INT32_MAX,
+                                   INT32_MIN,
+                                   -1,
+                                   -2,
+                                   0};
         (*table)[random() % table->size()] = kValues[random() % std::size(kValues)];
       }
     }
@@ -327,8 +330,14 @@ TEST_CASE("tables of the wrong size are refused") {
       {"ends fall", [](ImportedTokenizer* m) { m->piece_ends[9] = 1; }},
       {"bytes", [](ImportedTokenizer* m) { m->piece_bytes.push_back('x'); }},
       {"odd added", [](ImportedTokenizer* m) { m->added = {3}; }},
-      {"added out of range", [](ImportedTokenizer* m) { m->added = {9999, 0}; }},
-      {"unknown flags", [](ImportedTokenizer* m) { m->added = {97, 64}; }},
+      {"added out of range",
+       [](ImportedTokenizer* m) {
+         m->added = {9999, 0};
+       }},
+      {"unknown flags",
+       [](ImportedTokenizer* m) {
+         m->added = {97, 64};
+       }},
       {"prefix", [](ImportedTokenizer* m) { m->options["prefix_ids"] = {9999}; }},
       {"an option of others", [](ImportedTokenizer* m) { m->options["byte_fallback"] = true; }},
       {"rules", [](ImportedTokenizer* m) { m->options["rules"] = "plain"; }},

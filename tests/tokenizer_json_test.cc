@@ -29,8 +29,8 @@ std::unique_ptr<LoadedTokenizer> LoadJson(const Json& file) {
 }
 
 Json Token(int id, const std::string& text, bool special = true) {
-  return {{"id", id},         {"content", text},  {"special", special}, {"single_word", false},
-          {"lstrip", false},  {"rstrip", false},  {"normalized", false}};
+  return {{"id", id},        {"content", text}, {"special", special}, {"single_word", false},
+          {"lstrip", false}, {"rstrip", false}, {"normalized", false}};
 }
 
 Json MergesOf(const std::string& path, bool as_pairs) {
@@ -142,8 +142,7 @@ Json Llama2File(const ImportedTokenizer& model) {
              {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}},
               {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
             {"pair", Json::array()},
-            {"special_tokens",
-             {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}}},
+            {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}}},
           {"decoder",
            {{"type", "Sequence"},
             {"decoders",
@@ -187,32 +186,32 @@ TEST_CASE("tokenizer.json of BERT: the vectors") {
   const auto sequence = [](const char* text, int type) {
     return Json{{"Sequence", {{"id", text}, {"type_id", type}}}};
   };
-  const Json file = {
-      {"added_tokens", {Token(100, "[UNK]"), Token(101, "[CLS]"), Token(102, "[SEP]"),
-                        Token(103, "[MASK]"), Token(0, "[PAD]")}},
-      {"normalizer",
-       {{"type", "BertNormalizer"},
-        {"clean_text", true},
-        {"handle_chinese_chars", true},
-        {"strip_accents", nullptr},
-        {"lowercase", true}}},
-      {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
-      {"post_processor",
-       {{"type", "TemplateProcessing"},
-        {"single", {special("[CLS]", 0), sequence("A", 0), special("[SEP]", 0)}},
-        {"pair",
-         {special("[CLS]", 0), sequence("A", 0), special("[SEP]", 0), sequence("B", 1),
-          special("[SEP]", 1)}},
-        {"special_tokens",
-         {{"[CLS]", {{"id", "[CLS]"}, {"ids", {101}}}},
-          {"[SEP]", {{"id", "[SEP]"}, {"ids", {102}}}}}}}},
-      {"decoder", {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", false}}},
-      {"model",
-       {{"type", "WordPiece"},
-        {"unk_token", "[UNK]"},
-        {"continuing_subword_prefix", "##"},
-        {"max_input_chars_per_word", 100},
-        {"vocab", vocab}}}};
+  const Json file = {{"added_tokens",
+                      {Token(100, "[UNK]"), Token(101, "[CLS]"), Token(102, "[SEP]"),
+                       Token(103, "[MASK]"), Token(0, "[PAD]")}},
+                     {"normalizer",
+                      {{"type", "BertNormalizer"},
+                       {"clean_text", true},
+                       {"handle_chinese_chars", true},
+                       {"strip_accents", nullptr},
+                       {"lowercase", true}}},
+                     {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+                     {"post_processor",
+                      {{"type", "TemplateProcessing"},
+                       {"single", {special("[CLS]", 0), sequence("A", 0), special("[SEP]", 0)}},
+                       {"pair",
+                        {special("[CLS]", 0), sequence("A", 0), special("[SEP]", 0),
+                         sequence("B", 1), special("[SEP]", 1)}},
+                       {"special_tokens",
+                        {{"[CLS]", {{"id", "[CLS]"}, {"ids", {101}}}},
+                         {"[SEP]", {{"id", "[SEP]"}, {"ids", {102}}}}}}}},
+                     {"decoder", {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", false}}},
+                     {"model",
+                      {{"type", "WordPiece"},
+                       {"unk_token", "[UNK]"},
+                       {"continuing_subword_prefix", "##"},
+                       {"max_input_chars_per_word", 100},
+                       {"vocab", vocab}}}};
   const auto loaded = LoadJson(file);
   CheckVectors(*loaded->tokenizer, dir + "vectors.jsonl");
   Ids ids, types;
@@ -284,9 +283,9 @@ Json SmallFile() {
   for (int byte = 0; byte < 256; ++byte) {
     std::string text, back;
     for (int c = 0x21; c < 0x144 && text.empty(); ++c) {
-      const std::string candidate =
-          c < 0x80 ? std::string(1, static_cast<char>(c))
-                   : std::string{static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 63))};
+      const std::string candidate = c < 0x80 ? std::string(1, static_cast<char>(c))
+                                             : std::string{static_cast<char>(0xC0 | c >> 6),
+                                                           static_cast<char>(0x80 | (c & 63))};
       if (FromByteText(candidate, &back) && static_cast<uint8_t>(back[0]) == byte) text = candidate;
     }
     vocab[text] = id++;
@@ -303,7 +302,10 @@ Json SmallFile() {
 TEST_CASE("what a tokenizer.json says and we cannot do is refused by name") {
   CHECK(LoadJson(SmallFile())->tokenizer->Encode("ab<x>") == Ids{256, 257});
   const std::pair<const char*, void (*)(Json*)> kCases[] = {
-      {"'normalizer'", [](Json* f) { (*f)["normalizer"] = {{"type", "NFKC"}}; }},
+      {"'normalizer'",
+       [](Json* f) {
+         (*f)["normalizer"] = {{"type", "NFKC"}};
+       }},
       {"NFKC",
        [](Json* f) {
          (*f)["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFKC"}}}}};
@@ -316,25 +318,31 @@ TEST_CASE("what a tokenizer.json says and we cannot do is refused by name") {
        }},
       {"[0-9]+",
        [](Json* f) {
-         (*f)["pre_tokenizer"] = {{"type", "Sequence"},
-                                  {"pretokenizers",
-                                   {{{"type", "Split"},
-                                     {"pattern", {{"Regex", "[0-9]+"}}},
-                                     {"behavior", "Isolated"}},
-                                    {{"type", "ByteLevel"}, {"use_regex", false}}}}};
+         (*f)["pre_tokenizer"] = {
+             {"type", "Sequence"},
+             {"pretokenizers",
+              {{{"type", "Split"}, {"pattern", {{"Regex", "[0-9]+"}}}, {"behavior", "Isolated"}},
+               {{"type", "ByteLevel"}, {"use_regex", false}}}}};
        }},
       {"Punctuation",
        [](Json* f) {
          (*f)["normalizer"] = nullptr;
          (*f)["pre_tokenizer"] = {{"type", "Punctuation"}};
        }},
-      {"'decoder'", [](Json* f) { (*f)["decoder"] = {{"type", "BPEDecoder"}}; }},
-      {"CTC", [](Json* f) { (*f)["post_processor"] = {{"type", "CTC"}}; }},
+      {"'decoder'",
+       [](Json* f) {
+         (*f)["decoder"] = {{"type", "BPEDecoder"}};
+       }},
+      {"CTC",
+       [](Json* f) {
+         (*f)["post_processor"] = {{"type", "CTC"}};
+       }},
       {"WordLevel", [](Json* f) { (*f)["model"]["type"] = "WordLevel"; }},
       {"dropout", [](Json* f) { (*f)["model"]["dropout"] = 0.1; }},
       {"end_of_word_suffix", [](Json* f) { (*f)["model"]["end_of_word_suffix"] = "</w>"; }},
       {"single_word", [](Json* f) { (*f)["added_tokens"][0]["single_word"] = true; }},
-      {"byte 98", [](Json* f) {
+      {"byte 98",
+       [](Json* f) {
          (*f)["model"]["vocab"].erase("b");
          (*f)["model"]["merges"] = Json::array();
        }},
@@ -361,8 +369,19 @@ void Damage(std::mt19937* random, Json* value) {
     Damage(random, &*member);
     return;
   }
-  const Json kValues[] = {nullptr, true, -1, 7, 1e300, 4294967296, "", "\u00e9", "ByteLevel",
-                          Json::array(), Json::object(), {{"type", "Sequence"}}, {1, "a"}};
+  const Json kValues[] = {nullptr,
+                          true,
+                          -1,
+                          7,
+                          1e300,
+                          4294967296,
+                          "",
+                          "\u00e9",
+                          "ByteLevel",
+                          Json::array(),
+                          Json::object(),
+                          {{"type", "Sequence"}},
+                          {1, "a"}};
   *value = kValues[(*random)() % std::size(kValues)];
 }
 

@@ -38,8 +38,8 @@ std::shared_ptr<const Tokenizer> Load(ImportedTokenizer model, const std::string
   return {loaded, loaded->tokenizer.get()};
 }
 
-// What the architecture of the folder's config.json knows about its tokenizer. Of a model that we do
-// not know, or cannot run, the tokenizer's own files must say everything.
+// What the architecture of the folder's config.json knows about its tokenizer. Of a model that we
+// do not know, or cannot run, the tokenizer's own files must say everything.
 ImportPlan PlanOf(const std::string& folder) {
   ImportPlan plan;
   plan.tokenizer_rules.rules = "";
@@ -47,8 +47,7 @@ ImportPlan PlanOf(const std::string& folder) {
   if (config.is_null()) return plan;
   const nlohmann::json tokenizer_config = ReadConfig(folder + "/tokenizer_config.json");
   try {
-    return FindArchitecture(config, folder).plan(config, tokenizer_config,
-                                                 folder + "/config.json");
+    return FindArchitecture(config, folder).plan(config, tokenizer_config, folder + "/config.json");
   } catch (const Error&) {
     return plan;
   }
@@ -61,7 +60,8 @@ std::shared_ptr<const Tokenizer> LoadFromFolder(const std::string& folder,
   if (type.empty()) plan = PlanOf(folder);
   std::optional<ImportedTokenizer> model = ReadFolderTokenizer(folder, plan.tokenizer_rules);
   if (!model) {
-    throw Error(folder + ": no tokenizer in this folder: looked for ice_text.model, "
+    throw Error(folder +
+                ": no tokenizer in this folder: looked for ice_text.model, "
                 "tokenizer.model, tokenizer.json, vocab.json and vocab.txt");
   }
   model->options.update(plan.tokenizer);

@@ -17,8 +17,8 @@ struct Options {
   bool special = false, decode = false;
 };
 
-const std::vector<std::string> kTypes = {"chatglm1", "chatglm2",   "chatglm3", "llama",  "bert",
-                                         "bert-cased", "gpt2", "qwen2", "llama3", "glm4"};
+const std::vector<std::string> kTypes = {"chatglm1",   "chatglm2", "chatglm3", "llama",  "bert",
+                                         "bert-cased", "gpt2",     "qwen2",    "llama3", "glm4"};
 
 struct Source {
   std::unique_ptr<Model> model;
@@ -89,16 +89,18 @@ void Run(const Options& options) {
 RunCommand SetUpTokenize(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("SRC", options->source,
-                 "a .glint file, 'builtin', a Hugging Face folder, a GGUF file, or a tokenizer's file alone")
+                 "a .glint file, 'builtin', a Hugging Face folder, a GGUF file, or a tokenizer's "
+                 "file alone")
       ->required()
       ->option_text(" ");
   CLI::Option* special =
       app.add_flag("--special", options->special,
                    "add what the model's own tokenizer adds ([gMASK], <sop>, <s>)");
   app.add_flag("--decode", options->decode, "ids to text")->excludes(special);
-  app.add_option("--type", options->type,
-                 "whose rules, where the file cannot say: chatglm1, chatglm2, chatglm3, llama, bert, "
-                 "bert-cased, gpt2, qwen2, llama3, glm4")
+  app.add_option(
+         "--type", options->type,
+         "whose rules, where the file cannot say: chatglm1, chatglm2, chatglm3, llama, bert, "
+         "bert-cased, gpt2, qwen2, llama3, glm4")
       ->check(CLI::IsMember(kTypes).description(""))
       ->option_text("TYPE");
   app.footer(

@@ -55,6 +55,28 @@ void AddInitial(const Vocabulary& vocabulary, bool byte_level, const std::string
               std::to_string(missing - has.begin()) + " has none");
 }
 
+// A piece that its own rank came too early to make, although its parts are made later and then lie
+// side by side, would join them out of turn.
+void RefuseLateParts(const Vocabulary& vocabulary,
+                     const std::unordered_map<std::string_view, int32_t>& ids,
+                     const MergeBuilder& builder, const std::string& where) {
+  for (size_t id = 0; id < vocabulary.texts.size(); ++id) {
+    const std::string_view text = vocabulary.texts[id];
+    if (vocabulary.types[id] != PieceType::kNormal || builder.IsMade(static_cast<int32_t>(id))) {
+      continue;
+    }
+    for (size_t cut = 1; cut < text.size(); ++cut) {
+      const auto left = ids.find(text.substr(0, cut)), right = ids.find(text.substr(cut));
+      if (left == ids.end() || right == ids.end() ||
+          !builder.WouldMeet(left->second, right->second)) {
+        continue;
+      }
+      throw Error(where + ": rank " + std::to_string(id) + ": " + Quoted(text) +
+                  " is made of pieces of higher ranks, which is not supported");
+    }
+  }
+}
+
 // Pieces that no merges make are found whole only.
 void Finish(const Vocabulary& vocabulary, bool byte_level, MergeBuilder* builder,
             ImportedTokenizer* model) {
@@ -127,8 +149,8 @@ void AddTokens(const std::vector<AddedEntry>& tokens, Vocabulary* vocabulary,
     if (token.id >= 0 && static_cast<size_t>(token.id) < vocabulary->texts.size()) {
       std::string& text = vocabulary->texts[static_cast<size_t>(token.id)];
       std::string bytes;
-      const bool same = text.empty() || text == token.text ||
-                        (FromByteText(token.text, &bytes) && text == bytes);
+      const bool same =
+          text.empty() || text == token.text || (FromByteText(token.text, &bytes) && text == bytes);
       if (!same) {
         throw Error(where + ": added token " + Quoted(token.text) + ": id " +
                     std::to_string(token.id) + " is that of " + Quoted(text));
@@ -196,6 +218,7 @@ void SetRankedTables(const Vocabulary& vocabulary, const std::string& where,
       builder.Add(left->second, right->second, joined);
     }
   }
+  RefuseLateParts(vocabulary, ids, builder, where);
   Finish(vocabulary, true, &builder, model);
 }
 

@@ -11,8 +11,9 @@
 
 namespace glint {
 
-inline constexpr uint64_t kMaxVocabularyFileBytes = uint64_t{1} << 26;  // Gemma's tokenizer.json: 33 MB
-inline constexpr size_t kMaxVocabulary = size_t{1} << 22;               // ids
+inline constexpr uint64_t kMaxVocabularyFileBytes = uint64_t{1}
+                                                    << 26;  // Gemma's tokenizer.json: 33 MB
+inline constexpr size_t kMaxVocabulary = size_t{1} << 22;   // ids
 
 // A token that a file adds to a vocabulary, as Hugging Face's files describe it.
 struct AddedEntry {
@@ -28,7 +29,8 @@ struct Vocabulary {
   std::vector<std::string> texts;
   std::vector<PieceType> types;  // as texts
 
-  // Throws Error beginning with `where`: an id that is taken, out of bounds, or far beyond the others.
+  // Throws Error beginning with `where`: an id that is taken, out of bounds, or far beyond the
+  // others.
   void Set(int64_t id, std::string text, PieceType type, const std::string& where);
   // The first id of each text that is normal.
   std::unordered_map<std::string_view, int32_t> Ids() const;
@@ -50,7 +52,7 @@ using Merge = std::pair<std::string_view, std::string_view>;
 void SetMergedTables(const Vocabulary& vocabulary, const std::vector<Merge>& merges,
                      bool byte_level, const std::string& where, ImportedTokenizer* model);
 // The same from ranks alone (tiktoken): neighbours join whose bytes together are a piece, that of
-// the lowest id first.
+// the lowest id first. Throws Error if a piece is made of parts of higher ids.
 void SetRankedTables(const Vocabulary& vocabulary, const std::string& where,
                      ImportedTokenizer* model);
 // Every vocabulary: pieces, types, index; added tokens.

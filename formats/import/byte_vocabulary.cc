@@ -73,12 +73,16 @@ std::string_view TakeLine(std::string_view* text) {
 
 // The special tokens that LLaMA-3's own code (llama/tokenizer.py) puts behind its ranks.
 std::vector<AddedEntry> Llama3Specials(size_t first) {
-  constexpr const char* kNamed[] = {
-      "<|begin_of_text|>",          "<|end_of_text|>",
-      "<|reserved_special_token_0|>", "<|reserved_special_token_1|>",
-      "<|reserved_special_token_2|>", "<|reserved_special_token_3|>",
-      "<|start_header_id|>",        "<|end_header_id|>",
-      "<|reserved_special_token_4|>", "<|eot_id|>"};
+  constexpr const char* kNamed[] = {"<|begin_of_text|>",
+                                    "<|end_of_text|>",
+                                    "<|reserved_special_token_0|>",
+                                    "<|reserved_special_token_1|>",
+                                    "<|reserved_special_token_2|>",
+                                    "<|reserved_special_token_3|>",
+                                    "<|start_header_id|>",
+                                    "<|end_header_id|>",
+                                    "<|reserved_special_token_4|>",
+                                    "<|eot_id|>"};
   std::vector<AddedEntry> tokens;
   for (size_t i = 0; i < kLlama3Specials; ++i) {
     const std::string text = i < std::size(kNamed)

@@ -25,18 +25,18 @@ bool ConfigFlag(const Json& config, const char* key, bool otherwise, const std::
 
 // What tokenizer_config.json says about a sentencepiece model of the LLaMA kind.
 void ApplyConfig(const Json& config, const std::string& where, ImportRules* rules) {
-  const std::string name =
-      config.is_object() && config.contains("tokenizer_class") &&
-              config.at("tokenizer_class").is_string()
-          ? config.at("tokenizer_class").get<std::string>()
-          : "";
-  const bool llama = name.starts_with("Llama") || name.starts_with("CodeLlama") ||
-                     name.starts_with("Gemma");
+  const std::string name = config.is_object() && config.contains("tokenizer_class") &&
+                                   config.at("tokenizer_class").is_string()
+                               ? config.at("tokenizer_class").get<std::string>()
+                               : "";
+  const bool llama =
+      name.starts_with("Llama") || name.starts_with("CodeLlama") || name.starts_with("Gemma");
   if (ConfigFlag(config, "add_eos_token", false, where)) {
     throw Error(where + ": tokenizer_config.json: 'add_eos_token': true is not supported");
   }
   if (rules->rules.empty() && !llama) {
-    throw Error(where + ": whose rules these are cannot be told from the file; name them with "
+    throw Error(where +
+                ": whose rules these are cannot be told from the file; name them with "
                 "--type (known: chatglm1, chatglm2, chatglm3, llama)");
   }
   if (rules->rules.empty()) rules->rules = "llama";

@@ -130,9 +130,8 @@ class Reader {
     for (size_t id = 0; id < texts_.size(); ++id) {
       const std::string& text = texts_[id];
       if (text.empty() || text.size() > kMaxPieceBytes || !IsUtf8(text)) {
-        throw Error(where_ + ".tokens: token " + std::to_string(id) +
-                    ": expected UTF-8 of 1 to " + std::to_string(kMaxPieceBytes) +
-                    " bytes, found " + Quoted(text));
+        throw Error(where_ + ".tokens: token " + std::to_string(id) + ": expected UTF-8 of 1 to " +
+                    std::to_string(kMaxPieceBytes) + " bytes, found " + Quoted(text));
       }
       out_.AppendPiece(text, types_[id]);
       out_.scores.push_back(scores.Item(id).get<float>());
@@ -222,8 +221,8 @@ class Reader {
     Vocabulary vocabulary;
     for (size_t id = 0; id < texts_.size(); ++id) {
       std::string text = texts_[id];
-      const bool named = types_[id] == PieceType::kControl ||
-                         (text.starts_with('[') && text.ends_with(']'));
+      const bool named =
+          types_[id] == PieceType::kControl || (text.starts_with('[') && text.ends_with(']'));
       if (text.starts_with(kSpaceSymbol)) {
         text.erase(0, kSpaceSymbol.size());
       } else if (!named) {

@@ -261,8 +261,8 @@ void AddBosId(const Specs& specs, int32_t id_offset, const std::string& where,
 
 }  // namespace
 
-ImportedTokenizer ParseSentencePiece(std::span<const uint8_t> bytes,
-                                      const ImportRules& rules, const std::string& where) {
+ImportedTokenizer ParseSentencePiece(std::span<const uint8_t> bytes, const ImportRules& rules,
+                                     const std::string& where) {
   ImportedTokenizer model;
   Specs specs = ReadModel(ProtoReader(bytes, where), where, &model);
   CheckSpecs(specs, model, where);

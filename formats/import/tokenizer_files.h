@@ -30,8 +30,8 @@ std::string TokenText(const nlohmann::json& config, const char* key, const std::
 void AddNamedTokens(const nlohmann::json& config, const Vocabulary& vocabulary,
                     const std::string& where, std::vector<AddedEntry>* tokens);
 
-// Adds tokens to a sentencepiece model: those that it has become control pieces if they are special,
-// others follow behind it. The index is made anew.
+// Adds tokens to a sentencepiece model: those that it has become control pieces if they are
+// special, others follow behind it. The index is made anew.
 void AddTokensToPieces(const std::vector<AddedEntry>& tokens, const std::string& where,
                        ImportedTokenizer* model);
 

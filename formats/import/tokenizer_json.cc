@@ -1,5 +1,6 @@
 // tokenizer.json, as Hugging Face's library "tokenizers" writes it: the four kinds of models that
-// language models have, with the steps around them that we can do exactly. Anything else is refused.
+// language models have, with the steps around them that we can do exactly. Anything else is
+// refused.
 #include <algorithm>
 
 #include "formats/import/tokenizer_files.h"
@@ -13,8 +14,6 @@ namespace glint {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr const char* kPiecePattern[] = {" ", "\xE2\x96\x81"};
 
 bool IsNull(const Json& object, const char* key) {
   return !object.contains(key) || object.at(key).is_null();
@@ -142,8 +141,8 @@ class Reader {
   }
 
   void RefuseUnless(bool good, const char* key) const {
-    if (!good) throw Error(place_ + ": " + Quoted(key) + ": " + Shown(model_.at(key)) +
-                           " is not supported");
+    if (!good)
+      throw Error(place_ + ": " + Quoted(key) + ": " + Shown(model_.at(key)) + " is not supported");
   }
   void RefuseText(const char* key) const {
     RefuseUnless(IsNull(model_, key) || model_.at(key) == "", key);
@@ -185,7 +184,8 @@ class Reader {
       }
       std::string left_bytes = left, right_bytes = right;
       if (left.empty() || right.empty() ||
-          (byte_level && (!FromByteText(left, &left_bytes) || !FromByteText(right, &right_bytes)))) {
+          (byte_level &&
+           (!FromByteText(left, &left_bytes) || !FromByteText(right, &right_bytes)))) {
         throw Error(place + ": expected two tokens, found " + Shown(merge));
       }
       out.emplace_back(std::move(left_bytes), std::move(right_bytes));
@@ -197,8 +197,9 @@ class Reader {
     RefuseText("continuing_subword_prefix");
     RefuseText("end_of_word_suffix");
     RefuseUnless(IsNull(model_, "dropout") || model_.at("dropout") == 0.0, "dropout");
-    const bool byte_level = std::any_of(pre_tokenizer_.steps().begin(), pre_tokenizer_.steps().end(),
-                                        [](const Step& step) { return step.type == "ByteLevel"; });
+    const bool byte_level =
+        std::any_of(pre_tokenizer_.steps().begin(), pre_tokenizer_.steps().end(),
+                    [](const Step& step) { return step.type == "ByteLevel"; });
     if (byte_level) {
       ReadByteBpe();
     } else {
@@ -277,7 +278,7 @@ class Reader {
       } else if (step.type == "WhitespaceSplit" && out_.options["algorithm"] == "unigram" &&
                  pre_tokenizer_.steps().size() == 2 && &step == &pre_tokenizer_.steps()[0]) {
         out_.options["remove_extra_whitespaces"] = true;
-      } else if (!(escaped && step.type == "Split" && IsPattern(step, "String", kPiecePattern[0]))) {
+      } else if (!(escaped && step.type == "Split" && IsPattern(step, "String", " "))) {
         step.Refuse();  // (a text without spaces cannot be split there)
       }
     }

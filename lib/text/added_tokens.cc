@@ -87,8 +87,8 @@ AddedTokenizer::AddedTokenizer(std::unique_ptr<StretchTokenizer> algorithm, Opti
     tokens.push_back({tables.added[i], tables.added[i + 1]});
     ids.push_back(tables.added[i]);
     if ((tokens.back().flags & ~AddedToken::kAllFlags) != 0) {
-      throw Error(where + ": added token " + std::to_string(tokens.back().id) +
-                  ": unknown flags " + std::to_string(tokens.back().flags));
+      throw Error(where + ": added token " + std::to_string(tokens.back().id) + ": unknown flags " +
+                  std::to_string(tokens.back().flags));
     }
   }
   CheckIds(ids, "added", where);

@@ -14,10 +14,10 @@ namespace glint {
 // A token that is sought in text before the algorithm sees it: the leftmost, of those the longest.
 struct AddedToken {
   enum Flag : int32_t {
-    kLeftStrip = 1,    // takes the space on its left along
-    kRightStrip = 2,   // on its right
-    kNormalized = 4,   // is sought in normalized text, as its own normalized text
-    kParsedOnly = 8,   // EncodeParsed finds it, Encode does not
+    kLeftStrip = 1,   // takes the space on its left along
+    kRightStrip = 2,  // on its right
+    kNormalized = 4,  // is sought in normalized text, as its own normalized text
+    kParsedOnly = 8,  // EncodeParsed finds it, Encode does not
     kAllFlags = 15,
   };
   int32_t id;
@@ -50,7 +50,7 @@ class AddedTokenizer : public Tokenizer {
  public:
   struct Options {
     std::vector<int32_t> prefix, suffix;  // ids around a text
-    bool pairs = false;  // a pair is prefix, a, suffix, b, suffix
+    bool pairs = false;                   // a pair is prefix, a, suffix, b, suffix
   };
   // tables.added are the added tokens; control pieces that are not among them are of kParsedOnly.
   // Throws Error.

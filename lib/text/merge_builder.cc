@@ -69,12 +69,8 @@ bool MergeBuilder::Add(int32_t left, int32_t right, int32_t joined) {
 }
 
 int64_t MergeBuilder::FirstOutOfOrder() const {
-  const MergeTables tables(splits_, pairs_);
   for (const Early& merge : early_) {
-    if (IsMade(merge.left) && IsMade(merge.right) && !IsMade(merge.joined) &&
-        tables.StayApart(merge.left, merge.right)) {
-      return merge.rank;
-    }
+    if (!IsMade(merge.joined) && WouldMeet(merge.left, merge.right)) return merge.rank;
   }
   return -1;
 }

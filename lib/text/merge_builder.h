@@ -15,6 +15,10 @@ class MergeBuilder {
   // where others make `joined` first. All ids are below n_pieces.
   bool Add(int32_t left, int32_t right, int32_t joined);
   bool IsMade(int32_t id) const { return splits_[4 * static_cast<size_t>(id) + 2] >= -1; }
+  // Whether a text can come to both of these side by side.
+  bool WouldMeet(int32_t left, int32_t right) const {
+    return IsMade(left) && IsMade(right) && MergeTables(splits_, pairs_).StayApart(left, right);
+  }
   // Of the merges that came too early, one that texts would yet come to: its index among all that
   // were added. -1: none, which is so of lists in the order of training.
   int64_t FirstOutOfOrder() const;

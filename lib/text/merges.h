@@ -10,10 +10,10 @@
 namespace glint {
 
 // The merges of a byte-pair encoding, as tables that need no work when a file is opened. Given the
-// order in which two neighbours become one (Sennrich et al. 2016), a text has one result, and a list
-// of pieces is that result exactly if no two neighbours of it would have grown together: so a text
-// is cut greedily, longest piece first, with a step back where two neighbours contradict the merges.
-// Whether they do is found by undoing both, latest merge first. Work is linear in the text.
+// order in which two neighbours become one (Sennrich et al. 2016), a text has one result, and a
+// list of pieces is that result exactly if no two neighbours of it would have grown together: so a
+// text is cut greedily, longest piece first, with a step back where two neighbours contradict the
+// merges. Whether they do is found by undoing both, latest merge first. Work is linear in the text.
 //
 // splits (n_pieces, 4): of each piece what its last merge joined (left, right), the rank of that
 // merge, and the longest shorter piece that begins as it does (-1: none). Rank -1: a piece there
@@ -81,8 +81,8 @@ class Merger {
     uint64_t steps = 0;          // pieces tried so far, for tests
   };
 
-  // Appends the pieces of a text that consists of initial pieces. With `whole_first`, a text that is
-  // a piece is that piece, whatever the merges say.
+  // Appends the pieces of a text that consists of initial pieces. With `whole_first`, a text that
+  // is a piece is that piece, whatever the merges say.
   void Append(std::string_view text, bool whole_first, Scratch* scratch,
               std::vector<int32_t>* ids) const;
   // Whether the text is an initial piece.

@@ -18,8 +18,8 @@ inline std::string_view PieceOf(const TokenizerTables& tables, size_t id) {
   return {reinterpret_cast<const char*>(tables.piece_bytes.data()) + begin, end - begin};
 }
 
-// A trie over the pieces that may be found in text (normal, user-defined, unused), stored as a double
-// array so that opening a file costs nothing.
+// A trie over the pieces that may be found in text (normal, user-defined, unused), stored as a
+// double array so that opening a file costs nothing.
 //
 // The children by byte 0 stand for ends, so a zero byte of a piece goes by the name 0xFF, which no
 // UTF-8 has. sentencepiece's pieces with a zero byte are never found, as there; those of bytes are.

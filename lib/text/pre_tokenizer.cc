@@ -20,8 +20,8 @@ size_t Run(std::string_view text, size_t at, CharClass wanted, size_t limit = SI
   return at - begin;
 }
 
-// 's 't 're 've 'm 'll 'd at the beginning of `text`, which begins with an apostrophe. Without regard
-// to case, the long s is an s.
+// 's 't 're 've 'm 'll 'd at the beginning of `text`, which begins with an apostrophe. Without
+// regard to case, the long s is an s.
 size_t Contraction(std::string_view text, bool any_case) {
   const auto letter = [&](size_t i) {
     const char c = i < text.size() ? text[i] : '\0';

@@ -5,8 +5,8 @@
 
 namespace glint {
 
-// A published pattern that cuts text into words before byte-pair merges, which never cross words; as
-// a scanner, in linear time.
+// A published pattern that cuts text into words before byte-pair merges, which never cross words;
+// as a scanner, in linear time.
 struct PreTokenizer {
   const char* name;
   const char* pattern;  // as its publishers write it

@@ -95,8 +95,8 @@ constexpr Prefix kChatGlm2Prefix[] = {{"gmask_id", &TokenizerOptions::gmask_id, 
 using Where = const std::string&;
 
 template <class T, const auto& kPrefix>
-std::unique_ptr<Tokenizer> MakePieces(const Options& options, const TokenizerTables& tables,
-                                      Where, Where where) {
+std::unique_ptr<Tokenizer> MakePieces(const Options& options, const TokenizerTables& tables, Where,
+                                      Where where) {
   auto algorithm = std::make_unique<T>(options.pieces, tables, where);
   AddedTokenizer::Options added = options.added;
   std::vector<int32_t> ids;
@@ -127,8 +127,8 @@ std::unique_ptr<Tokenizer> MakeChatGlm(const Options& options, const TokenizerTa
 
 std::unique_ptr<Tokenizer> MakeBytes(const Options& options, const TokenizerTables& tables,
                                      Where rules, Where where) {
-  auto algorithm = std::make_unique<ByteBpeTokenizer>(
-      options.bytes, FindPreTokenizer(rules, where), tables, where);
+  auto algorithm = std::make_unique<ByteBpeTokenizer>(options.bytes, FindPreTokenizer(rules, where),
+                                                      tables, where);
   return std::make_unique<AddedTokenizer>(std::move(algorithm), options.added, tables, where);
 }
 

@@ -62,9 +62,9 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   virtual size_t size() const = 0;  // every id is below it
-  // As the published tokenizer reads a text: it finds added tokens in it ("<|im_start|>" is one id),
-  // except where it is sentencepiece itself, which finds no control pieces. Any bytes (invalid UTF-8
-  // becomes U+FFFD). Never fails.
+  // As the published tokenizer reads a text: it finds added tokens in it ("<|im_start|>" is one
+  // id), except where it is sentencepiece itself, which finds no control pieces. Any bytes (invalid
+  // UTF-8 becomes U+FFFD). Never fails.
   virtual std::vector<int32_t> Encode(std::string_view text) const = 0;
   // Every added token and control piece is found in the text: for the markup of chat templates.
   virtual std::vector<int32_t> EncodeParsed(std::string_view text) const = 0;

@@ -14,17 +14,17 @@ CharClass ClassOf(int32_t code_point);
 CharClass FirstClass(std::string_view text, size_t* bytes);
 
 bool IsWhiteSpace(int32_t code_point);
-bool IsMark(int32_t code_point);         // Mn
+bool IsMark(int32_t code_point);           // Mn
 bool IsOtherCategory(int32_t code_point);  // Cc, Cf, Cn, Co, Cs
-bool IsPunctuation(int32_t code_point);  // Pc to Po
+bool IsPunctuation(int32_t code_point);    // Pc to Po
 
 // Appends the canonical composition (NFC) or decomposition (NFD) of valid UTF-8. Takes linear time
 // apart from sorting runs of marks.
 void AppendNfc(std::string_view text, std::string* out);
 void AppendNfd(std::string_view text, std::string* out);
 void AppendCodePoint(int32_t code_point, std::string* out);
-// The same bytes, with U+FFFD for each longest beginning of a character that does not go on, and for
-// each byte that begins none (as Python and the Unicode standard recommend).
+// The same bytes, with U+FFFD for each longest beginning of a character that does not go on, and
+// for each byte that begins none (as Python and the Unicode standard recommend).
 void AppendValid(std::string_view text, std::string* out);
 // How many bytes at the beginning of `text` (not empty, no code point) one U+FFFD stands for.
 // `open`: they may yet become a character if more bytes come.

@@ -74,9 +74,9 @@ std::string WordPieceTokenizer::Clean(std::string_view text) const {
     const CodePoint c = FirstCodePoint(text);
     const std::string_view character = text.substr(0, c.bytes);
     text.remove_prefix(c.bytes);
-    const bool space = IsWhiteSpace(c.value) && (c.value >= 0x80 || c.value == ' ' ||
-                                                 c.value == '\t' || c.value == '\n' ||
-                                                 c.value == '\r');
+    const bool space =
+        IsWhiteSpace(c.value) && (c.value >= 0x80 || c.value == ' ' || c.value == '\t' ||
+                                  c.value == '\n' || c.value == '\r');
     if (options_.clean_text && !space &&
         (c.value <= 0 || c.value == 0xFFFD || IsOtherCategory(c.value))) {
       continue;

@@ -10,20 +10,20 @@ namespace glint {
 
 // The members of a file's "tokenizer" object that word_piece has.
 struct WordPieceOptions {
-  bool clean_text = true;      // control characters go, space becomes ' '
-  bool split_chinese = true;   // every Chinese character is a word
+  bool clean_text = true;     // control characters go, space becomes ' '
+  bool split_chinese = true;  // every Chinese character is a word
   bool lowercase = true;
-  bool strip_accents = true;   // marks (Mn) of the decomposed text go
-  bool compose = true;         // text is composed (NFC) before it is lowered, as transformers does
-  bool clean_up = false;       // decoding puts no space before . ? ! , 'm 's 've 're n't
-  int32_t unk_id = -1;         // default: the piece "[UNK]"
+  bool strip_accents = true;  // marks (Mn) of the decomposed text go
+  bool compose = true;        // text is composed (NFC) before it is lowered, as transformers does
+  bool clean_up = false;      // decoding puts no space before . ? ! , 'm 's 've 're n't
+  int32_t unk_id = -1;        // default: the piece "[UNK]"
 };
 
-// WordPiece (Schuster & Nakajima 2012, "Japanese and Korean Voice Search") as BERT has it (Devlin et
-// al. 2018, tokenization.py): words at space and punctuation; each is cut into the longest pieces
-// from the left, all but the first of which begin with "##"; a word of which that fails, or of more
-// than 100 characters, is the unknown piece. Decoding puts spaces between words: it does not give
-// the text back.
+// WordPiece (Schuster & Nakajima 2012, "Japanese and Korean Voice Search") as BERT has it (Devlin
+// et al. 2018, tokenization.py): words at space and punctuation; each is cut into the longest
+// pieces from the left, all but the first of which begin with "##"; a word of which that fails, or
+// of more than 100 characters, is the unknown piece. Decoding puts spaces between words: it does
+// not give the text back.
 class WordPieceTokenizer : public StretchTokenizer {
  public:
   static constexpr size_t kMaxWordCharacters = 100;
