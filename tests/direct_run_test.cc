@@ -116,8 +116,8 @@ TEST_CASE("GGUF files of llama.cpp run: logits against llama.cpp's in f32") {
   const struct {
     const char *name, *type;
     double bound;  // of the root mean square of the difference, relative
-  } rows[] = {{"F16", "", 1e-3},     {"Q8_0", "", 0.02},   {"Q4_0", "", 0.02},
-              {"Q4_K", "", 0.02},    {"F16", "f32", 1e-5}, {"Q8_0", "f32", 1e-5},
+  } rows[] = {{"F16", "", 1e-3},     {"Q8_0", "", 0.03},   {"Q4_0", "", 0.03},
+              {"Q4_K", "", 0.03},    {"F16", "f32", 1e-5}, {"Q8_0", "f32", 1e-5},
               {"Q4_0", "f32", 1e-5}, {"Q4_K", "f32", 1e-5}};
   for (const auto& row : rows) {
     CAPTURE(std::string(row.name));
