@@ -7,7 +7,9 @@
 
 namespace glint {
 
-OutputMemory::~OutputMemory() { ReleasePages(data_, bytes_); }
+OutputMemory::~OutputMemory() {
+  ReleasePages(data_, bytes_);
+}
 
 void OutputMemory::Resize(uint64_t bytes) {
   const uint64_t machine = MachineMemory();

@@ -63,7 +63,8 @@ TEST_CASE("a folder runs as what convert makes of it, and leaves no file") {
   CHECK(FilesIn(folder).size() == files_before);
   CHECK(FilesIn(cache).empty());
   CheckFails(2, {"greedy", folder, "--type", "int5", "--ids", "1", "-n", "1"}, {"'int5'", "int4x"});
-  CheckFails(2, {"greedy", file, "--type", "int8", "--ids", "1", "-n", "1"}, {"--type is for GGUF"});
+  CheckFails(2, {"greedy", file, "--type", "int8", "--ids", "1", "-n", "1"},
+             {"--type is for GGUF"});
 }
 
 TEST_CASE("--cache: kept once, found again, made again where it is damaged") {
@@ -109,21 +110,21 @@ TEST_CASE("--cache: kept once, found again, made again where it is damaged") {
 
 TEST_CASE("GGUF files of llama.cpp run: logits against llama.cpp's in f32") {
   if (SkipWithoutReference("llama.cpp's files")) return;
-  const std::string folder = ReferenceDir() + "/gguf/";
+  const std::string folder = ReferenceDir() + "/gguf/", temp = TempDir();
   std::string ids = ReadFile(folder + "ids.txt");
   while (!ids.empty() && ids.back() == '\n') ids.pop_back();
   const struct {
     const char *name, *type;
     double bound;  // of the root mean square of the difference, relative
-  } rows[] = {{"F16", "", 1e-3},  {"Q8_0", "", 0.02},    {"Q4_0", "", 0.02},  {"Q4_K", "", 0.02},
-              {"F16", "f32", 1e-5}, {"Q8_0", "f32", 1e-5}, {"Q4_0", "f32", 1e-5},
-              {"Q4_K", "f32", 1e-5}};
+  } rows[] = {{"F16", "", 1e-3},     {"Q8_0", "", 0.03},   {"Q4_0", "", 0.03},
+              {"Q4_K", "", 0.03},    {"F16", "f32", 1e-5}, {"Q8_0", "f32", 1e-5},
+              {"Q4_0", "f32", 1e-5}, {"Q4_K", "f32", 1e-5}};
   for (const auto& row : rows) {
     CAPTURE(std::string(row.name));
     CAPTURE(std::string(row.type));
-    const std::string out = TempDir() + "/logits.npy";
-    std::vector<std::string> args = {"logits", folder + row.name + ".gguf", "--ids", ids, "-o", out,
-                                     "--kv", "f32"};
+    const std::string out = temp + "/" + row.name + row.type + ".npy";
+    std::vector<std::string> args = {
+        "logits", folder + row.name + ".gguf", "--ids", ids, "-o", out, "--kv", "f32"};
     if (*row.type != 0) args.insert(args.end(), {"--type", row.type});
     const Result result = Glint(args);
     CAPTURE(result.err);

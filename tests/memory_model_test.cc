@@ -80,8 +80,9 @@ TEST_CASE("progress in memory rises to 1, and an error leaves no model") {
   CHECK(last == 1);
   options.write.progress = [](double) { throw Error("enough"); };
   CHECK(ErrorOf([&] { ConvertToMemory(options); }) == "enough");
-  CHECK(ErrorOf([&] { ConvertToMemory(OptionsFor(folder + "/none", "", 1)); })
-            .starts_with(folder + "/none: "));
+  CHECK(ErrorOf([&] {
+          ConvertToMemory(OptionsFor(folder + "/none", "", 1));
+        }).starts_with(folder + "/none: "));
 }
 
 TEST_CASE("the cache's folder") {

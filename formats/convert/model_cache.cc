@@ -89,13 +89,12 @@ std::string IdentityOf(const std::vector<SourceFile>& files, bool* settled) {
     struct stat status;
     if (stat(file.path.c_str(), &status) != 0) throw Error(file.path + ": cannot be read");
     mix.Add(fs::absolute(file.path).lexically_normal().string());
-    for (const auto value : {static_cast<uint64_t>(status.st_dev),
-                             static_cast<uint64_t>(status.st_ino),
-                             static_cast<uint64_t>(status.st_size),
-                             static_cast<uint64_t>(status.st_mtim.tv_sec),
-                             static_cast<uint64_t>(status.st_mtim.tv_nsec),
-                             static_cast<uint64_t>(status.st_ctim.tv_sec),
-                             static_cast<uint64_t>(status.st_ctim.tv_nsec)}) {
+    for (const auto value :
+         {static_cast<uint64_t>(status.st_dev), static_cast<uint64_t>(status.st_ino),
+          static_cast<uint64_t>(status.st_size), static_cast<uint64_t>(status.st_mtim.tv_sec),
+          static_cast<uint64_t>(status.st_mtim.tv_nsec),
+          static_cast<uint64_t>(status.st_ctim.tv_sec),
+          static_cast<uint64_t>(status.st_ctim.tv_nsec)}) {
       mix.Add(value);
     }
     if (std::time(nullptr) - status.st_ctim.tv_sec < kSettledSeconds) *settled = false;
