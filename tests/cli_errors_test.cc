@@ -103,7 +103,7 @@ TEST_CASE("wrong usage") {
   CheckFails(2, {"chat", "a", "--temp", "nan"}, {"--temp", hint});
   // What a later version will know is refused today, not ignored.
   CheckFails(2, {"chat", "a", "--kv", "int4"}, {"int4", hint});
-  for (const char* command : {"generate", "info", "bench"})
+  for (const char* command : {"info", "bench"})
     CheckFails(2, {command, "a", "--show-prompt"}, {"--show-prompt"});
   for (const char* command : {"chat", "bench"})
     CheckFails(2, {command, "a", "--memory"}, {"--memory"});
@@ -128,7 +128,7 @@ TEST_CASE("no such file, and files of another kind") {
   for (const auto& command : Readers(FileOf(""))) CheckFails(1, command, {"bad.glint"});
   for (const auto& command : Readers(FileOf("hello, world\n")))
     CheckFails(1, command, {"bad.glint"});
-  CheckFails(1, {"chat", FileOf("GGUF\3\0\0\0", "a.gguf")}, {"a.gguf", "ends"});
+  CheckFails(1, {"chat", FileOf("GGUF\3\0\0\0", "a.gguf")}, {"a.gguf", "version"});
   CheckFails(1, {"chat", FileOf("x", "a.safetensors")}, {"a.safetensors"});
   CheckFails(1, {"info", FileOf("GGUF\3\0\0\0", "a.gguf")}, {"a.gguf", "version"});
   CheckFails(1, {"info", "--graph", TinyFolder()}, {"glint convert"});

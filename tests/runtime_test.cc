@@ -258,9 +258,9 @@ TEST_CASE("ops of LLaMA-type models refuse what does not fit, by name") {
   GraphBuilder::Heads heads = g.SplitQkv(y, 4, 1);
   fails([&] { g.Silu(heads.q); }, "rank 2");
   fails([&] { g.Mul(heads.k, heads.k); }, "rank 2");
-  fails([&] { g.RmsNorm(heads.q, "norm", 1e-5); }, "rank 2");
+  fails([&] { g.RmsNorm(heads.q, "norm", 1e-5); }, "expected tensor f32 (8)");
   fails([&] { g.SplitQkv(heads.q, 4, 2); }, "rank 2");
-  fails([&] { g.Rope(heads.q, "norm", {g.Input("position.0")}); }, "f32 (4)");
+  fails([&] { g.Rope(heads.q, "norm", {g.Input("position.0")}); }, "2 * 32 elements");
   fails([&] { g.Attention(heads, 0, "causal", {.window = -1}); }, "'window'");
   fails([&] { g.Attention(heads, 0, "causal", {.window = int64_t{1} << 40}); }, "'window'");
   const Graph graph = g.Finish(g.Attention(heads, 0, "causal"), "out");
