@@ -15,9 +15,9 @@ using Json = nlohmann::json;
 
 bool Accepts(const Json& c) { return HasModelType(c, "gemma2"); }
 
-// Number that is null for "none".
-double Softcap(const Json& c, const char* key, const std::string& where) {
-  return NumberOr(c, key, 0, where);
+// The published class's default if there is no such option; null is for "none".
+double Softcap(const Json& c, const char* key, double fallback, const std::string& where) {
+  return c.contains(key) ? NumberOr(c, key, 0, where) : fallback;
 }
 
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
@@ -29,8 +29,8 @@ ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   SetWindows(c, where, [](uint64_t layer) { return layer % 2 == 0; }, &d);
   AttentionForm attention;
   attention.scale = 1 / std::sqrt(NumberOr(c, "query_pre_attn_scalar", 256, where));
-  attention.softcap = Softcap(c, "attn_logit_softcapping", where);
-  const double final_cap = Softcap(c, "final_logit_softcapping", where);
+  attention.softcap = Softcap(c, "attn_logit_softcapping", 50, where);
+  const double final_cap = Softcap(c, "final_logit_softcapping", 30, where);
   const double embedding_scale = std::sqrt(static_cast<double>(d.dim));
   const auto describe = [=](Network& n) {
     using Value = Network::Value;
@@ -81,6 +81,9 @@ void Adapt(Json* c) {
 extern const Architecture kGemma2;
 const Architecture kGemma2 = {"gemma2", Accepts, Plan, {{"gemma-2-2b", kGemma2b}},
                               {{.architecture = "gemma2",
+                                .keys = {{"attn_logit_softcapping", "attn_logit_softcapping", true},
+                                         {"final_logit_softcapping", "final_logit_softcapping",
+                                          true}},
                                .names = {{"post_attention_layernorm", "post_attention_norm"},
                                          {"pre_feedforward_layernorm", "ffn_norm"},
                                          {"post_feedforward_layernorm", "post_ffw_norm"}},

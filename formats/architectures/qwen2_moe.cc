@@ -35,6 +35,7 @@ ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
   SetUpperWindows(c, where, &d);
+  const bool qkv_bias = BoolOr(c, "qkv_bias", true, where);
   const std::vector<bool> sparse = SparseLayers(c, d.n_layers, where);
   ExpertsForm experts;
   ReadExperts(c, "num_experts", where, &experts);
@@ -53,7 +54,7 @@ ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
     return n.Add(routed, n.Gate(FfnPart(n, x, d, shared), logit));
   };
   ImportPlan plan = DecoderPlan("qwen2_moe", d, c, "qwen2", where,
-                                LlamaLikeNetwork(d, {.qkv_bias = true}, half));
+                                LlamaLikeNetwork(d, {.qkv_bias = qkv_bias}, half));
   plan.config["n_experts"] = experts.n;
   return plan;
 }
@@ -74,6 +75,10 @@ extern const Architecture kQwen2Moe;
 const Architecture kQwen2Moe = {
     "qwen2_moe", Accepts, Plan, {{"qwen1.5-moe-a2.7b", kQwenMoe}},
     {{.architecture = "qwen2moe",
+     .keys = {{"expert_count", "num_experts"},
+              {"expert_used_count", "num_experts_per_tok"},
+              {"expert_feed_forward_length", "moe_intermediate_size"},
+              {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"}},
      .names = {{"mlp.gate", "ffn_gate_inp"},
                {"mlp.experts.*.gate_proj", "ffn_gate_exps"},
                {"mlp.experts.*.up_proj", "ffn_up_exps"},
