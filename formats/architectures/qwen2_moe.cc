@@ -46,6 +46,7 @@ ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
       .down = "mlp.shared_expert.down_proj",
       .word = "shared",
       .hidden_dim = GetUint(c, "shared_expert_intermediate_size", 1, 1 << 22, where)};
+  const bool qkv_bias = BoolOr(c, "qkv_bias", true, where);
   const auto half = [=](Network& n, Network::Value x) {
     if (!sparse[n.layer()]) return FfnPart(n, x, d, {});
     const Network::Value routed = ExpertsPart(n, x, d, experts);
@@ -53,7 +54,7 @@ ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
     return n.Add(routed, n.Gate(FfnPart(n, x, d, shared), logit));
   };
   ImportPlan plan = DecoderPlan("qwen2_moe", d, c, "qwen2", where,
-                                LlamaLikeNetwork(d, {.qkv_bias = true}, half));
+                                LlamaLikeNetwork(d, {.qkv_bias = qkv_bias}, half));
   plan.config["n_experts"] = experts.n;
   return plan;
 }
