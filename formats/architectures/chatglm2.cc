@@ -23,6 +23,10 @@ void RefuseOtherOptions(const Json& c, const std::string& where) {
   RequireOption(c, "add_bias_linear", false, where);
   RequireOption(c, "apply_residual_connection_post_layernorm", false, where);
   RequireOption(c, "multi_query_attention", true, where);
+  RequireOption(c, "interleaved_qkv", false, where);        // CodeGeeX2 has these two
+  RequireOption(c, "rotary_percent", 0.5, where);
+  RequireOption(c, "partial_rotary_factor", 0.5, where);    // GGUF files may have these two
+  RequireOption(c, "rope_scaling", nullptr, where);
   // It divides the positions by rope_ratio; the others multiply the base.
   const auto name = c.find("_name_or_path");
   if (name != c.end() && name->is_string() &&

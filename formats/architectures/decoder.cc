@@ -11,6 +11,9 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxDim = 1 << 20, kMaxWidth = 1 << 22, kMaxContext = 1 << 24;
 constexpr uint64_t kMaxLayers = 4096, kMaxHeads = 4096, kMaxHeadDim = 1 << 14;
+// Of all layers: several times what any model has. Three tensors are listed for each before the
+// checkpoint is asked whether it has them.
+constexpr uint64_t kMaxExpertsOfAll = 1 << 16;
 
 uint64_t RotaryDim(const Json& c, uint64_t head_dim, std::optional<double> fallback,
                    const std::string& where) {
@@ -20,9 +23,12 @@ uint64_t RotaryDim(const Json& c, uint64_t head_dim, std::optional<double> fallb
       HasOption(c, "rope_parameters") ? GetObject(c, "rope_parameters", where) : c;
   const Json& place = HasOption(options, kKey) ? options : c;
   if (!fallback) RequireOption(place, kKey, 1.0, where);
-  const double part = NumberOr(place, kKey, fallback.value_or(1), where) * static_cast<double>(head_dim);
-  const auto dim = static_cast<uint64_t>(part);
-  if (part >= 2 && dim <= head_dim && dim % 2 == 0) return dim;
+  const double part =
+      NumberOr(place, kKey, fallback.value_or(1), where) * static_cast<double>(head_dim);
+  if (part >= 2 && part <= static_cast<double>(head_dim)) {
+    const auto dim = static_cast<uint64_t>(part);
+    if (dim % 2 == 0) return dim;
+  }
   throw Error(where + ": 'partial_rotary_factor': expected an even part of " +
               std::to_string(head_dim) + " elements, found " + std::to_string(part));
 }
@@ -134,6 +140,11 @@ void ReadExperts(const Json& config, const char* n_key, const std::string& where
                  ExpertsForm* form) {
   form->n = GetUint(config, n_key, 1, kMaxExperts, where);
   form->top_k = GetUint(config, "num_experts_per_tok", 1, form->n, where);
+  const uint64_t n_layers = GetUint(config, "num_hidden_layers", 1, kMaxLayers, where);
+  if (n_layers * form->n <= kMaxExpertsOfAll) return;
+  throw Error(where + ": " + Quoted(n_key) + ": expected at most " +
+              std::to_string(kMaxExpertsOfAll) + " experts of all " + std::to_string(n_layers) +
+              " layers, found " + std::to_string(form->n) + " each");
 }
 
 Network::Value ExpertsPart(Network& n, Network::Value x, const DecoderConfig& d,

@@ -7,6 +7,7 @@
 #include "formats/architectures/decoder.h"
 #include "formats/architectures/hf_options.h"
 #include "formats/json.h"
+#include "lib/error.h"
 
 namespace glint {
 namespace {
@@ -15,22 +16,45 @@ using Json = nlohmann::json;
 
 bool Accepts(const Json& c) { return HasModelType(c, "gemma2"); }
 
-// The published class's default if there is no such option; null is for "none".
-double Softcap(const Json& c, const char* key, double fallback, const std::string& where) {
-  return c.contains(key) ? NumberOr(c, key, 0, where) : fallback;
+// An option that is absent, as in the first GGUF files, is as published. Null is "none".
+Json WithDefaults(Json c) {
+  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, Json>>{
+           {"attn_logit_softcapping", 50.0},
+           {"final_logit_softcapping", 30.0},
+           {"query_pre_attn_scalar", 256},
+           {"sliding_window", 4096},
+           {"tie_word_embeddings", true}}) {
+    c.emplace(key, value);
+  }
+  return c;
 }
 
-ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
+double Softcap(const Json& c, const char* key, const std::string& where) {
+  const double cap = NumberOr(c, key, 0, where);
+  if (cap >= 0 && cap <= 1e6) return cap;
+  throw Error(where + ": " + Quoted(key) + ": expected 0 to 1000000, found " +
+              std::to_string(cap));
+}
+
+double ScoreScale(const Json& c, const std::string& where) {
+  constexpr const char* kKey = "query_pre_attn_scalar";
+  const double scalar = NumberOr(c, kKey, 256, where);
+  if (scalar >= 1e-6 && scalar <= 1e9) return 1 / std::sqrt(scalar);
+  throw Error(where + ": " + Quoted(kKey) + ": expected a number above 0, found " +
+              std::to_string(scalar));
+}
+
+ImportPlan Plan(const Json& hf_config, const Json&, const std::string& where) {
+  const Json c = WithDefaults(hf_config);
   RequireOption(c, HasOption(c, "hidden_activation") ? "hidden_activation" : "hidden_act",
                 "gelu_pytorch_tanh", where);
   RequireOption(c, "attention_bias", false, where);
   DecoderConfig d = ReadDecoderConfig(c, where);
-  d.tied = BoolOr(c, "tie_word_embeddings", true, where);
   SetWindows(c, where, [](uint64_t layer) { return layer % 2 == 0; }, &d);
   AttentionForm attention;
-  attention.scale = 1 / std::sqrt(NumberOr(c, "query_pre_attn_scalar", 256, where));
-  attention.softcap = Softcap(c, "attn_logit_softcapping", 50, where);
-  const double final_cap = Softcap(c, "final_logit_softcapping", 30, where);
+  attention.scale = ScoreScale(c, where);
+  attention.softcap = Softcap(c, "attn_logit_softcapping", where);
+  const double final_cap = Softcap(c, "final_logit_softcapping", where);
   const double embedding_scale = std::sqrt(static_cast<double>(d.dim));
   const auto describe = [=](Network& n) {
     using Value = Network::Value;

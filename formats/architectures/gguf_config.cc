@@ -1,5 +1,7 @@
 #include "formats/architectures/gguf_config.h"
 
+#include <algorithm>
+#include <span>
 #include <vector>
 
 #include "lib/error.h"
@@ -23,6 +25,13 @@ constexpr GgufKey kKeys[] = {
     {"attention.sliding_window", "sliding_window"},
     {"attention.layer_norm_rms_epsilon", "rms_norm_eps", true},
     {"rope.freq_base", "rope_theta", true},
+};
+// Members of rope_scaling.
+constexpr GgufKey kScalingKeys[] = {
+    {"rope.scaling.original_context_length", "original_max_position_embeddings"},
+    {"rope.scaling.attn_factor", "attention_factor", true},
+    {"rope.scaling.yarn_beta_fast", "beta_fast", true},
+    {"rope.scaling.yarn_beta_slow", "beta_slow", true},
 };
 
 // Settings that change what is computed and are not among the keys above: known to be harmless, or
@@ -67,6 +76,13 @@ class Keys {
     return std::string(gguf_.metadata().String(Full(key)));
   }
   std::string Full(const std::string& key) const { return name_ + "." + key; }
+  // Those that the file has, under Hugging Face's names.
+  void Copy(std::span<const GgufKey> rows, Json* out) const {
+    for (const GgufKey& row : rows) {
+      if (!Has(row.gguf)) continue;
+      (*out)[row.hf] = row.is_real ? Json(Number(row.gguf)) : Json(Uint(row.gguf));
+    }
+  }
 
  private:
   const Gguf& gguf_;
@@ -103,38 +119,47 @@ const GgufTensor* FindSmall(const Gguf& gguf, const char* name) {
               ": expected a vector of at most " + std::to_string(kMaxDivisors) + " numbers");
 }
 
+// Divisors of LongRoPE, which come as a pair; false: there are none.
+bool AddLongRope(const Gguf& gguf, Json* scaling) {
+  const GgufTensor *near = FindSmall(gguf, kShort), *far = FindSmall(gguf, kLong);
+  if (!near && !far) return false;
+  if (!near || !far) {
+    throw Error(gguf.path() + ": tensor " + Quoted(near ? kLong : kShort) + " is missing beside " +
+                Quoted(near ? kShort : kLong));
+  }
+  (*scaling)["short_factor"] = Numbers(gguf, *near);
+  (*scaling)["long_factor"] = Numbers(gguf, *far);
+  return true;
+}
+
 // rope_scaling as config.json would have it; null: none.
 Json RopeScaling(const Gguf& gguf, const Keys& keys) {
   Json scaling = Json::object();
+  keys.Copy(kScalingKeys, &scaling);
+  const char* factor_key =
+      keys.Has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+  const double factor = keys.Has(factor_key) ? keys.Number(factor_key) : 1;
+  const bool is_scaled = factor != 0 && factor != 1;
+  // Without a type a factor is linear: files of 2023 have no more.
+  std::string type = keys.Has("rope.scaling.type") ? keys.Text("rope.scaling.type") : "linear";
+  if (AddLongRope(gguf, &scaling)) type = "longrope";
+  if (type != "longrope") {
+    // llama.cpp multiplies yarn's own scale by it, so it does not mean what Hugging Face's does.
+    if (scaling.value("attention_factor", 1.0) != 1) {
+      throw Error(gguf.path() + ": key " + Quoted(keys.Full("rope.scaling.attn_factor")) +
+                  ": expected 1 for scaling " + Quoted(type) + ", found " +
+                  scaling["attention_factor"].dump());
+    }
+    scaling.erase("attention_factor");
+    if (type == "none" || !is_scaled) type = "none";
+  }
   if (const GgufTensor* divisors = FindSmall(gguf, kDivisors)) {
-    return {{"rope_type", "divisors"}, {"divisors", Numbers(gguf, *divisors)}};
-  }
-  std::string type = keys.Has("rope.scaling.type") ? keys.Text("rope.scaling.type") : "none";
-  if (keys.Has("rope.scaling.factor")) scaling["factor"] = keys.Number("rope.scaling.factor");
-  if (keys.Has("rope.scaling.original_context_length")) {
-    scaling["original_max_position_embeddings"] =
-        keys.Uint("rope.scaling.original_context_length");
-  }
-  if (keys.Has("rope.scaling.attn_factor")) {
-    scaling["attention_factor"] = keys.Number("rope.scaling.attn_factor");
-  }
-  if (keys.Has("rope.scaling.yarn_beta_fast")) {
-    scaling["beta_fast"] = keys.Number("rope.scaling.yarn_beta_fast");
-  }
-  if (keys.Has("rope.scaling.yarn_beta_slow")) {
-    scaling["beta_slow"] = keys.Number("rope.scaling.yarn_beta_slow");
-  }
-  const GgufTensor *near = FindSmall(gguf, kShort), *far = FindSmall(gguf, kLong);
-  if (near && far) {
-    type = "longrope";
-    scaling["short_factor"] = Numbers(gguf, *near);
-    scaling["long_factor"] = Numbers(gguf, *far);
-  }
-  if (type == "none" && keys.Has("rope.scale_linear") && keys.Number("rope.scale_linear") != 1) {
-    type = "linear";  // files of 2023
-    scaling["factor"] = keys.Number("rope.scale_linear");
+    if (type == "none") return {{"rope_type", "divisors"}, {"divisors", Numbers(gguf, *divisors)}};
+    throw Error(gguf.path() + ": tensor " + Quoted(kDivisors) + " beside a scaling " +
+                Quoted(type) + " is not supported");
   }
   if (type == "none") return nullptr;
+  if (is_scaled) scaling["factor"] = factor;
   scaling["rope_type"] = type;
   return scaling;
 }
@@ -198,18 +223,11 @@ Json ConfigFromGguf(const Gguf& gguf, const GgufDialect& dialect) {
   const Keys keys(gguf);
   RefuseOtherKeys(gguf, dialect, keys);
   Json config = Json::object();
-  const auto add = [&](const GgufKey& row) {
-    if (!keys.Has(row.gguf)) return;
-    if (row.is_real) {
-      config[row.hf] = keys.Number(row.gguf);
-    } else {
-      config[row.hf] = keys.Uint(row.gguf);
-    }
-  };
-  for (const GgufKey& row : kKeys) add(row);
-  for (const GgufKey& row : dialect.keys) add(row);
+  keys.Copy(kKeys, &config);
+  keys.Copy(dialect.keys, &config);
+  keys.Number("attention.layer_norm_rms_epsilon");  // must be there
   const GgufTensor* embedding = gguf.Find("token_embd.weight");
-  if (config.value("sliding_window", 1) == 0) config.erase("sliding_window");  // none
+  if (config.value("sliding_window", uint64_t{1}) == 0) config["sliding_window"] = nullptr;
   if (embedding && embedding->shape.size() == 2) config["vocab_size"] = embedding->shape[0];
   config["tie_word_embeddings"] = gguf.Find("output.weight") == nullptr;
   config["attention_bias"] = gguf.Find("blk.0.attn_q.bias") || gguf.Find("blk.0.attn_qkv.bias");

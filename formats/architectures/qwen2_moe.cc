@@ -47,6 +47,7 @@ ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
       .down = "mlp.shared_expert.down_proj",
       .word = "shared",
       .hidden_dim = GetUint(c, "shared_expert_intermediate_size", 1, 1 << 22, where)};
+  const bool qkv_bias = BoolOr(c, "qkv_bias", true, where);
   const auto half = [=](Network& n, Network::Value x) {
     if (!sparse[n.layer()]) return FfnPart(n, x, d, {});
     const Network::Value routed = ExpertsPart(n, x, d, experts);

@@ -45,14 +45,6 @@ std::string RulesOf(const std::string& rules, const Json& config, const std::str
               "; name them with --type (known: gpt2, llama3, qwen2, glm4)");
 }
 
-bool GetFlag(const Json& config, const char* key, const std::string& where) {
-  if (!config.is_object() || !config.contains(key) || config.at(key).is_null()) return false;
-  if (!config.at(key).is_boolean()) {
-    throw Error(where + ": tokenizer_config.json: " + Quoted(key) + ": expected true or false");
-  }
-  return config.at(key).get<bool>();
-}
-
 // One line "base64 rank".
 bool ReadRank(std::string_view line, std::string* bytes, int64_t* rank) {
   const size_t space = line.find(' ');
@@ -213,8 +205,10 @@ ImportedTokenizer ReadVocabJson(const std::string& vocab, const std::string& mer
   AddTokens(tokens, &vocabulary, vocab);
   ImportedTokenizer model;
   model.options = Options(name, vocab);
-  if (GetFlag(config, "add_prefix_space", vocab)) model.options["add_prefix_space"] = true;
-  if (GetFlag(config, "add_bos_token", vocab)) {
+  if (ConfigFlag(config, "add_prefix_space", false, vocab)) {
+    model.options["add_prefix_space"] = true;
+  }
+  if (ConfigFlag(config, "add_bos_token", false, vocab)) {
     const int32_t bos = FindId(tokens, TokenText(config, "bos_token", vocab));
     if (bos < 0) throw Error(vocab + ": tokenizer_config.json: add_bos_token without a bos_token");
     model.options["prefix_ids"] = {bos};

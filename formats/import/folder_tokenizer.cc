@@ -17,12 +17,6 @@ bool IsBare(const std::string& rules) {
   return rules.empty() || rules == "plain";
 }
 
-bool ConfigFlag(const Json& config, const char* key, bool otherwise, const std::string& where) {
-  if (!config.is_object() || !config.contains(key) || config.at(key).is_null()) return otherwise;
-  if (config.at(key).is_boolean()) return config.at(key).get<bool>();
-  throw Error(where + ": tokenizer_config.json: " + Quoted(key) + ": expected true or false");
-}
-
 // What tokenizer_config.json says about a sentencepiece model of the LLaMA kind.
 void ApplyConfig(const Json& config, const std::string& where, ImportRules* rules) {
   const std::string name = config.is_object() && config.contains("tokenizer_class") &&

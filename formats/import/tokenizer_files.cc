@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <unordered_set>
 
 #include "formats/import/input_file.h"
 #include "formats/json.h"
@@ -37,17 +38,26 @@ int64_t ParseId(std::string_view text, const std::string& where) {
   return id;
 }
 
-// Whether `config` names this text as one of its special tokens.
-bool IsNamed(const Json& config, const std::string& text, const std::string& where) {
-  if (config.is_null()) return false;
-  for (const char* key : kNamedTokens) {
-    if (TokenText(config, key, where) == text) return true;
-  }
+// The special tokens that `config` names, in its order; some may be there twice or be empty.
+std::vector<std::string> NamedTokens(const Json& config, const std::string& where) {
+  std::vector<std::string> texts;
+  if (!config.is_object()) return texts;
+  for (const char* key : kNamedTokens) texts.push_back(TokenText(config, key, where));
   const auto more = config.find("additional_special_tokens");
-  if (more == config.end() || !more->is_array()) return false;
-  return std::any_of(more->begin(), more->end(), [&](const Json& token) {
-    return token == text || (token.is_object() && token.value("content", Json()) == text);
-  });
+  if (more == config.end() || !more->is_array()) return texts;
+  for (const Json& token : *more) {
+    if (token.is_string()) texts.push_back(token.get<std::string>());
+    if (token.is_object()) texts.push_back(GetString(token, "content", where));
+  }
+  return texts;
+}
+
+// Sets, for a file may name millions.
+using Texts = std::unordered_set<std::string>;
+Texts TextsOf(const std::vector<AddedEntry>& tokens) {
+  Texts texts;
+  for (const AddedEntry& token : tokens) texts.insert(token.text);
+  return texts;
 }
 
 }  // namespace
@@ -130,15 +140,15 @@ std::vector<AddedEntry> ReadAddedTokens(const Json& config, const Json& added,
     }
   }
   if (added.is_object()) {
+    const std::vector<std::string> list = NamedTokens(config, where);
+    const Texts known = TextsOf(tokens), named(list.begin(), list.end());
     for (const auto& [text, id] : added.items()) {
       const std::string place = where + ": added_tokens.json: " + Quoted(text);
-      const bool known = std::any_of(tokens.begin(), tokens.end(),
-                                     [&](const AddedEntry& token) { return token.text == text; });
-      if (known) continue;
+      if (known.contains(text)) continue;
       if (text.empty() || !id.is_number_unsigned() || id.get<uint64_t>() >= kMaxVocabulary) {
         throw Error(place + ": expected a text and an id below " + std::to_string(kMaxVocabulary));
       }
-      tokens.push_back({id.get<int32_t>(), text, IsNamed(config, text, where), 0});
+      tokens.push_back({id.get<int32_t>(), text, named.contains(text), 0});
     }
   }
   std::sort(tokens.begin(), tokens.end(),
@@ -153,25 +163,22 @@ std::vector<AddedEntry> ReadAddedTokens(const Json& config, const Json& added,
 
 void AddNamedTokens(const Json& config, const Vocabulary& vocabulary, const std::string& where,
                     std::vector<AddedEntry>* tokens) {
-  if (config.is_null()) return;
   const auto ids = vocabulary.Ids();
+  Texts known = TextsOf(*tokens);
   int64_t next = static_cast<int64_t>(vocabulary.texts.size());
   for (const AddedEntry& token : *tokens) next = std::max<int64_t>(next, int64_t{token.id} + 1);
-  const auto add = [&](const std::string& text) {
-    const bool known = std::any_of(tokens->begin(), tokens->end(),
-                                   [&](const AddedEntry& token) { return token.text == text; });
-    if (text.empty() || known) return;
+  for (const std::string& text : NamedTokens(config, where)) {
+    if (text.empty() || !known.insert(text).second) continue;
     const auto found = ids.find(text);
     const int32_t id = found == ids.end() ? static_cast<int32_t>(next++) : found->second;
     tokens->push_back({id, text, true, 0});
-  };
-  for (const char* key : kNamedTokens) add(TokenText(config, key, where));
-  const auto more = config.find("additional_special_tokens");
-  if (more == config.end() || !more->is_array()) return;
-  for (const Json& token : *more) {
-    if (token.is_string()) add(token.get<std::string>());
-    if (token.is_object()) add(GetString(token, "content", where));
   }
+}
+
+bool ConfigFlag(const Json& config, const char* key, bool otherwise, const std::string& where) {
+  if (!config.is_object() || !config.contains(key) || config.at(key).is_null()) return otherwise;
+  if (config.at(key).is_boolean()) return config.at(key).get<bool>();
+  throw Error(where + ": tokenizer_config.json: " + Quoted(key) + ": expected true or false");
 }
 
 void AddTokensToPieces(const std::vector<AddedEntry>& tokens, const std::string& where,

@@ -25,6 +25,9 @@ AddedEntry ReadAddedEntry(const nlohmann::json& token, int64_t id, const std::st
 // The text of a token that a file names, as a string or as an object: "bos_token" of `config`.
 // Empty: none.
 std::string TokenText(const nlohmann::json& config, const char* key, const std::string& where);
+// A member of `config` that is true or false; `otherwise` where it is null or not there.
+bool ConfigFlag(const nlohmann::json& config, const char* key, bool otherwise,
+                const std::string& where);
 // Appends the special tokens that `config` names (bos_token, ...) to `tokens`, where they are not
 // among them: with the vocabulary's ids, or behind it, as transformers does.
 void AddNamedTokens(const nlohmann::json& config, const Vocabulary& vocabulary,

@@ -12,15 +12,6 @@ using Json = nlohmann::json;
 
 constexpr const char* kSpecials[] = {"[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"};
 
-// A member of tokenizer_config.json; null counts as not there.
-bool Flag(const Json& config, const char* key, bool otherwise, const std::string& where) {
-  if (!config.is_object() || !config.contains(key) || config.at(key).is_null()) return otherwise;
-  if (!config.at(key).is_boolean()) {
-    throw Error(where + ": tokenizer_config.json: " + Quoted(key) + ": expected true or false");
-  }
-  return config.at(key).get<bool>();
-}
-
 }  // namespace
 
 ImportedTokenizer ReadVocabTxt(const std::string& path, const std::string& rules,
@@ -45,11 +36,11 @@ ImportedTokenizer ReadVocabTxt(const std::string& path, const std::string& rules
     if (found != ids.end()) tokens.push_back({found->second, special, true, 0});
   }
   ImportedTokenizer model;
-  const bool lower = Flag(config, "do_lower_case", rules != "bert-cased", path);
+  const bool lower = ConfigFlag(config, "do_lower_case", rules != "bert-cased", path);
   model.options = {{"algorithm", "word_piece"},
                    {"lowercase", lower},
-                   {"strip_accents", Flag(config, "strip_accents", lower, path)},
-                   {"split_chinese", Flag(config, "tokenize_chinese_chars", true, path)}};
+                   {"strip_accents", ConfigFlag(config, "strip_accents", lower, path)},
+                   {"split_chinese", ConfigFlag(config, "tokenize_chinese_chars", true, path)}};
   const auto cls = ids.find("[CLS]"), sep = ids.find("[SEP]");
   if (cls != ids.end() && sep != ids.end()) {
     model.options["prefix_ids"] = {cls->second};

@@ -72,13 +72,13 @@ std::string Capitalize(Runtime& runtime, std::string_view text) {
 std::string Replace(Runtime& runtime, std::string_view text, std::string_view from,
                     std::string_view to, int64_t count) {
   const uint64_t most = count < 0 ? UINT64_MAX : static_cast<uint64_t>(count);
+  runtime.StepSearch(text.size(), from.size());
   uint64_t n = 0;
   if (from.empty()) {
     n = std::min<uint64_t>(most, static_cast<uint64_t>(Length(runtime, text)) + 1);
   } else {
     for (size_t at = 0; n < most && (at = text.find(from, at)) != text.npos; at += from.size()) ++n;
   }
-  runtime.StepBytes(text.size());
   if (to.size() != 0 && n > runtime.limits().memory / to.size()) runtime.Take(UINT64_MAX);
   runtime.StepBytes(n * to.size());
   std::string out;
@@ -170,6 +170,7 @@ Value Split(Runtime& runtime, const Value& self, Arguments& arguments) {
   } else {
     if (!separator->Str() || separator->Str()->empty()) arguments.Fail("expected a separator");
     const std::string& sep = *separator->Str();
+    runtime.StepSearch(text.size(), sep.size());
     for (; most != 0; --most) {
       const size_t at = kFromRight ? text.rfind(sep) : text.find(sep);
       if (at == text.npos) break;
@@ -266,7 +267,7 @@ Value FindText(Runtime& runtime, const Value& self, Arguments& arguments) {
   const std::string& part = arguments.RequireText("sub");
   arguments.Done();
   const std::string& text = *self.Str();
-  runtime.StepBytes(text.size());
+  runtime.StepSearch(text.size(), part.size());
   const size_t at = kLast ? text.rfind(part) : text.find(part);
   return at == text.npos ? int64_t{-1} : Length(runtime, std::string_view(text).substr(0, at));
 }
@@ -275,7 +276,7 @@ Value CountText(Runtime& runtime, const Value& self, Arguments& arguments) {
   const std::string& part = arguments.RequireText("sub");
   arguments.Done();
   if (part.empty()) return Length(runtime, *self.Str()) + 1;
-  runtime.StepBytes(self.Str()->size());
+  runtime.StepSearch(self.Str()->size(), part.size());
   int64_t n = 0;
   for (size_t at = 0; (at = self.Str()->find(part, at)) != std::string::npos; at += part.size())
     ++n;

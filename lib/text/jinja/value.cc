@@ -267,7 +267,7 @@ bool Contains(Runtime& runtime, const Value& container, const Value& item) {
     if (!item.Str()) {
       runtime.Fail(std::string("'in <string>' requires a string, not '") + item.TypeName() + "'");
     }
-    runtime.StepBytes(container.Str()->size() * (1 + item.Str()->size() / 64));
+    runtime.StepSearch(container.Str()->size(), item.Str()->size());
     return container.Str()->find(*item.Str()) != std::string::npos;
   }
   if (container.AsDict()) return Find(runtime, *container.AsDict(), item) != nullptr;

@@ -27,6 +27,8 @@ class Runtime {
     if (steps_ > limits_.steps) FailSteps();
   }
   void StepBytes(uint64_t bytes) { Step(1 + bytes / 64); }
+  // Looking for `part` bytes in a text of `bytes`, which compares up to all of them at each place.
+  void StepSearch(uint64_t bytes, uint64_t part) { StepBytes(bytes * (1 + part / 64)); }
   void Take(uint64_t bytes);
   void Give(uint64_t bytes) noexcept { memory_ -= bytes; }
 
