@@ -35,7 +35,6 @@ ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
   SetUpperWindows(c, where, &d);
-  const bool qkv_bias = BoolOr(c, "qkv_bias", true, where);
   const std::vector<bool> sparse = SparseLayers(c, d.n_layers, where);
   ExpertsForm experts;
   ReadExperts(c, "num_experts", where, &experts);
