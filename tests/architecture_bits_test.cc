@@ -1,7 +1,7 @@
-// Invariant 3 for what the architectures add to a LLaMA: pairs of neighbours, parts of heads, norms of
-// heads, windows, caps, scaled embeddings, experts. Each target of this build that the CPU can run,
-// other threads and chunks are compared with tests/data/architecture_bits.txt. When a sample changes,
-// the lines that this test prints become the new record.
+// Invariant 3 for what the architectures add to a LLaMA: pairs of neighbours, parts of heads, norms
+// of heads, windows, caps, scaled embeddings, experts. Each target of this build that the CPU can
+// run, other threads and chunks are compared with tests/data/architecture_bits.txt. When a sample
+// changes, the lines that this test prints become the new record.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -37,9 +37,8 @@ TEST_CASE("every target, thread count and chunk gives the bits on record") {
     const std::string file_hash = DataHash(model->file().path());
     CHECK(file_hash == want.file);
     const std::vector<int32_t> ids = SampleIds(sample, 60);
-    ForEachTarget([&](const std::string&) {
-      CHECK(LogitsHash(*model, ids, 2, 512, row.kv) == want.logits);
-    });
+    ForEachTarget(
+        [&](const std::string&) { CHECK(LogitsHash(*model, ids, 2, 512, row.kv) == want.logits); });
     CHECK(LogitsHash(*model, ids, 1, 1, row.kv) == want.logits);
     const std::string hash = LogitsHash(*model, ids, 3, 7, row.kv);
     CHECK(hash == want.logits);

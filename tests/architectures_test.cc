@@ -1,6 +1,6 @@
-// Every architecture against the published implementation where there are goldens of it, and against
-// the plain decoder (tests/plain_decoder.h) for every sample checkpoint, from Hugging Face folders
-// and from GGUF files.
+// Every architecture against the published implementation where there are goldens of it, and
+// against the plain decoder (tests/plain_decoder.h) for every sample checkpoint, from Hugging Face
+// folders and from GGUF files.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -109,12 +109,11 @@ TEST_CASE("published shapes have as many parameters as published, and a graph") 
   const struct {
     const char* name;
     double billions;
-  } kShapes[] = {{"chatglm-6b", 6.17},        {"chatglm3-6b", 6.24},   {"glm-4-9b", 9.40},
-                 {"glm-4-9b-0414", 9.40},     {"llama-7b", 6.74},      {"llama-3.1-8b", 8.03},
-                 {"mistral-7b", 7.24},        {"qwen2.5-0.5b", 0.494}, {"qwen2.5-7b", 7.62},
-                 {"qwen3-8b", 8.19},          {"phi-3-mini", 3.82},    {"gemma-2-2b", 2.61},
-                 {"mixtral-8x7b", 46.70},     {"qwen1.5-moe-a2.7b", 14.32},
-                 {"granite-3.3-2b", 2.53}};
+  } kShapes[] = {{"chatglm-6b", 6.17},    {"chatglm3-6b", 6.24},        {"glm-4-9b", 9.40},
+                 {"glm-4-9b-0414", 9.40}, {"llama-7b", 6.74},           {"llama-3.1-8b", 8.03},
+                 {"mistral-7b", 7.24},    {"qwen2.5-0.5b", 0.494},      {"qwen2.5-7b", 7.62},
+                 {"qwen3-8b", 8.19},      {"phi-3-mini", 3.82},         {"gemma-2-2b", 2.61},
+                 {"mixtral-8x7b", 46.70}, {"qwen1.5-moe-a2.7b", 14.32}, {"granite-3.3-2b", 2.53}};
   size_t known = 0;
   for (const Architecture* row : Architectures()) known += row->published.size();
   CHECK(known == std::size(kShapes));
@@ -126,8 +125,8 @@ TEST_CASE("published shapes have as many parameters as published, and a graph") 
     std::vector<Tensor> tensors;
     for (const ImportTensor& tensor : plan.tensors) {
       const bool matrix = tensor.role != ImportTensor::Role::kVector;
-      tensors.push_back({tensor.name, matrix ? DType::kInt4 : DType::kF32, BlockOffset::kNone,
-                         tensor.shape});
+      tensors.push_back(
+          {tensor.name, matrix ? DType::kInt4 : DType::kF32, BlockOffset::kNone, tensor.shape});
       const double columns = matrix ? static_cast<double>(tensor.shape[1]) : 1;
       // The first version of ChatGLM-6B ties its head, as the published count has it.
       if (tensor.tied_to.empty()) parameters += static_cast<double>(tensor.shape[0]) * columns;

@@ -22,7 +22,8 @@ namespace glint::test {
 inline std::string DataHash(const std::string& path) {
   const std::unique_ptr<GlintFile> file = GlintFile::Open(path);
   const std::string bytes = ReadFile(path);
-  return ChecksumText(ChecksumOf(bytes.data() + file->data_offset(), bytes.size() - file->data_offset()));
+  return ChecksumText(
+      ChecksumOf(bytes.data() + file->data_offset(), bytes.size() - file->data_offset()));
 }
 
 // Of the logits of a prompt and of 12 greedy tokens after it.

@@ -31,10 +31,10 @@ struct ImportTensor {
     kVocabulary,  // embedding or head: as kMatrix, but kept at higher precision where that is cheap
     kSmall,       // a matrix that is small and decides much: f32
   };
-  std::string name;              // ours
+  std::string name;  // ours
   // The checkpoint's, whose rows follow each other; none: made of `values`.
   std::vector<ImportSource> sources;
-  std::vector<uint64_t> shape;   // of all sources together; each must have its part of it
+  std::vector<uint64_t> shape;  // of all sources together; each must have its part of it
   Role role = Role::kMatrix;
   std::vector<float> values{};
   float plus = 0;  // kVector: added to the checkpoint's numbers
@@ -49,7 +49,7 @@ struct ImportPlan {
   nlohmann::json tokenizer = nlohmann::json::object();
   ImportRules tokenizer_rules;
   std::vector<ImportTensor> tensors;
-  std::vector<std::string> ignored;    // endings of the names of buffers that are no weights
+  std::vector<std::string> ignored;  // endings of the names of buffers that are no weights
   // Builds the main graph over the tensors (types decided, no data). Throws Error.
   std::function<Graph(const std::vector<Tensor>& tensors, const std::string& where)> build;
 };
@@ -62,10 +62,10 @@ struct PublishedShape {
 
 // One row per architecture; adding one is one file and one row in architectures.cc.
 struct Architecture {
-  const char* name;                                     // "chatglm"
-  bool (*accepts)(const nlohmann::json& hf_config);     // is this config.json of this architecture?
-  // tokenizer_config.json may be null. `where` begins each message. Throws Error naming an option that
-  // is not supported.
+  const char* name;                                  // "chatglm"
+  bool (*accepts)(const nlohmann::json& hf_config);  // is this config.json of this architecture?
+  // tokenizer_config.json may be null. `where` begins each message. Throws Error naming an option
+  // that is not supported.
   ImportPlan (*plan)(const nlohmann::json& hf_config, const nlohmann::json& tokenizer_config,
                      const std::string& where);
   std::vector<PublishedShape> published{};
@@ -78,8 +78,8 @@ const Architecture& FindArchitecture(const nlohmann::json& hf_config, const std:
 // All rows.
 std::span<const Architecture* const> Architectures();
 
-// config.json of a published model ("chatglm-6b"), for `glint synth`. Throws Error listing the names
-// known.
+// config.json of a published model ("chatglm-6b"), for `glint synth`. Throws Error listing the
+// names known.
 nlohmann::json PublishedConfig(const std::string& name);
 
 }  // namespace glint

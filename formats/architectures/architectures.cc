@@ -52,7 +52,9 @@ const Architecture& FindArchitecture(const nlohmann::json& hf_config, const std:
               " with these options is not supported; known architectures: " + known);
 }
 
-std::span<const Architecture* const> Architectures() { return kArchitectures; }
+std::span<const Architecture* const> Architectures() {
+  return kArchitectures;
+}
 
 nlohmann::json PublishedConfig(const std::string& name) {
   std::string known;

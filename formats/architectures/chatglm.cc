@@ -16,8 +16,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// The published code never passes the depth to its blocks, so their default of 28 layers decides the
-// residual's scale whatever the real depth.
+// The published code never passes the depth to its blocks, so their default of 28 layers decides
+// the residual's scale whatever the real depth.
 const double kAlpha = std::sqrt(2.0 * 28.0);
 constexpr double kRotaryBase = 10000.0;
 
@@ -75,21 +75,22 @@ Network::Value Describe(Network& n, const Hyper& h) {
   return n.Head(x, "lm_head", h.vocab_size, true);
 }
 
-// Ids that the text's own stand after: the first revision, with 150528 rows, leaves room for 20000 image
-// tokens (tokenization_chatglm.py: num_image_tokens).
+// Ids that the text's own stand after: the first revision, with 150528 rows, leaves room for 20000
+// image tokens (tokenization_chatglm.py: num_image_tokens).
 int32_t IdOffset(const Json& tokenizer_config, uint64_t vocab_size, const std::string& where) {
   const uint64_t fallback = vocab_size >= 150000 ? 20000 : 0;
   if (tokenizer_config.is_null()) return static_cast<int32_t>(fallback);
-  return static_cast<int32_t>(UintOr(tokenizer_config, "num_image_tokens", fallback, 1 << 24, where));
+  return static_cast<int32_t>(
+      UintOr(tokenizer_config, "num_image_tokens", fallback, 1 << 24, where));
 }
 
 ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& where) {
   const Hyper h = ReadHyper(c, where);
   ImportPlan plan;
-  plan.config = {{"architecture", "chatglm"},      {"dim", h.dim},
-                 {"n_layers", h.n_layers},         {"n_heads", h.n_heads},
-                 {"head_dim", h.dim / h.n_heads},  {"hidden_dim", h.hidden_dim},
-                 {"vocab_size", h.vocab_size},     {"max_seq_len", h.max_seq_len},
+  plan.config = {{"architecture", "chatglm"},     {"dim", h.dim},
+                 {"n_layers", h.n_layers},        {"n_heads", h.n_heads},
+                 {"head_dim", h.dim / h.n_heads}, {"hidden_dim", h.hidden_dim},
+                 {"vocab_size", h.vocab_size},    {"max_seq_len", h.max_seq_len},
                  {"norm_eps", h.norm_eps}};
   // Ids that an old config.json leaves out are the defaults of the published configuration class.
   const uint64_t last = h.vocab_size - 1;
@@ -104,17 +105,20 @@ ImportPlan Plan(const Json& c, const Json& tokenizer_config, const std::string& 
                   std::to_string(h.vocab_size));
     }
   }
-  plan.prompt = {{"format", "chatglm-6b"}, {"position_scheme", "glm-2d"}, {"mask_id", mask},
-                 {"gmask_id", gmask},      {"sop_id", sop},               {"eop_id", eop},
+  plan.prompt = {{"format", "chatglm-6b"}, {"position_scheme", "glm-2d"},
+                 {"mask_id", mask},        {"gmask_id", gmask},
+                 {"sop_id", sop},          {"eop_id", eop},
                  {"pad_id", pad},          {"stop_ids", {eop}}};
   // Ours, for models trained on short chats: config.json of THUDM has no such key.
-  if (c.contains("max_history")) plan.prompt["max_history"] = GetUint(c, "max_history", 0, 1 << 20, where);
-  plan.tokenizer = {{"mask_id", mask}, {"gmask_id", gmask}, {"sop_id", sop}, {"eop_id", eop},
-                    {"pad_id", pad}};
+  if (c.contains("max_history"))
+    plan.prompt["max_history"] = GetUint(c, "max_history", 0, 1 << 20, where);
+  plan.tokenizer = {
+      {"mask_id", mask}, {"gmask_id", gmask}, {"sop_id", sop}, {"eop_id", eop}, {"pad_id", pad}};
   plan.tokenizer_rules = {"chatglm1", IdOffset(tokenizer_config, h.vocab_size, where)};
   plan.ignored = {".inv_freq"};
-  SetNetwork({"ids", "position.0", "position.1", "cache_index", "prefix_len"},
-             [h](Network& n) { return Describe(n, h); }, &plan);
+  SetNetwork(
+      {"ids", "position.0", "position.1", "cache_index", "prefix_len"},
+      [h](Network& n) { return Describe(n, h); }, &plan);
   return plan;
 }
 

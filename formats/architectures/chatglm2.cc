@@ -1,6 +1,6 @@
-// ChatGLM2-6B, ChatGLM3-6B and GLM-4-9B as THUDM publishes them (modeling_chatglm.py of each). What sets
-// them apart from LLaMA: biases on q, k and v; pairs of neighbours are turned, in one half of each
-// head; gate and up come fused; and the options have names of their own.
+// ChatGLM2-6B, ChatGLM3-6B and GLM-4-9B as THUDM publishes them (modeling_chatglm.py of each). What
+// sets them apart from LLaMA: biases on q, k and v; pairs of neighbours are turned, in one half of
+// each head; gate and up come fused; and the options have names of their own.
 #include "formats/architectures/decoder.h"
 #include "formats/architectures/hf_options.h"
 #include "formats/json.h"
@@ -23,9 +23,9 @@ void RefuseOtherOptions(const Json& c, const std::string& where) {
   RequireOption(c, "add_bias_linear", false, where);
   RequireOption(c, "apply_residual_connection_post_layernorm", false, where);
   RequireOption(c, "multi_query_attention", true, where);
-  RequireOption(c, "interleaved_qkv", false, where);        // CodeGeeX2 has these two
+  RequireOption(c, "interleaved_qkv", false, where);  // CodeGeeX2 has these two
   RequireOption(c, "rotary_percent", 0.5, where);
-  RequireOption(c, "partial_rotary_factor", 0.5, where);    // GGUF files may have these two
+  RequireOption(c, "partial_rotary_factor", 0.5, where);  // GGUF files may have these two
   RequireOption(c, "rope_scaling", nullptr, where);
   // It divides the positions by rope_ratio; the others multiply the base.
   const auto name = c.find("_name_or_path");
@@ -129,10 +129,11 @@ void Adapt(Json* c) {
   (*c)["model_type"] = "chatglm";
   (*c)["multi_query_attention"] = true;
   (*c)["add_qkv_bias"] = (*c)["attention_bias"];
-  (*c)["kv_channels"] = c->contains("head_dim")
-                            ? (*c)["head_dim"].get<uint64_t>()
-                            : c->value("hidden_size", uint64_t{0}) /
-                                  std::max<uint64_t>(c->value("num_attention_heads", uint64_t{1}), 1);
+  (*c)["kv_channels"] =
+      c->contains("head_dim")
+          ? (*c)["head_dim"].get<uint64_t>()
+          : c->value("hidden_size", uint64_t{0}) /
+                std::max<uint64_t>(c->value("num_attention_heads", uint64_t{1}), 1);
   (*c)["rope_ratio"] = c->value("rope_theta", 10000.0) / 10000.0;
   rename("num_hidden_layers", "num_layers");
   rename("num_key_value_heads", "multi_query_group_num");
@@ -145,16 +146,18 @@ void Adapt(Json* c) {
 }  // namespace
 
 extern const Architecture kChatGlm2;
-const Architecture kChatGlm2 = {
-    "chatglm2", Accepts, Plan, {{"chatglm3-6b", kChatGlm3}, {"glm-4-9b", kGlm4}},
-    {{.architecture = "chatglm",
-     .names = {{"self_attention.query_key_value", "attn_qkv"},
-               {"self_attention.dense", "attn_output"},
-               {"mlp.dense_h_to_4h", "ffn_up"},
-               {"mlp.dense_4h_to_h", "ffn_down"},
-               {"transformer.embedding.word_embeddings", "token_embd"},
-               {"transformer.encoder.final_layernorm", "output_norm"},
-               {"transformer.output_layer", "output"}},
-     .adapt = Adapt}}};
+const Architecture kChatGlm2 = {"chatglm2",
+                                Accepts,
+                                Plan,
+                                {{"chatglm3-6b", kChatGlm3}, {"glm-4-9b", kGlm4}},
+                                {{.architecture = "chatglm",
+                                  .names = {{"self_attention.query_key_value", "attn_qkv"},
+                                            {"self_attention.dense", "attn_output"},
+                                            {"mlp.dense_h_to_4h", "ffn_up"},
+                                            {"mlp.dense_4h_to_h", "ffn_down"},
+                                            {"transformer.embedding.word_embeddings", "token_embd"},
+                                            {"transformer.encoder.final_layernorm", "output_norm"},
+                                            {"transformer.output_layer", "output"}},
+                                  .adapt = Adapt}}};
 
 }  // namespace glint

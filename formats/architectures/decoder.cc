@@ -101,7 +101,8 @@ void SetWindows(const Json& c, const std::string& where,
 void SetUpperWindows(const Json& c, const std::string& where, DecoderConfig* decoder) {
   if (!BoolOr(c, "use_sliding_window", false, where)) return;
   const uint64_t first = UintOr(c, "max_window_layers", 28, kMaxLayers, where);
-  SetWindows(c, where, [first](uint64_t layer) { return layer >= first; }, decoder);
+  SetWindows(
+      c, where, [first](uint64_t layer) { return layer >= first; }, decoder);
 }
 
 Network::Value AttentionPart(Network& n, Network::Value x, const DecoderConfig& d,
@@ -162,15 +163,14 @@ Network::Value ExpertsPart(Network& n, Network::Value x, const DecoderConfig& d,
     return n.RoutedLinear(v, routing, word, sources(name, rows), form.top_k);
   };
   const Network::Value gate = n.Silu(routed(x, "expert_gate", form.gate, form.hidden_dim));
-  const Network::Value product =
-      n.Mul(gate, routed(x, "expert_up", form.up, form.hidden_dim));
+  const Network::Value product = n.Mul(gate, routed(x, "expert_up", form.up, form.hidden_dim));
   return n.Combine(routed(product, "expert_down", form.down, d.dim), routing, form.top_k);
 }
 
 Description LlamaNetwork(const DecoderConfig& d, const AttentionForm& attention,
                          const FfnForm& ffn) {
-  return LlamaLikeNetwork(
-      d, attention, [=](Network& n, Network::Value x) { return FfnPart(n, x, d, ffn); });
+  return LlamaLikeNetwork(d, attention,
+                          [=](Network& n, Network::Value x) { return FfnPart(n, x, d, ffn); });
 }
 
 Description LlamaLikeNetwork(const DecoderConfig& d, const AttentionForm& attention, Half half) {

@@ -8,27 +8,27 @@
 #include "formats/architectures/network.h"
 #include "formats/architectures/rope.h"
 
-// What LLaMA and the models after it have in common: options of config.json, and the two halves of a
-// layer. An architecture's file puts them together and adds what is its own.
+// What LLaMA and the models after it have in common: options of config.json, and the two halves of
+// a layer. An architecture's file puts them together and adds what is its own.
 namespace glint {
 
 struct DecoderConfig {
   uint64_t dim, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, vocab_size, max_seq_len;
   double norm_eps;
-  bool tied;      // the head is the embedding
+  bool tied;  // the head is the embedding
   RopeForm rope;
   std::vector<uint64_t> windows;  // (n_layers): tokens that a layer sees; 0: all
 };
 
 // Reads these options under Hugging Face's names. Windows are 0 but where `layer_types` says that a
-// layer has one. `partial_rotary`: what part of each head is turned where no option says it; none: all
-// of it, and nothing else is taken. Throws Error naming what is missing, does not fit, or changes what
-// is computed and is not known.
+// layer has one. `partial_rotary`: what part of each head is turned where no option says it; none:
+// all of it, and nothing else is taken. Throws Error naming what is missing, does not fit, or
+// changes what is computed and is not known.
 DecoderConfig ReadDecoderConfig(const nlohmann::json& config, const std::string& where,
                                 std::optional<double> partial_rotary = std::nullopt);
 
-// Windows of `sliding_window` tokens (absent or null: none) for the layers for which `has_window` is
-// true, unless `layer_types` has said which.
+// Windows of `sliding_window` tokens (absent or null: none) for the layers for which `has_window`
+// is true, unless `layer_types` has said which.
 void SetWindows(const nlohmann::json& config, const std::string& where,
                 const std::function<bool(uint64_t layer)>& has_window, DecoderConfig* decoder);
 
@@ -38,11 +38,11 @@ void SetUpperWindows(const nlohmann::json& config, const std::string& where,
 
 struct AttentionForm {
   bool qkv_bias = false, out_bias = false;
-  bool qk_norm = false;          // each head of q and k is normed (q_norm, k_norm)
-  const char* fused = nullptr;   // the checkpoint's name if q, k and v are one matrix
+  bool qk_norm = false;         // each head of q and k is normed (q_norm, k_norm)
+  const char* fused = nullptr;  // the checkpoint's name if q, k and v are one matrix
   const char* out = "self_attn.o_proj";
-  double scale = 0;              // of scores; 0: 1 / sqrt(head_dim)
-  double softcap = 0;            // of scores; 0: none
+  double scale = 0;    // of scores; 0: 1 / sqrt(head_dim)
+  double softcap = 0;  // of scores; 0: none
 };
 // Projections, rotation, attention and output of the layer begun; `x` is normed.
 Network::Value AttentionPart(Network& network, Network::Value x, const DecoderConfig& decoder,
@@ -94,8 +94,8 @@ ImportPlan DecoderPlan(const char* name, const DecoderConfig& decoder,
 // config.json's model_type is this one.
 bool HasModelType(const nlohmann::json& config, const char* model_type);
 
-// The ids that end a reply: none, one, or a list (`eos_token_id`). Throws Error unless they are at most
-// `last`.
+// The ids that end a reply: none, one, or a list (`eos_token_id`). Throws Error unless they are at
+// most `last`.
 nlohmann::json StopIds(const nlohmann::json& config, uint64_t last, const std::string& where);
 
 }  // namespace glint

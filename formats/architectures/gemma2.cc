@@ -14,16 +14,18 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "gemma2"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "gemma2");
+}
 
 // An option that is absent, as in the first GGUF files, is as published. Null is "none".
 Json WithDefaults(Json c) {
-  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, Json>>{
-           {"attn_logit_softcapping", 50.0},
-           {"final_logit_softcapping", 30.0},
-           {"query_pre_attn_scalar", 256},
-           {"sliding_window", 4096},
-           {"tie_word_embeddings", true}}) {
+  for (const auto& [key, value] :
+       std::initializer_list<std::pair<const char*, Json>>{{"attn_logit_softcapping", 50.0},
+                                                           {"final_logit_softcapping", 30.0},
+                                                           {"query_pre_attn_scalar", 256},
+                                                           {"sliding_window", 4096},
+                                                           {"tie_word_embeddings", true}}) {
     c.emplace(key, value);
   }
   return c;
@@ -32,8 +34,7 @@ Json WithDefaults(Json c) {
 double Softcap(const Json& c, const char* key, const std::string& where) {
   const double cap = NumberOr(c, key, 0, where);
   if (cap >= 0 && cap <= 1e6) return cap;
-  throw Error(where + ": " + Quoted(key) + ": expected 0 to 1000000, found " +
-              std::to_string(cap));
+  throw Error(where + ": " + Quoted(key) + ": expected 0 to 1000000, found " + std::to_string(cap));
 }
 
 double ScoreScale(const Json& c, const std::string& where) {
@@ -50,7 +51,8 @@ ImportPlan Plan(const Json& hf_config, const Json&, const std::string& where) {
                 "gelu_pytorch_tanh", where);
   RequireOption(c, "attention_bias", false, where);
   DecoderConfig d = ReadDecoderConfig(c, where);
-  SetWindows(c, where, [](uint64_t layer) { return layer % 2 == 0; }, &d);
+  SetWindows(
+      c, where, [](uint64_t layer) { return layer % 2 == 0; }, &d);
   AttentionForm attention;
   attention.scale = ScoreScale(c, where);
   attention.softcap = Softcap(c, "attn_logit_softcapping", where);
@@ -67,8 +69,8 @@ ImportPlan Plan(const Json& hf_config, const Json&, const std::string& where) {
       n.BeginLayer(i, "model.layers." + std::to_string(i) + ".");
       const Value a = AttentionPart(n, norm(x, "attn_norm", "input_layernorm"), d, attention);
       x = n.Add(x, norm(a, "attn_post_norm", "post_attention_layernorm"));
-      const Value f = FfnPart(n, norm(x, "ffn_norm", "pre_feedforward_layernorm"), d,
-                              {.gelu = true});
+      const Value f =
+          FfnPart(n, norm(x, "ffn_norm", "pre_feedforward_layernorm"), d, {.gelu = true});
       x = n.Add(x, norm(f, "ffn_post_norm", "post_feedforward_layernorm"));
     }
     n.EndLayers();
@@ -103,15 +105,18 @@ void Adapt(Json* c) {
 }  // namespace
 
 extern const Architecture kGemma2;
-const Architecture kGemma2 = {"gemma2", Accepts, Plan, {{"gemma-2-2b", kGemma2b}},
-                              {{.architecture = "gemma2",
-                                .keys = {{"attn_logit_softcapping", "attn_logit_softcapping", true},
-                                         {"final_logit_softcapping", "final_logit_softcapping",
-                                          true}},
-                               .names = {{"post_attention_layernorm", "post_attention_norm"},
-                                         {"pre_feedforward_layernorm", "ffn_norm"},
-                                         {"post_feedforward_layernorm", "post_ffw_norm"}},
-                               .plus_applied = true,
-                               .adapt = Adapt}}};
+const Architecture kGemma2 = {
+    "gemma2",
+    Accepts,
+    Plan,
+    {{"gemma-2-2b", kGemma2b}},
+    {{.architecture = "gemma2",
+      .keys = {{"attn_logit_softcapping", "attn_logit_softcapping", true},
+               {"final_logit_softcapping", "final_logit_softcapping", true}},
+      .names = {{"post_attention_layernorm", "post_attention_norm"},
+                {"pre_feedforward_layernorm", "ffn_norm"},
+                {"post_feedforward_layernorm", "post_ffw_norm"}},
+      .plus_applied = true,
+      .adapt = Adapt}}};
 
 }  // namespace glint

@@ -37,10 +37,18 @@ constexpr GgufKey kScalingKeys[] = {
 // Settings that change what is computed and are not among the keys above: known to be harmless, or
 // read elsewhere. Any other key of the architecture is an error.
 constexpr const char* kOtherKeys[] = {
-    "vocab_size", "attention.value_length", "rope.dimension_count", "rope.scaling.type",
-    "rope.scaling.factor", "rope.scaling.original_context_length", "rope.scaling.finetuned",
-    "rope.scaling.attn_factor", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
-    "rope.scale_linear", "tensor_data_layout",
+    "vocab_size",
+    "attention.value_length",
+    "rope.dimension_count",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scaling.original_context_length",
+    "rope.scaling.finetuned",
+    "rope.scaling.attn_factor",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
+    "rope.scale_linear",
+    "tensor_data_layout",
 };
 
 // Between Hugging Face's words within a layer and llama.cpp's; then of the whole.
@@ -175,8 +183,7 @@ void AddHeadDim(const Gguf& gguf, const Keys& keys, Json* config) {
   }
   const uint64_t turned = get("rope.dimension_count");
   if (turned == head_dim || head_dim == 0) return;
-  (*config)["partial_rotary_factor"] =
-      static_cast<double>(turned) / static_cast<double>(head_dim);
+  (*config)["partial_rotary_factor"] = static_cast<double>(turned) / static_cast<double>(head_dim);
 }
 
 void AddIds(const Gguf& gguf, Json* config) {
@@ -258,8 +265,8 @@ const char* FindName(const GgufDialect& dialect, const std::string& hf) {
 
 }  // namespace
 
-// The first number in a name is the layer's, and what stands before it is the model's affair; a second
-// one is an expert's, written "*" in the tables.
+// The first number in a name is the layer's, and what stands before it is the model's affair; a
+// second one is an expert's, written "*" in the tables.
 GgufPlace FindGgufPlace(const GgufDialect& dialect, const std::string& hf_name) {
   const size_t dot = hf_name.rfind('.');
   const std::string stem = hf_name.substr(0, dot), ending = hf_name.substr(dot);

@@ -1,6 +1,6 @@
 // GLM-4 in its Hugging Face form (transformers, modeling_glm.py), and GLM-4-0414 and Z1
-// (modeling_glm4.py), which norm each half of a layer after it, too. What sets them apart from LLaMA:
-// pairs of neighbours are turned, in one half of each head; gate and up come fused.
+// (modeling_glm4.py), which norm each half of a layer after it, too. What sets them apart from
+// LLaMA: pairs of neighbours are turned, in one half of each head; gate and up come fused.
 #include "formats/architectures/decoder.h"
 #include "formats/architectures/hf_options.h"
 
@@ -9,7 +9,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "glm") || HasModelType(c, "glm4"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "glm") || HasModelType(c, "glm4");
+}
 
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
@@ -54,14 +56,17 @@ constexpr char kGlm4[] = R"({
 
 extern const Architecture kGlm;
 const Architecture kGlm = {
-    "glm", Accepts, Plan, {{"glm-4-9b-0414", kGlm4}},
+    "glm",
+    Accepts,
+    Plan,
+    {{"glm-4-9b-0414", kGlm4}},
     {{.architecture = "glm4",
-     .names = {{"post_self_attn_layernorm", "post_attention_norm"},
-               {"post_mlp_layernorm", "post_ffw_norm"}},
-     .adapt = [](Json* c) { (*c)["model_type"] = "glm4"; }},
+      .names = {{"post_self_attn_layernorm", "post_attention_norm"},
+                {"post_mlp_layernorm", "post_ffw_norm"}},
+      .adapt = [](Json* c) { (*c)["model_type"] = "glm4"; }},
      // The older form, in THUDM's name.
-     {.architecture = "chatglm",
-      .marker = "blk.0.attn_q.weight",
-      .adapt = [](Json* c) { (*c)["model_type"] = "glm"; }}}};
+     {.architecture = "chatglm", .marker = "blk.0.attn_q.weight", .adapt = [](Json* c) {
+        (*c)["model_type"] = "glm";
+      }}}};
 
 }  // namespace glint

@@ -1,5 +1,5 @@
-// Granite 3 (IBM; transformers, modeling_granite.py): a LLaMA whose embedding, halves of a layer and
-// logits are scaled, and whose scores have a scale of their own.
+// Granite 3 (IBM; transformers, modeling_granite.py): a LLaMA whose embedding, halves of a layer
+// and logits are scaled, and whose scores have a scale of their own.
 #include "formats/architectures/decoder.h"
 #include "formats/architectures/hf_options.h"
 
@@ -8,15 +8,16 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "granite"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "granite");
+}
 
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   const DecoderConfig d = ReadDecoderConfig(c, where);
   const bool bias = BoolOr(c, "attention_bias", false, where);
-  const AttentionForm attention = {.qkv_bias = bias,
-                                   .out_bias = bias,
-                                   .scale = NumberOr(c, "attention_multiplier", 1, where)};
+  const AttentionForm attention = {
+      .qkv_bias = bias, .out_bias = bias, .scale = NumberOr(c, "attention_multiplier", 1, where)};
   const FfnForm ffn = {.bias = BoolOr(c, "mlp_bias", false, where)};
   const double embedding_scale = NumberOr(c, "embedding_multiplier", 1, where);
   const double residual_scale = NumberOr(c, "residual_multiplier", 1, where);
@@ -52,14 +53,16 @@ constexpr char kGranite2b[] = R"({
 }  // namespace
 
 extern const Architecture kGranite;
-const Architecture kGranite = {
-    "granite", Accepts, Plan, {{"granite-3.3-2b", kGranite2b}},
-    {{.architecture = "granite",
-      .keys = {{"attention.scale", "attention_multiplier", true},
-               {"embedding_scale", "embedding_multiplier", true},
-               {"residual_scale", "residual_multiplier", true},
-               {"logit_scale", "logits_scaling", true}},
-      .permuted = true,
-      .adapt = [](Json* c) { (*c)["model_type"] = "granite"; }}}};
+const Architecture kGranite = {"granite",
+                               Accepts,
+                               Plan,
+                               {{"granite-3.3-2b", kGranite2b}},
+                               {{.architecture = "granite",
+                                 .keys = {{"attention.scale", "attention_multiplier", true},
+                                          {"embedding_scale", "embedding_multiplier", true},
+                                          {"residual_scale", "residual_multiplier", true},
+                                          {"logit_scale", "logits_scaling", true}},
+                                 .permuted = true,
+                                 .adapt = [](Json* c) { (*c)["model_type"] = "granite"; }}}};
 
 }  // namespace glint

@@ -10,7 +10,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "llama"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "llama");
+}
 
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
@@ -46,10 +48,12 @@ constexpr char kLlama8b[] = R"({
 }  // namespace
 
 extern const Architecture kLlama;
-const Architecture kLlama = {
-    "llama", Accepts, Plan, {{"llama-7b", kLlama7b}, {"llama-3.1-8b", kLlama8b}},
-    {{.architecture = "llama",
-     .permuted = true,
-     .adapt = [](Json* c) { (*c)["model_type"] = "llama"; }}}};
+const Architecture kLlama = {"llama",
+                             Accepts,
+                             Plan,
+                             {{"llama-7b", kLlama7b}, {"llama-3.1-8b", kLlama8b}},
+                             {{.architecture = "llama", .permuted = true, .adapt = [](Json* c) {
+                                 (*c)["model_type"] = "llama";
+                               }}}};
 
 }  // namespace glint

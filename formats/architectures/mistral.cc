@@ -1,5 +1,5 @@
-// Mistral 7B and its kin (Jiang et al. 2023; transformers, modeling_mistral.py): a LLaMA whose tokens
-// see a window of those before them.
+// Mistral 7B and its kin (Jiang et al. 2023; transformers, modeling_mistral.py): a LLaMA whose
+// tokens see a window of those before them.
 #include "formats/architectures/decoder.h"
 #include "formats/architectures/hf_options.h"
 
@@ -8,16 +8,18 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "mistral"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "mistral");
+}
 
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
   // Without the option the published class takes 4096; null is for none.
   const Json windowed = c.contains("sliding_window") ? c : Json{{"sliding_window", 4096}};
-  SetWindows(windowed, where, [](uint64_t) { return true; }, &d);
-  return DecoderPlan("mistral", d, c, "llama", where,
-                     LlamaNetwork(d, {}, {}));
+  SetWindows(
+      windowed, where, [](uint64_t) { return true; }, &d);
+  return DecoderPlan("mistral", d, c, "llama", where, LlamaNetwork(d, {}, {}));
 }
 
 // Mistral-7B-v0.1.

@@ -9,12 +9,15 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "mixtral"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "mixtral");
+}
 
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
-  SetWindows(c, where, [](uint64_t) { return true; }, &d);
+  SetWindows(
+      c, where, [](uint64_t) { return true; }, &d);
   ExpertsForm experts = {.router = "block_sparse_moe.gate",
                          .experts = "block_sparse_moe.experts",
                          .gate = "w1",
@@ -23,8 +26,7 @@ ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   ReadExperts(c, "num_local_experts", where, &experts);
   experts.hidden_dim = d.hidden_dim;
   const auto half = [=](Network& n, Network::Value x) { return ExpertsPart(n, x, d, experts); };
-  ImportPlan plan = DecoderPlan("mixtral", d, c, "llama", where,
-                                LlamaLikeNetwork(d, {}, half));
+  ImportPlan plan = DecoderPlan("mixtral", d, c, "llama", where, LlamaLikeNetwork(d, {}, half));
   plan.config["n_experts"] = experts.n;
   return plan;
 }
@@ -43,15 +45,18 @@ constexpr char kMixtral8x7b[] = R"({
 
 extern const Architecture kMixtral;
 const Architecture kMixtral = {
-    "mixtral", Accepts, Plan, {{"mixtral-8x7b", kMixtral8x7b}},
+    "mixtral",
+    Accepts,
+    Plan,
+    {{"mixtral-8x7b", kMixtral8x7b}},
     {{.architecture = "llama",
-     .marker = "blk.0.ffn_gate_inp.weight",
-     .keys = {{"expert_count", "num_local_experts"}, {"expert_used_count", "num_experts_per_tok"}},
-     .names = {{"block_sparse_moe.gate", "ffn_gate_inp"},
-               {"block_sparse_moe.experts.*.w1", "ffn_gate_exps"},
-               {"block_sparse_moe.experts.*.w2", "ffn_down_exps"},
-               {"block_sparse_moe.experts.*.w3", "ffn_up_exps"}},
-     .permuted = true,
-     .adapt = [](Json* c) { (*c)["model_type"] = "mixtral"; }}}};
+      .marker = "blk.0.ffn_gate_inp.weight",
+      .keys = {{"expert_count", "num_local_experts"}, {"expert_used_count", "num_experts_per_tok"}},
+      .names = {{"block_sparse_moe.gate", "ffn_gate_inp"},
+                {"block_sparse_moe.experts.*.w1", "ffn_gate_exps"},
+                {"block_sparse_moe.experts.*.w2", "ffn_down_exps"},
+                {"block_sparse_moe.experts.*.w3", "ffn_up_exps"}},
+      .permuted = true,
+      .adapt = [](Json* c) { (*c)["model_type"] = "mixtral"; }}}};
 
 }  // namespace glint

@@ -135,8 +135,7 @@ Network::Heads Network::SplitHeads(Value qkv, uint64_t heads) {
 Network::Heads Network::SplitQkv(Value qkv, uint64_t heads, uint64_t kv_heads) {
   GraphBuilder::Heads out;
   if (graph_) {
-    out = graph_->SplitQkv({qkv.name}, static_cast<int64_t>(heads),
-                           static_cast<int64_t>(kv_heads));
+    out = graph_->SplitQkv({qkv.name}, static_cast<int64_t>(heads), static_cast<int64_t>(kv_heads));
   }
   return MadeHeads(out, qkv.width / (heads + 2 * kv_heads), heads);
 }
@@ -153,8 +152,7 @@ Network::Heads Network::Rope(const Heads& heads) {
     if (input.starts_with("position.")) positions.push_back(graph_->Input(input));
   }
   const RopeOptions options = {rope_.interleaved ? "interleaved" : "neox", rope_.scale,
-                               static_cast<int64_t>(rope_.original_context),
-                               rope_.dynamic_factor};
+                               static_cast<int64_t>(rope_.original_context), rope_.dynamic_factor};
   Heads turned = heads;
   for (Value* value : {&turned.q, &turned.k}) {
     *value = Made(graph_->Rope({value->name}, kFrequencies, positions, options), value->width);
@@ -198,7 +196,9 @@ Network::Value Network::Mul(Value a, Value b) {
   return a;
 }
 
-Graph Network::Finish(Value output) { return graph_->Finish({output.name}, "logits"); }
+Graph Network::Finish(Value output) {
+  return graph_->Finish({output.name}, "logits");
+}
 
 void SetNetwork(std::vector<std::string> inputs, Description describe, ImportPlan* plan) {
   Network list;

@@ -10,8 +10,8 @@
 namespace glint {
 
 // How an architecture says what it is: one function that describes the way of a token through the
-// network, with the checkpoint's names at the weights' places. The function runs twice. At first, to
-// list the tensors that the checkpoint must have: their shapes follow from the widths of the
+// network, with the checkpoint's names at the weights' places. The function runs twice. At first,
+// to list the tensors that the checkpoint must have: their shapes follow from the widths of the
 // values. Then, when their types are decided, to build the graph. So names, shapes and graph cannot
 // disagree, and an architecture reads like its paper.
 //
@@ -36,8 +36,8 @@ class Network {
   void BeginLayer(uint64_t i, std::string source);
   void EndLayers();
 
-  // Sources are given without ".weight" and ".bias". Our name of a weight is `word`, after which the
-  // output is named, too.
+  // Sources are given without ".weight" and ".bias". Our name of a weight is `word`, after which
+  // the output is named, too.
   Value Embedding(const std::string& source, uint64_t rows, uint64_t dim);
   Value LayerNorm(Value x, const std::string& word, const std::string& source, double eps);
   // `plus` is added to the checkpoint's weights (Gemma stores them less 1).
@@ -71,11 +71,11 @@ class Network {
   Value Gelu(Value x);  // the tanh form
   Value Silu(Value x);
   Value Scale(Value x, double factor);
-  Value Softcap(Value x, double cap);  // cap * tanh(x / cap)
+  Value Softcap(Value x, double cap);               // cap * tanh(x / cap)
   Value Add(Value a, Value b, double alpha = 1.0);  // alpha * a + b
   Value Mul(Value a, Value b);
 
-  uint64_t layer() const { return layer_; }  // that was begun last
+  uint64_t layer() const { return layer_; }                  // that was begun last
   std::vector<ImportTensor>& tensors() { return tensors_; }  // those listed so far
   Graph Finish(Value output);                                // the graph, whose output this is
 

@@ -9,15 +9,19 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "phi3"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "phi3");
+}
 
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   RequireOption(c, "attention_bias", false, where);
   DecoderConfig d = ReadDecoderConfig(c, where, 1.0);
-  SetWindows(c, where, [](uint64_t) { return true; }, &d);
-  return DecoderPlan("phi3", d, c, "llama", where,
-                     LlamaNetwork(d, {.fused = "self_attn.qkv_proj"}, {.fused = "mlp.gate_up_proj"}));
+  SetWindows(
+      c, where, [](uint64_t) { return true; }, &d);
+  return DecoderPlan(
+      "phi3", d, c, "llama", where,
+      LlamaNetwork(d, {.fused = "self_attn.qkv_proj"}, {.fused = "mlp.gate_up_proj"}));
 }
 
 // Phi-3-mini-4k-instruct.
@@ -33,7 +37,10 @@ constexpr char kPhi3Mini[] = R"({
 
 extern const Architecture kPhi3;
 const Architecture kPhi3 = {
-    "phi3", Accepts, Plan, {{"phi-3-mini", kPhi3Mini}},
+    "phi3",
+    Accepts,
+    Plan,
+    {{"phi-3-mini", kPhi3Mini}},
     {{.architecture = "phi3", .adapt = [](Json* c) { (*c)["model_type"] = "phi3"; }}}};
 
 }  // namespace glint

@@ -1,5 +1,5 @@
-// Qwen2 and Qwen2.5 (Yang et al. 2024; transformers, modeling_qwen2.py): a LLaMA with biases on q, k
-// and v. Some of its config.json files give the upper layers a window; the published ones do not
+// Qwen2 and Qwen2.5 (Yang et al. 2024; transformers, modeling_qwen2.py): a LLaMA with biases on q,
+// k and v. Some of its config.json files give the upper layers a window; the published ones do not
 // use it.
 #include "formats/architectures/decoder.h"
 #include "formats/architectures/hf_options.h"
@@ -9,14 +9,15 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "qwen2"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "qwen2");
+}
 
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
   SetUpperWindows(c, where, &d);
-  return DecoderPlan("qwen2", d, c, "qwen2", where,
-                     LlamaNetwork(d, {.qkv_bias = true}, {}));
+  return DecoderPlan("qwen2", d, c, "qwen2", where, LlamaNetwork(d, {.qkv_bias = true}, {}));
 }
 
 // Qwen2.5-0.5B-Instruct.
@@ -39,7 +40,10 @@ constexpr char kQwen7b[] = R"({
 
 extern const Architecture kQwen2;
 const Architecture kQwen2 = {
-    "qwen2", Accepts, Plan, {{"qwen2.5-0.5b", kQwen05b}, {"qwen2.5-7b", kQwen7b}},
+    "qwen2",
+    Accepts,
+    Plan,
+    {{"qwen2.5-0.5b", kQwen05b}, {"qwen2.5-7b", kQwen7b}},
     {{.architecture = "qwen2", .adapt = [](Json* c) { (*c)["model_type"] = "qwen2"; }}}};
 
 }  // namespace glint

@@ -1,6 +1,6 @@
-// Qwen1.5-MoE and Qwen2-MoE (Yang et al. 2024; transformers, modeling_qwen2_moe.py): Qwen2 with many
-// small experts, whose weights are not made to add up to 1, and one that every token meets, behind a
-// gate.
+// Qwen1.5-MoE and Qwen2-MoE (Yang et al. 2024; transformers, modeling_qwen2_moe.py): Qwen2 with
+// many small experts, whose weights are not made to add up to 1, and one that every token meets,
+// behind a gate.
 #include <set>
 
 #include "formats/architectures/decoder.h"
@@ -13,7 +13,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "qwen2_moe"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "qwen2_moe");
+}
 
 // Which layers have experts: every decoder_sparse_step-th but those of mlp_only_layers.
 std::vector<bool> SparseLayers(const Json& c, uint64_t n_layers, const std::string& where) {
@@ -73,20 +75,23 @@ constexpr char kQwenMoe[] = R"({
 
 extern const Architecture kQwen2Moe;
 const Architecture kQwen2Moe = {
-    "qwen2_moe", Accepts, Plan, {{"qwen1.5-moe-a2.7b", kQwenMoe}},
+    "qwen2_moe",
+    Accepts,
+    Plan,
+    {{"qwen1.5-moe-a2.7b", kQwenMoe}},
     {{.architecture = "qwen2moe",
-     .keys = {{"expert_count", "num_experts"},
-              {"expert_used_count", "num_experts_per_tok"},
-              {"expert_feed_forward_length", "moe_intermediate_size"},
-              {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"}},
-     .names = {{"mlp.gate", "ffn_gate_inp"},
-               {"mlp.experts.*.gate_proj", "ffn_gate_exps"},
-               {"mlp.experts.*.up_proj", "ffn_up_exps"},
-               {"mlp.experts.*.down_proj", "ffn_down_exps"},
-               {"mlp.shared_expert.gate_proj", "ffn_gate_shexp"},
-               {"mlp.shared_expert.up_proj", "ffn_up_shexp"},
-               {"mlp.shared_expert.down_proj", "ffn_down_shexp"},
-               {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"}},
-     .adapt = [](Json* c) { (*c)["model_type"] = "qwen2_moe"; }}}};
+      .keys = {{"expert_count", "num_experts"},
+               {"expert_used_count", "num_experts_per_tok"},
+               {"expert_feed_forward_length", "moe_intermediate_size"},
+               {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"}},
+      .names = {{"mlp.gate", "ffn_gate_inp"},
+                {"mlp.experts.*.gate_proj", "ffn_gate_exps"},
+                {"mlp.experts.*.up_proj", "ffn_up_exps"},
+                {"mlp.experts.*.down_proj", "ffn_down_exps"},
+                {"mlp.shared_expert.gate_proj", "ffn_gate_shexp"},
+                {"mlp.shared_expert.up_proj", "ffn_up_shexp"},
+                {"mlp.shared_expert.down_proj", "ffn_down_shexp"},
+                {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"}},
+      .adapt = [](Json* c) { (*c)["model_type"] = "qwen2_moe"; }}}};
 
 }  // namespace glint

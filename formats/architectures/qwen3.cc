@@ -8,7 +8,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool Accepts(const Json& c) { return HasModelType(c, "qwen3"); }
+bool Accepts(const Json& c) {
+  return HasModelType(c, "qwen3");
+}
 
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
@@ -32,7 +34,10 @@ constexpr char kQwen8b[] = R"({
 
 extern const Architecture kQwen3;
 const Architecture kQwen3 = {
-    "qwen3", Accepts, Plan, {{"qwen3-8b", kQwen8b}},
+    "qwen3",
+    Accepts,
+    Plan,
+    {{"qwen3-8b", kQwen8b}},
     {{.architecture = "qwen3", .adapt = [](Json* c) { (*c)["model_type"] = "qwen3"; }}}};
 
 }  // namespace glint

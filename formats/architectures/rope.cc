@@ -103,8 +103,8 @@ void Yarn(Scaling& s) {
   }
   double scale = YarnScale(factor, 1);
   if (HasOption(s.members, "mscale") && HasOption(s.members, "mscale_all_dim")) {
-    scale = YarnScale(factor, s.Number("mscale", 0)) /
-            YarnScale(factor, s.Number("mscale_all_dim", 0));
+    scale =
+        YarnScale(factor, s.Number("mscale", 0)) / YarnScale(factor, s.Number("mscale_all_dim", 0));
   }
   s.form->scale = s.NumberOr("attention_factor", scale, 0);
 }
@@ -128,8 +128,8 @@ std::vector<double> Divisors(const Scaling& s, const char* key) {
 void LongRope(Scaling& s) {
   const std::vector<double> near = Divisors(s, "short_factor"), far = Divisors(s, "long_factor");
   const uint64_t original = s.OriginalContext();
-  const double factor = s.NumberOr(
-      "factor", static_cast<double>(s.max_seq_len) / static_cast<double>(original), 0);
+  const double factor =
+      s.NumberOr("factor", static_cast<double>(s.max_seq_len) / static_cast<double>(original), 0);
   const double scale =
       factor <= 1 ? 1 : std::sqrt(1 + LogD(factor) / LogD(static_cast<double>(original)));
   s.form->scale = s.NumberOr("attention_factor", scale, 0);
@@ -151,8 +151,8 @@ constexpr struct {
   const char* type;
   void (*apply)(Scaling& scaling);
 } kScalings[] = {
-    {"default", Plain},    {"linear", Linear}, {"dynamic", DynamicNtk}, {"llama3", Llama3},
-    {"yarn", Yarn},        {"longrope", LongRope}, {"su", LongRope},    {"divisors", ByDivisors},
+    {"default", Plain}, {"linear", Linear},     {"dynamic", DynamicNtk}, {"llama3", Llama3},
+    {"yarn", Yarn},     {"longrope", LongRope}, {"su", LongRope},        {"divisors", ByDivisors},
 };
 
 double ReadTheta(const Json& object, double fallback, const std::string& where) {

@@ -8,9 +8,9 @@ namespace glint {
 
 // A rotary embedding as op "rope" has it (lib/ops/rope.cc).
 struct RopeForm {
-  std::vector<float> inv_freq;  // (n); of longrope (2 n): for short contexts, then for long ones
-  bool interleaved = false;     // pairs (2 i, 2 i + 1) of a head, instead of (i, i + n)
-  double scale = 1;             // of cos and sin
+  std::vector<float> inv_freq;    // (n); of longrope (2 n): for short contexts, then for long ones
+  bool interleaved = false;       // pairs (2 i, 2 i + 1) of a head, instead of (i, i + n)
+  double scale = 1;               // of cos and sin
   uint64_t original_context = 0;  // beyond it: the second frequencies, or dynamic_factor
   double dynamic_factor = 0;
 };

@@ -22,7 +22,8 @@ using Role = ImportTensor::Role;
 class GgufModel {
  public:
   explicit GgufModel(const std::string& path)
-      : gguf_(Gguf::Open(path)), match_(FindGgufArchitecture(*gguf_)),
+      : gguf_(Gguf::Open(path)),
+        match_(FindGgufArchitecture(*gguf_)),
         plan_(match_.architecture->plan(ConfigFromGguf(*gguf_, *match_.dialect), nullptr, path)) {}
 
   SourceModel Take() {
@@ -95,8 +96,8 @@ class GgufModel {
     // A matrix of one row may come as a vector.
     const bool is_row = shape.size() == 2 && shape[0] == 1 && found->shape.size() == 1;
     if (found->shape != shape && !(is_row && found->shape[0] == shape[1])) {
-      throw Error(gguf_->FileName(*found) + ": tensor " + Quoted(found->name) + ": expected shape " +
-                  ShapeText(shape) + ", found " + ShapeText(found->shape));
+      throw Error(gguf_->FileName(*found) + ": tensor " + Quoted(found->name) +
+                  ": expected shape " + ShapeText(shape) + ", found " + ShapeText(found->shape));
     }
     Part part{found, {source.first_row + place.part * source.TensorRows(), source.rows}};
     if (place.permuted_q) part.rows.permuted_heads = plan_.config.at("n_heads");

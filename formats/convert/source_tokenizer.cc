@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <type_traits>
 
-
 namespace glint {
 namespace {
 
@@ -38,7 +37,8 @@ void AddTokenizer(const std::optional<ImportedTokenizer>& tokenizer, const nlohm
                   SourceModel* model) {
   if (!tokenizer) {
     if (warn) {
-      warn(where + ": there is no tokenizer; the model will have none: logits, greedy and bench "
+      warn(where +
+           ": there is no tokenizer; the model will have none: logits, greedy and bench "
            "work, chat does not");
     }
     return;
