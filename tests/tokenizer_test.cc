@@ -2,7 +2,6 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
@@ -14,12 +13,12 @@
 #include "lib/text/utf8.h"
 #include "tests/spm_samples.h"
 #include "tests/test_util.h"
+#include "tests/tokenizer_samples.h"
 
 namespace glint {
 namespace {
 
 using Json = nlohmann::json;
-using Ids = std::vector<int32_t>;
 
 std::unique_ptr<LoadedTokenizer> Load(const std::string& path, const std::string& rules) {
   return LoadSentencePiece(path, {rules, 0});
@@ -27,17 +26,6 @@ std::unique_ptr<LoadedTokenizer> Load(const std::string& path, const std::string
 
 std::unique_ptr<LoadedTokenizer> LoadFixture(const std::string& rules) {
   return Load(DataDir() + "/tiny_spm.model", rules);
-}
-
-std::string VectorsDir() {
-  return ReferenceDir() + "/tokenizers/chatglm1/";
-}
-
-std::vector<Json> ReadLines(const std::string& path) {
-  std::vector<Json> lines;
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);) lines.push_back(Json::parse(line));
-  return lines;
 }
 
 std::string FromBase64(const std::string& text) {
@@ -61,20 +49,6 @@ double Milliseconds(const std::function<void()>& run) {
   run();
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
       .count();
-}
-
-// All pieces of a stream put together; each must be whole characters if the pieces are.
-std::string Streamed(const Tokenizer& tokenizer, const Ids& ids) {
-  Detokenizer detokenizer(tokenizer);
-  std::string text;
-  for (const int32_t id : ids) {
-    const std::string piece = detokenizer.Add(id);
-    CHECK(IsUtf8(piece));
-    text += piece;
-  }
-  const std::string rest = detokenizer.Finish();
-  CHECK(IsUtf8(rest));
-  return text + rest;
 }
 
 struct Case {
@@ -172,10 +146,10 @@ TEST_CASE("id_offset shifts every id") {
 
 TEST_CASE("ChatGLM-6B's vectors, exactly") {
   if (SkipWithoutReference("ChatGLM-6B's tokenizer vectors")) return;
-  const auto loaded = Load(VectorsDir() + "ice_text.model", "chatglm1");
-  const auto plain = Load(VectorsDir() + "ice_text.model", "plain");
+  const auto loaded = Load(TokenizerDir("chatglm1") + "ice_text.model", "chatglm1");
+  const auto plain = Load(TokenizerDir("chatglm1") + "ice_text.model", "plain");
   const Tokenizer& t = *loaded->tokenizer;
-  const std::vector<Json> lines = ReadLines(VectorsDir() + "vectors.jsonl");
+  const std::vector<Json> lines = ReadJsonLines(TokenizerDir("chatglm1") + "vectors.jsonl");
   CHECK(lines.size() == 195);
   for (const Json& line : lines) {
     const std::string text = line["text"];
@@ -184,10 +158,10 @@ TEST_CASE("ChatGLM-6B's vectors, exactly") {
     CHECK(t.Encode(text) == ids);
     CHECK(t.EncodeWithSpecial(text) == line["ids_special"].get<Ids>());
     CHECK(t.Decode(ids) == line["decoded"].get<std::string>());
-    CHECK(Streamed(t, ids) == line["decoded"].get<std::string>());
+    CHECK(StreamedText(t, ids) == line["decoded"].get<std::string>());
     CHECK(plain->tokenizer->Encode(text) == line["sp_ids_of_raw_text"].get<Ids>());
   }
-  const std::vector<Json> raw = ReadLines(VectorsDir() + "vectors_raw_sp.jsonl");
+  const std::vector<Json> raw = ReadJsonLines(TokenizerDir("chatglm1") + "vectors_raw_sp.jsonl");
   CHECK(raw.size() == 12);
   for (const Json& line : raw) {
     CAPTURE(line.dump());
@@ -221,7 +195,7 @@ TEST_CASE("BPE: what is merged, and when") {
     CAPTURE(c.text);
     CHECK(t.Encode(c.text) == c.ids);
     CHECK(t.Decode(c.ids) == c.decoded);
-    CHECK(Streamed(t, c.ids) == c.decoded);
+    CHECK(StreamedText(t, c.ids) == c.decoded);
   }
 }
 
@@ -272,7 +246,7 @@ TEST_CASE("BPE: the vectors of ChatGLM2, ChatGLM3 and LLaMA-2, exactly") {
     CAPTURE(dir);
     const auto loaded = Load(dir + "tokenizer.model", rules);
     const Tokenizer& t = *loaded->tokenizer;
-    const std::vector<Json> lines = ReadLines(dir + "vectors.jsonl");
+    const std::vector<Json> lines = ReadJsonLines(dir + "vectors.jsonl");
     CHECK(lines.size() == 195);
     for (const Json& line : lines) {
       const std::string text = line["text"];
@@ -282,10 +256,10 @@ TEST_CASE("BPE: the vectors of ChatGLM2, ChatGLM3 and LLaMA-2, exactly") {
       CHECK(t.EncodeWithSpecial(text) == line["ids_special"].get<Ids>());
       CHECK(t.Decode(ids) == line["decoded"].get<std::string>());
       CHECK(t.Decode(line["ids_special"].get<Ids>()) == line["decoded"].get<std::string>());
-      CHECK(Streamed(t, ids) == line["decoded"].get<std::string>());
+      CHECK(StreamedText(t, ids) == line["decoded"].get<std::string>());
     }
     // LLaMA has no such file.
-    const std::vector<Json> raw = ReadLines(dir + "vectors_raw_sp.jsonl");
+    const std::vector<Json> raw = ReadJsonLines(dir + "vectors_raw_sp.jsonl");
     CHECK(raw.size() == (rules == std::string("llama") ? 0 : 12));
     for (const Json& line : raw) {
       CAPTURE(line.dump());
@@ -309,7 +283,7 @@ TEST_CASE("BPE: the vectors of ChatGLM2, ChatGLM3 and LLaMA-2, exactly") {
 // The first revision's ice_text.model ends before the special pieces, and its ids begin at 20000.
 TEST_CASE("ChatGLM-6B's first revision gives the same ids, shifted") {
   if (SkipWithoutReference("ChatGLM-6B's first revision")) return;
-  const std::string later = ReadFile(VectorsDir() + "ice_text.model");
+  const std::string later = ReadFile(TokenizerDir("chatglm1") + "ice_text.model");
   std::string earlier;
   size_t at = 0;
   for (int piece = 0; piece < 130000; ++piece) {
@@ -326,7 +300,7 @@ TEST_CASE("ChatGLM-6B's first revision gives the same ids, shifted") {
   CHECK(loaded->model.options["gmask_id"] == 150001);
   CHECK(loaded->model.options["sop_id"] == 150004);
   CHECK(loaded->model.options["pad_id"] == 20003);
-  for (const Json& line : ReadLines(VectorsDir() + "vectors.jsonl")) {
+  for (const Json& line : ReadJsonLines(TokenizerDir("chatglm1") + "vectors.jsonl")) {
     Ids ids = line["ids_special"];
     for (int32_t& id : ids) id += 20000;
     CHECK(loaded->tokenizer->EncodeWithSpecial(line["text"].get<std::string>()) == ids);
@@ -336,7 +310,7 @@ TEST_CASE("ChatGLM-6B's first revision gives the same ids, shifted") {
 TEST_CASE("opening a vocabulary with its index is quick") {
   const bool reference = !ReferenceDir().empty();
   const auto loaded =
-      Load(reference ? VectorsDir() + "ice_text.model" : TinyVocabulary(), "chatglm1");
+      Load(reference ? TokenizerDir("chatglm1") + "ice_text.model" : TinyVocabulary(), "chatglm1");
   double best = 1e9;
   for (int i = 0; i < 5; ++i) {
     best = std::min(best, Milliseconds([&] {
@@ -366,7 +340,7 @@ TEST_CASE("a stream is the whole, for texts and for any ids") {
       for (const char* text :
            {"你好，世界！", "😀🎉 emoji\n\t  ", "<n><|tab|>", "é\xFFé", "<|blank_9"}) {
         const Ids ids = t.Encode(text);
-        CHECK(Streamed(t, ids) == t.Decode(ids));
+        CHECK(StreamedText(t, ids) == t.Decode(ids));
       }
       std::mt19937 random(11);
       const int32_t n = static_cast<int32_t>(t.size());
@@ -381,7 +355,7 @@ TEST_CASE("a stream is the whole, for texts and for any ids") {
             ids.push_back(n - 256 + static_cast<uint8_t>(emoji[i]));
           }
         }
-        REQUIRE(Streamed(t, ids) == t.Decode(ids));
+        REQUIRE(StreamedText(t, ids) == t.Decode(ids));
       }
     }
   }

@@ -5,6 +5,7 @@
 #include "examples/commands/import_side.h"
 #include "examples/commands/report.h"
 #include "formats/import/gguf.h"
+#include "formats/import/hf_folder.h"
 
 namespace glint {
 namespace {
@@ -33,10 +34,6 @@ nlohmann::json ValueText(const GgufValue& value) {
       Items(value, kBeginning).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (value.count <= kBeginning) return value.TypeName() + ": " + items;
   return value.TypeName() + ": " + items.substr(0, items.size() - 1) + ",...]";
-}
-
-std::string BaseName(const std::string& path) {
-  return path.substr(path.rfind('/') + 1);
 }
 
 }  // namespace

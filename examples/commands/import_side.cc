@@ -11,6 +11,7 @@
 #include "formats/convert/source_model.h"
 #include "formats/import/checkpoint.h"
 #include "formats/import/gguf.h"
+#include "formats/import/hf_folder.h"
 #include "formats/import/imported_tokenizer.h"
 #include "formats/import/input_file.h"
 #include "formats/json.h"
@@ -20,18 +21,6 @@ namespace glint {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr uint64_t kMaxConfigBytes = 16 << 20;
-
-std::string BaseName(const std::string& path) {
-  return path.substr(path.rfind('/') + 1);
-}
-
-nlohmann::json ReadConfig(const std::string& path) {
-  if (!FileExists(path)) return nullptr;
-  const std::vector<uint8_t> text = ReadWholeFile(InputFile(path), kMaxConfigBytes);
-  return ParseJson({reinterpret_cast<const char*>(text.data()), text.size()}, path);
-}
 
 std::shared_ptr<const Tokenizer> Load(ImportedTokenizer model, const std::string& where) {
   const std::shared_ptr<LoadedTokenizer> loaded = LoadTokenizer(std::move(model), where);
@@ -43,9 +32,9 @@ std::shared_ptr<const Tokenizer> Load(ImportedTokenizer model, const std::string
 ImportPlan PlanOf(const std::string& folder) {
   ImportPlan plan;
   plan.tokenizer_rules.rules = "";
-  const nlohmann::json config = ReadConfig(folder + "/config.json");
+  const nlohmann::json config = ReadJsonIfThere(folder + "/config.json");
   if (config.is_null()) return plan;
-  const nlohmann::json tokenizer_config = ReadConfig(folder + "/tokenizer_config.json");
+  const nlohmann::json tokenizer_config = ReadJsonIfThere(folder + "/tokenizer_config.json");
   try {
     return FindArchitecture(config, folder).plan(config, tokenizer_config, folder + "/config.json");
   } catch (const Error&) {

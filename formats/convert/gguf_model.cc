@@ -8,6 +8,7 @@
 #include "formats/convert/join_rows.h"
 #include "formats/convert/source_tokenizer.h"
 #include "formats/import/chat_template.h"
+#include "formats/import/hf_folder.h"
 #include "lib/error.h"
 #include "lib/text/utf8.h"
 #include "lib/version.h"
@@ -61,7 +62,7 @@ class GgufModel {
 
   void AddHeader(SourceModel* model) const {
     const std::string& path = gguf_->path();
-    const std::string file = path.substr(path.rfind('/') + 1);
+    const std::string file = BaseName(path);
     *model->header.metadata = {{"name", Text("general.name", file)},
                                {"source", file},
                                {"licence", Text("general.license", "unknown")},
@@ -103,14 +104,6 @@ class GgufModel {
     if (place.permuted_q) part.rows.permuted_heads = plan_.config.at("n_heads");
     if (place.permuted_k) part.rows.permuted_heads = plan_.config.at("n_kv_heads");
     return part;
-  }
-
-  static std::string ShapeText(const std::vector<uint64_t>& shape) {
-    std::string text = "(";
-    for (size_t i = 0; i < shape.size(); ++i) {
-      text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-    }
-    return text + ")";
   }
 
   SourceWeight Vector(const ImportTensor& tensor) {

@@ -15,6 +15,7 @@
 #include "formats/import/checkpoint.h"
 #include "formats/import/gguf.h"
 #include "formats/import/imported_tokenizer.h"
+#include "formats/import/hf_folder.h"
 #include "formats/import/input_file.h"
 #include "formats/json.h"
 #include "lib/error.h"
@@ -28,7 +29,6 @@ using Json = nlohmann::json;
 using Role = ImportTensor::Role;
 using Warn = std::function<void(const std::string&)>;
 
-constexpr uint64_t kMaxConfigBytes = 64 << 20;
 constexpr uint64_t kSampleTiles = 16;
 
 void AppendVector(const Checkpoint& checkpoint, const ImportSource& part,
@@ -157,7 +157,8 @@ std::string TextOr(const Json& config, const char* key, const std::string& fallb
   return found->get<std::string>();
 }
 
-std::string BaseName(const std::string& path) {
+// The last part of a path that may end in "/" or be ".".
+std::string NameOf(const std::string& path) {
   const std::filesystem::path normal = std::filesystem::absolute(path).lexically_normal();
   return (normal.has_filename() ? normal.filename() : normal.parent_path().filename()).string();
 }
@@ -165,9 +166,7 @@ std::string BaseName(const std::string& path) {
 // Null if the folder has no such file.
 Json ReadFolderJson(const Checkpoint& checkpoint, const char* name) {
   const std::string path = checkpoint.FindFile(name);
-  if (path.empty()) return nullptr;
-  const std::vector<uint8_t> text = ReadWholeFile(InputFile(path), kMaxConfigBytes);
-  return ParseJson({reinterpret_cast<const char*>(text.data()), text.size()}, path);
+  return path.empty() ? Json() : ReadJsonFile(path);
 }
 
 // A reply ends at the ids of generation_config.json, too: chat models have their own there.
@@ -193,7 +192,7 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
 
   SourceModel model;
   model.path = path;
-  const std::string name = BaseName(path);
+  const std::string name = NameOf(path);
   *model.header.metadata = {{"name", TextOr(config, "_name_or_path", name)},
                             {"source", name},
                             {"licence", TextOr(config, "license", "unknown")},

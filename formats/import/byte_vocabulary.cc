@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 
+#include "formats/import/hf_folder.h"
 #include "formats/import/input_file.h"
 #include "formats/import/tokenizer_files.h"
 #include "formats/json.h"
@@ -116,6 +117,28 @@ void CheckOpens(const ImportedTokenizer& model, const std::string& where) {
   Tokenizer::Create(model.options, model.Tables(), where);
 }
 
+// The halves of the merges of merges.txt, as bytes: left, right, left, ...
+std::vector<std::string> ReadMergeParts(const std::string& merges) {
+  const std::vector<uint8_t> file = ReadWholeFile(InputFile(merges), kMaxVocabularyFileBytes);
+  std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  std::vector<std::string> parts;
+  for (size_t number = 1; !text.empty(); ++number) {
+    const std::string_view line = TakeLine(&text);
+    if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
+    const size_t space = line.find(' ');
+    std::string left, right;
+    if (space == line.npos || line.find(' ', space + 1) != line.npos ||
+        !FromByteText(line.substr(0, space), &left) ||
+        !FromByteText(line.substr(space + 1), &right)) {
+      throw Error(merges + ": line " + std::to_string(number) +
+                  ": expected two tokens and a space between, found " + Quoted(line));
+    }
+    parts.push_back(std::move(left));
+    parts.push_back(std::move(right));
+  }
+  return parts;
+}
+
 }  // namespace
 
 bool IsRankFile(std::string_view text) {
@@ -157,7 +180,7 @@ ImportedTokenizer ParseRankFile(std::string_view text, const std::string& rules,
 ImportedTokenizer ReadVocabJson(const std::string& vocab, const std::string& merges,
                                 const std::string& rules, const Json& config, const Json& added) {
   const std::string name = RulesOf(rules, config, vocab);
-  const Json json = ReadJsonFile(vocab);
+  const Json json = ReadJsonFile(vocab, kMaxVocabularyFileBytes);
   if (!json.is_object()) {
     throw Error(vocab + ": expected an object of tokens and ids, found " + json.type_name());
   }
@@ -174,23 +197,7 @@ ImportedTokenizer ReadVocabJson(const std::string& vocab, const std::string& mer
   Vocabulary vocabulary;
   for (auto& [id, text] : sorted) vocabulary.Set(id, text, PieceType::kNormal, vocab);
 
-  const std::vector<uint8_t> file = ReadWholeFile(InputFile(merges), kMaxVocabularyFileBytes);
-  std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
-  std::vector<std::string> parts;  // left, right, left, ...
-  for (size_t number = 1; !text.empty(); ++number) {
-    const std::string_view line = TakeLine(&text);
-    if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
-    const size_t space = line.find(' ');
-    std::string left, right;
-    if (space == line.npos || line.find(' ', space + 1) != line.npos ||
-        !FromByteText(line.substr(0, space), &left) ||
-        !FromByteText(line.substr(space + 1), &right)) {
-      throw Error(merges + ": line " + std::to_string(number) +
-                  ": expected two tokens and a space between, found " + Quoted(line));
-    }
-    parts.push_back(std::move(left));
-    parts.push_back(std::move(right));
-  }
+  const std::vector<std::string> parts = ReadMergeParts(merges);
   std::vector<Merge> list;
   for (size_t i = 0; i < parts.size(); i += 2) list.emplace_back(parts[i], parts[i + 1]);
 

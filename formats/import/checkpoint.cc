@@ -17,7 +17,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 constexpr size_t kChunkBytes = 32 << 10;  // converted at a time, on the stack
 
 struct Container {
@@ -81,13 +80,8 @@ constexpr Convert kConverts[] = {
 
 json ReadConfig(const std::string& folder) {
   const std::string path = JoinPath(folder, "config.json");
-  if (!FileExists(path)) return nullptr;
-  const InputFile file(path);
-  const std::vector<uint8_t> bytes = ReadWholeFile(file, kMaxConfigBytes);
-  const std::string kind = DescribeKind(file);
-  if (!kind.empty()) throw Error(path + ": this looks like " + kind);
-  json config = ParseJson({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
-  if (!config.is_object()) {
+  json config = ReadJsonIfThere(path);
+  if (!config.is_object() && FileExists(path)) {
     throw Error(path + ": expected a JSON object, got " + config.type_name());
   }
   return config;

@@ -63,14 +63,6 @@ ImportedTokenizer ReadModelFile(const std::string& path, ImportRules rules, cons
   return model;
 }
 
-Json ReadJsonIfThere(const std::string& path) {
-  return FileExists(path) ? ReadJsonFile(path) : Json();
-}
-
-std::string BaseName(const std::string& path) {
-  return path.substr(path.rfind('/') + 1);
-}
-
 }  // namespace
 
 std::optional<ImportedTokenizer> ReadFolderTokenizer(const std::string& folder,

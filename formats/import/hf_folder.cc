@@ -13,8 +13,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;
-
 struct Form {
   const char* name;
   const char* shard_suffix;  // null: the weights themselves
@@ -41,12 +39,7 @@ void CheckShardName(const std::string& shard, std::string_view suffix, const std
 WeightFiles ReadIndex(const std::string& folder, const Form& form) {
   WeightFiles files;
   files.index = JoinPath(folder, form.name);
-  const InputFile file(files.index);
-  const std::vector<uint8_t> bytes = ReadWholeFile(file, kMaxIndexBytes);
-  const std::string kind = DescribeKind(file);
-  if (!kind.empty()) throw Error(files.index + ": this looks like " + kind);
-  const json index =
-      ParseJson({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, files.index);
+  const json index = ReadJsonFile(files.index);
   const json& map = GetObject(index, "weight_map", files.index);
   if (map.empty()) throw Error(files.index + ": 'weight_map' names no tensor");
 
@@ -78,6 +71,22 @@ WeightFiles ReadIndex(const std::string& folder, const Form& form) {
 
 std::string JoinPath(const std::string& folder, const std::string& name) {
   return folder.ends_with('/') ? folder + name : folder + "/" + name;
+}
+
+std::string BaseName(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
+json ReadJsonFile(const std::string& path, uint64_t max_bytes) {
+  const InputFile file(path);
+  const std::vector<uint8_t> bytes = ReadWholeFile(file, max_bytes);
+  const std::string kind = DescribeKind(file);
+  if (!kind.empty()) throw Error(path + ": this looks like " + kind);
+  return ParseJson({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
+}
+
+json ReadJsonIfThere(const std::string& path) {
+  return FileExists(path) ? ReadJsonFile(path) : json();
 }
 
 WeightFiles FindWeightFiles(const std::string& folder) {

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -17,7 +19,14 @@ struct WeightFiles {
 // that an index names exist and are plain names in the folder. Throws Error.
 WeightFiles FindWeightFiles(const std::string& folder);
 
-// `folder`/`name`.
+// `folder`/`name`, and the name again.
 std::string JoinPath(const std::string& folder, const std::string& name);
+std::string BaseName(const std::string& path);
+
+// config.json and others like it. Throws Error: what it is instead, if that can be told.
+inline constexpr uint64_t kMaxJsonFileBytes = uint64_t{64} << 20;
+nlohmann::json ReadJsonFile(const std::string& path, uint64_t max_bytes = kMaxJsonFileBytes);
+// Null if there is no such file.
+nlohmann::json ReadJsonIfThere(const std::string& path);
 
 }  // namespace glint

@@ -4,7 +4,6 @@
 #include <charconv>
 #include <unordered_set>
 
-#include "formats/import/input_file.h"
 #include "formats/json.h"
 #include "lib/error.h"
 #include "lib/text/added_tokens.h"
@@ -87,11 +86,6 @@ bool FromBase64(std::string_view text, std::string* bytes) {
     *bytes += static_cast<char>(bits >> n_bits);
   }
   return n_bits < 6;
-}
-
-Json ReadJsonFile(const std::string& path) {
-  const std::vector<uint8_t> text = ReadWholeFile(InputFile(path), kMaxVocabularyFileBytes);
-  return ParseJson({reinterpret_cast<const char*>(text.data()), text.size()}, path);
 }
 
 AddedEntry ReadAddedEntry(const Json& token, int64_t id, const std::string& where) {

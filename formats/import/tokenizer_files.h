@@ -11,9 +11,6 @@
 // is tokenizer_config.json, `added` added_tokens.json; each may be null. All throw Error.
 namespace glint {
 
-// A JSON file of bounded size.
-nlohmann::json ReadJsonFile(const std::string& path);
-
 // base64 of RFC 4648 as bytes. False if it is none.
 bool FromBase64(std::string_view text, std::string* bytes);
 

@@ -3,6 +3,7 @@
 // refused.
 #include <algorithm>
 
+#include "formats/import/hf_folder.h"
 #include "formats/import/tokenizer_files.h"
 #include "formats/json.h"
 #include "lib/error.h"
@@ -498,7 +499,7 @@ class Reader {
 }  // namespace
 
 ImportedTokenizer ReadTokenizerJson(const std::string& path) {
-  const Json file = ReadJsonFile(path);
+  const Json file = ReadJsonFile(path, kMaxVocabularyFileBytes);
   if (!file.is_object()) throw Error(path + ": expected an object, found " + file.type_name());
   return Reader(file, path).Read();
 }
