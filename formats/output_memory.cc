@@ -12,13 +12,15 @@ OutputMemory::~OutputMemory() {
 }
 
 void OutputMemory::Resize(uint64_t bytes) {
-  const uint64_t machine = MachineMemory();
-  const std::string needs = name_ + ": needs " + std::to_string(bytes >> 20) + " MiB of memory";
+  const std::string needs =
+      name_ + ": converted it takes " + std::to_string(bytes >> 20) + " MiB of memory";
   // Refused here, or the system would end the program half way.
-  if (machine != 0 && bytes > machine) {
-    throw Error(needs + ", the machine has " + std::to_string(machine >> 20) + " MiB");
+  if (use_ == Use::kWhole && bytes > free_) {
+    throw Error(needs + ", this machine has " + std::to_string(free_ >> 20) +
+                " MiB free; a smaller --type takes less, and a file (--cache, or glint convert " +
+                name_ + " -o MODEL.glint) is mapped and takes none");
   }
-  data_ = ReservePages(bytes);
+  data_ = use_ == Use::kWhole ? ReservePages(bytes) : ReserveSparse(bytes);
   if (!data_) throw Error(needs + ", which the system does not give");
   bytes_ = bytes;
 }

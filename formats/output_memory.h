@@ -2,13 +2,19 @@
 #include <string>
 
 #include "formats/output.h"
+#include "lib/free_memory.h"
 
 namespace glint {
 
 // A .glint file in memory, in huge pages where the system has them; resident as far as written.
 class OutputMemory : public Output {
  public:
-  explicit OutputMemory(std::string name) : name_(std::move(name)) {}
+  // kWhole: all of it will be written, and Resize throws Error, with figures and ways out, where that
+  // is more than `free` bytes. kOutline: little of it will be (WriteOptions::outline), so that it may
+  // be larger than the machine's memory.
+  enum class Use : uint8_t { kWhole, kOutline };
+  explicit OutputMemory(std::string name, Use use = Use::kWhole, uint64_t free = FreeMemory())
+      : name_(std::move(name)), use_(use), free_(free) {}
   ~OutputMemory() override;
   OutputMemory(const OutputMemory&) = delete;
   OutputMemory& operator=(const OutputMemory&) = delete;
@@ -25,6 +31,8 @@ class OutputMemory : public Output {
 
  private:
   std::string name_;
+  Use use_;
+  uint64_t free_;
   uint8_t* data_ = nullptr;
   uint64_t bytes_ = 0;
 };

@@ -13,6 +13,10 @@ namespace {
 // Tokens that the history leaves free for a reply, if the context is large enough.
 constexpr size_t kReplyRoom = 256;
 
+size_t ReplyRoom(size_t context) {
+  return std::min(kReplyRoom, context / 2);
+}
+
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -234,24 +238,37 @@ ChatPrompt Chat::Build(std::span<const ChatMessage> kept, const ChatMessage& que
   return session_.model().chat()->Build(messages, tools_.get());
 }
 
+// How many past turns are to go, at least `dropped`, so that the others take at most half of what the
+// system message, the query and room for a reply leave. *prompt is then the prompt.
+size_t Chat::ForgetTurns(const std::vector<size_t>& begins, size_t dropped,
+                         const ChatMessage& query, ChatPrompt* prompt) const {
+  const size_t context = session_.context(), all = context - ReplyRoom(context);
+  const size_t alone = Build(std::span(history_).subspan(begins.back()), query).ids.size();
+  const size_t most = all > alone ? alone + (all - alone) / 2 : 0, n_past = begins.size() - 1;
+  const auto fits = [&] {
+    return prompt->ids.size() <= (dropped + 1 == n_past ? all : most);  // the last turn is worth all
+  };
+  while (dropped < n_past && !fits()) {
+    *prompt = Build(std::span(history_).subspan(begins[++dropped]), query);
+  }
+  return dropped;
+}
+
 Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& on_text,
                 size_t* forgotten, std::string_view role) {
   const ChatMessage asked{std::string(role), std::string(query)};
   // What a tool answers belongs to the last turn, which is then no past one.
   const std::vector<size_t> begins = TurnsBegin(history_, IsQuestion(asked));
-  const size_t n_past = begins.size() - 1;
-  const size_t context = session_.context();
-  const size_t room = std::min(kReplyRoom, context / 2);
+  const size_t n_past = begins.size() - 1, context = session_.context();
   const size_t beyond = n_past - std::min<size_t>(n_past, session_.model().max_history());
+  ChatPrompt prompt = Build(std::span(history_).subspan(begins[beyond]), asked);
   size_t dropped = beyond;
-  ChatPrompt prompt;
-  for (;; ++dropped) {
-    prompt = Build(std::span(history_).subspan(begins[dropped]), asked);
-    if (prompt.ids.size() + room <= context || dropped == n_past) break;
+  if (prompt.ids.size() + ReplyRoom(context) > context) {
+    dropped = ForgetTurns(begins, beyond, asked, &prompt);
   }
   if (prompt.ids.size() > context) {
     throw Error("the message has " + std::to_string(prompt.ids.size()) +
-                " tokens; the context holds " + std::to_string(context));
+                " tokens; the context holds " + std::to_string(context) + " (-c raises it)");
   }
   history_.erase(history_.begin(), history_.begin() + static_cast<ptrdiff_t>(begins[dropped]));
   if (forgotten) *forgotten = dropped - beyond;

@@ -72,7 +72,10 @@ class Chat {
 
   // Asks and remembers message and reply (a cancelled reply too, as far as it got; not one that
   // failed or is empty). If the history no longer fits the context, the oldest whole turns are
-  // forgotten first, never the system message; *forgotten (may be null) counts them.
+  // forgotten, never the system message, until it takes half of what there is for it (the last
+  // turn may take more): the prompt then begins otherwise and is read anew, which the next turns
+  // are spared. *forgotten (may be
+  // null) counts them.
   // Turns beyond the model's max_history go without being counted.
   // A role other than "user" (what a tool answered: "observation", "tool") goes on with the turn.
   // Throws Error if the message alone does not fit, or the chat format refuses it.
@@ -85,6 +88,8 @@ class Chat {
 
  private:
   ChatPrompt Build(std::span<const ChatMessage> kept, const ChatMessage& query) const;
+  size_t ForgetTurns(const std::vector<size_t>& begins, size_t dropped, const ChatMessage& query,
+                     ChatPrompt* prompt) const;
 
   Session& session_;
   std::string system_;

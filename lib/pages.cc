@@ -18,8 +18,9 @@ constexpr int kPopulateRead = 22;  // Linux 5.14; headers may be older than the 
 #endif
 #endif
 
-void* MapZeroed(uint64_t bytes) {
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+void* MapZeroed(uint64_t bytes, int flags = 0) {
+  flags |= MAP_PRIVATE | MAP_ANONYMOUS;
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
   return data == MAP_FAILED ? nullptr : data;
 }
 
@@ -46,6 +47,15 @@ uint8_t* ReservePages(uint64_t bytes) {
   if (data) madvise(data, bytes, MADV_HUGEPAGE);
 #endif
   return data;
+}
+
+uint8_t* ReserveSparse(uint64_t bytes) {
+  bytes = std::max<uint64_t>(bytes, 1);
+  void* const data = MapZeroed(bytes, MAP_NORESERVE);
+#if defined(MADV_NOHUGEPAGE)
+  if (data) madvise(data, bytes, MADV_NOHUGEPAGE);
+#endif
+  return static_cast<uint8_t*>(data);
 }
 
 void ReleasePages(uint8_t* data, uint64_t bytes) {

@@ -9,6 +9,9 @@ namespace glint {
 // Zeroed memory, resident only where touched. Null if there is none. From 2 MiB on in huge pages (2 MiB
 // each, and aligned so), else 4096-byte aligned.
 uint8_t* ReservePages(uint64_t bytes);
+// Zeroed memory of which little is to be touched: ordinary pages, and more than the machine has is
+// granted where the system's settings allow. Null if there is none. ReleasePages gives it back.
+uint8_t* ReserveSparse(uint64_t bytes);
 void ReleasePages(uint8_t* data, uint64_t bytes);
 
 // Reads a part of a map of a file into memory and enters it in the page table. Returns when that is

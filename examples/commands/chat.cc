@@ -21,7 +21,7 @@ struct Options {
   ComputeOptions compute;
   SamplingOptions sampling;
   std::string system, tools_file;
-  bool show_prompt = false, json = false;
+  bool show_prompt = false, json = false, stats = false;
 };
 
 // "user> " and "glint> " in both languages; the Chinese words are what THUDM's cli_demo shows.
@@ -208,6 +208,7 @@ class ChatLoop {
       Print("\n");
     }
     Flush();
+    if (options_.stats) Note(Statistics(reply));
     if (options_.json && reply.end != Reply::End::kError) return;
     if (reply.end == Reply::End::kCancelled) {
       Print("(\u5df2\u505c\u6b62 / stopped)\n");
@@ -219,6 +220,16 @@ class ChatLoop {
     }
   }
 
+  // "prompt 120 tokens, 96 of them kept, 24 read at 80.1/s; reply 12 tokens, 21.0/s"
+  static std::string Statistics(const Reply& reply) {
+    const size_t read = reply.prompt_tokens - reply.kept_tokens;
+    return "prompt " + std::to_string(reply.prompt_tokens) + " tokens, " +
+           std::to_string(reply.kept_tokens) + " of them kept, " + std::to_string(read) +
+           Format(" read at %.1f/s; reply ", PerSecond(read, reply.prompt_seconds)) +
+           std::to_string(reply.ids.size()) +
+           Format(" tokens, %.1f/s", PerSecond(reply.ids.size(), reply.reply_seconds));
+  }
+
   // --json: one object a line.
   void PrintReply(const Reply& reply) const {
     nlohmann::ordered_json json;
@@ -226,6 +237,11 @@ class ChatLoop {
     json["text"] = reply.text;
     json["ids"] = reply.ids;
     json["end"] = Name(reply.end);
+    json["prompt_tokens"] = reply.prompt_tokens;
+    json["kept_tokens"] = reply.kept_tokens;
+    json["prompt_tokens_per_s"] =
+        PerSecond(reply.prompt_tokens - reply.kept_tokens, reply.prompt_seconds);
+    json["reply_tokens_per_s"] = PerSecond(reply.ids.size(), reply.reply_seconds);
     json["messages"] = nlohmann::ordered_json::array();
     for (const ChatMessage& message : reply.messages) {
       json["messages"].push_back({{"role", message.role},
@@ -255,8 +271,11 @@ RunCommand SetUpChat(CLI::App& app) {
   app.add_flag("--show-prompt", options->show_prompt,
                "Print what the model sees, special tokens written out, before each reply");
   app.add_flag("--json", options->json,
-               "One JSON object per reply: text, ids, messages; with --show-prompt also the prompt "
+               "One JSON object per reply: text, ids, messages, speeds; with --show-prompt also the prompt "
                "and its ids");
+  app.add_flag("--stats", options->stats,
+               "After each reply a note on stderr: tokens of the prompt, how many of them were kept "
+               "from the turn before, speeds");
   AddSamplingOptions(app, &options->sampling);
   AddComputeOptions(app, &options->compute);
   app.footer(
@@ -271,7 +290,9 @@ RunCommand SetUpChat(CLI::App& app) {
       "  echo 'What is \"cat\" in Chinese?' | glint chat --temp 0");
   return [options] {
     const std::unique_ptr<Model> model = OpenModel(options->compute);
-    ChatLoop(*model, *options).Run();
+    ChatLoop chat(*model, *options);
+    NoteDefaultContext(*model, options->compute);
+    chat.Run();
   };
 }
 

@@ -42,9 +42,6 @@ void ChooseRecipe(const std::string& name, ConvertOptions* convert) {
 
 void Run(Options& options) {
   ConvertOptions& convert = options.convert;
-  if (convert.source.ends_with(".gguf")) {
-    throw Error(convert.source + ": GGUF files are not supported yet");
-  }
   convert.has_type = !options.type.empty();
   if (convert.has_type) ParseDType(options.type, &convert.type);
   for (const std::string& text : options.tensor_types) {
@@ -64,7 +61,7 @@ void Run(Options& options) {
 RunCommand SetUpConvert(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("SRC", options->convert.source,
-                 "a Hugging Face folder, a .safetensors, .bin or .glint file")
+                 "a .gguf file, a Hugging Face folder, a .safetensors, .bin or .glint file")
       ->required()
       ->option_text(" ");
   app.add_option("-o,--output", options->convert.write.output, "the file to write")

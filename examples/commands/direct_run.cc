@@ -85,4 +85,9 @@ std::unique_ptr<Model> OpenDirectly(const DirectRun& run) {
                    : OpenInMemory(run, std::move(convert));
 }
 
+std::unique_ptr<Model> OpenOutline(const DirectRun& run) {
+  const std::shared_ptr<const OutputMemory> memory = OutlineInMemory(ConvertOptionsFor(run));
+  return Model::FromMemory(memory->data(), memory->bytes(), run.path, memory);
+}
+
 }  // namespace glint

@@ -13,6 +13,9 @@
 namespace glint {
 namespace {
 
+// Of a prompt beyond the default context, without -n: so many tokens may follow at least.
+constexpr size_t kReplyTokens = 1024;
+
 struct Options {
   ComputeOptions compute;
   SamplingOptions sampling;
@@ -20,17 +23,15 @@ struct Options {
   bool json = false;
 };
 
-double PerSecond(size_t n, double seconds) {
-  return seconds > 0 ? static_cast<double>(n) / seconds : 0;
-}
-
 void Run(const Options& options) {
   std::string prompt = options.prompt;
   if (prompt == "-") prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
   const std::unique_ptr<Model> model = OpenModel(options.compute);
   if (!model->tokenizer()) throw Error(options.compute.model + ": the model has no tokenizer");
-  Session session(*model, SessionOptionsFor(*model, options.compute, options.sampling));
   const std::vector<int32_t> ids = model->tokenizer()->EncodeWithSpecial(prompt);
+  const size_t more = options.sampling.max_tokens != 0 ? options.sampling.max_tokens : kReplyTokens;
+  Session session(*model, SessionOptionsFor(*model, options.compute, options.sampling,
+                                            ids.size() + more));
   if (ids.size() > session.context()) throw Error(PromptTooLong(ids.size(), session.context()));
 
   GenerateOptions generate;

@@ -16,7 +16,7 @@ struct Options {
 void Run(const Options& options) {
   const std::vector<int64_t> ids = ParseIds(options.ids);
   const std::unique_ptr<Model> model = OpenModel(options.compute);
-  Session session(*model, SessionOptionsFor(*model, options.compute));
+  Session session(*model, SessionOptionsFor(*model, options.compute, ids.size() + options.n - 1));
   // The last token is chosen, not computed with.
   Expect(session.Start(CheckIds(ids, session, options.n - 1)), *model);
   std::string line;

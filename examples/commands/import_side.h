@@ -34,6 +34,8 @@ struct DirectRun {
 // Converts into memory, or with `cache` into a file that is then mapped, with a progress bar, and
 // notes on stderr what it has done.
 std::unique_ptr<Model> OpenDirectly(const DirectRun& run);
+// What it would be converted to, without the numbers of the matrices: at once, and in little memory.
+std::unique_ptr<Model> OpenOutline(const DirectRun& run);
 
 // What `quantize-report` compares a model with.
 struct BaseTensor {

@@ -141,14 +141,14 @@ void Run(const Options& options) {
   const bool is_folder = std::filesystem::is_directory(options.file, ignored);
   const bool is_checkpoint = is_folder || (!options.file.ends_with(".glint") &&
                                            options.file != kBuiltinName && magic != "\x89GLI");
-  if (!is_checkpoint && options.memory) {
-    ComputeOptions compute = options.compute;
-    compute.model = options.file;
-    return PrintMemory(compute, options.json);
-  }
+  ComputeOptions compute = options.compute;
+  compute.model = options.file;
+  if (options.memory) return PrintMemory(compute, options.json);
   if (!is_checkpoint) return PrintModel(options);
-  if (options.graph || options.planned || options.memory) {
-    throw Error(options.file + ": a checkpoint holds no graph; convert it first (glint convert)");
+  if (options.graph || options.planned) {
+    if (options.json) throw UsageError("of a checkpoint --json tells no --graph and no --planned");
+    const std::unique_ptr<Model> model = OpenModelOutline(compute);
+    return Print(options.planned ? DescribePromptPlan(*model) : DescribeGraphs(model->file()));
   }
   if (magic == "GGUF" || options.file.ends_with(".gguf")) {
     return PrintGguf(options.file, options.json);

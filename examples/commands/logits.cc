@@ -39,7 +39,7 @@ void Run(const Options& options) {
   if (!options.token_types.empty()) {
     throw Error("--token-types: " + options.compute.model + " has no token types");
   }
-  SessionOptions session_options = SessionOptionsFor(*model, options.compute);
+  SessionOptions session_options = SessionOptionsFor(*model, options.compute, ids.size());
   session_options.chunk = options.chunk;
   session_options.max_outputs = kRowsTogether;
   Session session(*model, session_options);

@@ -12,7 +12,8 @@ namespace {
 struct Figures {
   SessionOptions session;
   MemoryEstimate estimate;
-  bool copied = false;
+  bool copied = false, converted = false;
+  uint64_t trained = 0;  // tokens
   uint64_t weights = 0, private_bytes = 0, free = 0;
   size_t longest = 0;
 };
@@ -20,7 +21,9 @@ struct Figures {
 Figures Estimate(const Model& model, const ComputeOptions& options) {
   Figures f;
   f.session = WithDefaults(model, SessionOptionsFor(model, options));
-  f.copied = options.load == "copy";
+  f.converted = options.model != kBuiltinName && !options.cache && IsCheckpoint(options.model);
+  f.copied = options.load == "copy" || f.converted;
+  f.trained = model.max_context();
   f.weights = model.file().bytes();
   f.free = FreeMemory();
   f.estimate = EstimateMemory(model, f.session);
@@ -32,12 +35,23 @@ Figures Estimate(const Model& model, const ComputeOptions& options) {
   return f;
 }
 
+const char* Load(const Figures& f) {
+  return f.converted ? "convert" : f.copied ? "copy" : "map";
+}
+
+std::string Weights(const Figures& f) {
+  return f.converted ? "private: converted in memory (a file of glint convert or --cache is mapped)"
+         : f.copied  ? "private"
+                     : "mapped: shared, and dropped where memory is short";
+}
+
 void PrintAsJson(const Figures& f, const std::string& file) {
   nlohmann::ordered_json out = {{"file", file},
                                 {"context", f.session.context},
+                                {"trained_context", f.trained},
                                 {"kv", Name(f.session.kv)},
                                 {"threads", f.session.threads},
-                                {"load", f.copied ? "copy" : "map"},
+                                {"load", Load(f)},
                                 {"weight_bytes", f.weights},
                                 {"cache_bytes", f.estimate.cache},
                                 {"cache_bytes_without_windows", f.estimate.cache_without_windows},
@@ -58,9 +72,12 @@ void PrintAsText(const Figures& f, const std::string& file) {
   if (f.estimate.cache != f.estimate.cache_without_windows) {
     cache += "; without the layers' windows " + HumanBytes(f.estimate.cache_without_windows);
   }
-  Print(OneLine(file) + ": memory for a context of " + tokens + "\n");
+  Print(OneLine(file) + ": memory for a context of " + tokens +
+        (f.session.context < f.trained
+             ? " (-c takes up to the " + std::to_string(f.trained) + " that it was trained on)"
+             : "") + "\n");
   PrintColumns({{"weights", HumanBytes(f.weights),
-                 f.copied ? "private" : "mapped: shared, and dropped where memory is short"},
+                 Weights(f)},
                 {"cache", HumanBytes(f.estimate.cache), cache},
                 {"activations", HumanBytes(f.estimate.activations),
                  std::to_string(f.session.threads) + " threads"},
@@ -86,7 +103,7 @@ void PrintAsText(const Figures& f, const std::string& file) {
 }  // namespace
 
 void PrintMemory(const ComputeOptions& options, bool as_json) {
-  const std::unique_ptr<Model> model = OpenModel(options.model);
+  const std::unique_ptr<Model> model = OpenModelOutline(options);
   Figures figures;
   try {
     figures = Estimate(*model, options);

@@ -25,6 +25,9 @@ std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const 
 std::unique_ptr<Model> OpenDirectly(const DirectRun& run) {
   Refuse(run.path);
 }
+std::unique_ptr<Model> OpenOutline(const DirectRun& run) {
+  Refuse(run.path);
+}
 BaseModel ImportBase(const std::string& path) {
   Refuse(path);
 }

@@ -19,21 +19,6 @@ namespace {
 
 constexpr size_t kMaxThreads = 1024;
 
-// What has to be converted before it can run.
-bool IsCheckpoint(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) return true;
-  if (!std::filesystem::is_regular_file(path, ignored)) return false;
-  char magic[6] = {};
-  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
-  const std::string_view start(magic, sizeof magic);
-  if (start.starts_with("GGUF")) return true;
-  for (const char* ending : {".bin", ".safetensors", ".pt", ".pth", ".ckpt", ".gguf"}) {
-    if (path.ends_with(ending)) return start != "\x89GLINT";
-  }
-  return false;
-}
-
 // The value of all of `text`, false if it has another form or does not fit.
 template <class T>
 bool ParseAll(const std::string& text, T* value) {
@@ -55,7 +40,27 @@ std::vector<size_t> ParseList(const std::string& text, uint64_t low, uint64_t hi
   return list;
 }
 
+void RefuseType(const ComputeOptions& options) {
+  if (options.type.empty()) return;
+  throw UsageError("--type is for GGUF files and Hugging Face folders; what a .glint file holds "
+                   "is settled (glint convert makes another)");
+}
+
 }  // namespace
+
+bool IsCheckpoint(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return true;
+  if (!std::filesystem::is_regular_file(path, ignored)) return false;
+  char magic[6] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  const std::string_view start(magic, sizeof magic);
+  if (start.starts_with("GGUF")) return true;
+  for (const char* ending : {".bin", ".safetensors", ".pt", ".pth", ".ckpt", ".gguf"}) {
+    if (path.ends_with(ending)) return start != "\x89GLINT";
+  }
+  return false;
+}
 
 CLI::Validator WholeNumber(uint64_t low, uint64_t high) {
   return CLI::Validator(
@@ -119,7 +124,8 @@ void AddComputeOptions(CLI::App& app, ComputeOptions* options, std::vector<size_
     AddThreadsOption(app, &options->threads);
   }
   app.add_option("-c,--context", options->context,
-                 "tokens of prompt and reply together (default: the model's)")
+                 "tokens of prompt and reply together (default: the model's, at most 8192,\n"
+                 "or what the input needs)")
       ->check(WholeNumber(1, kMaxContext))
       ->option_text("CONTEXT");
   app.add_option("--kv", options->kv, "key-value cache: f32, f16 or int8 (default: f16; f32 for f32 models)")
@@ -155,20 +161,33 @@ std::unique_ptr<Model> OpenModel(const ComputeOptions& options) {
   if (options.model != kBuiltinName && IsCheckpoint(options.model)) {
     return OpenDirectly({options.model, options.type, options.threads, options.cache});
   }
-  if (!options.type.empty()) {
-    throw UsageError("--type is for GGUF files and Hugging Face folders; what a .glint file holds "
-                     "is settled (glint convert makes another)");
-  }
+  RefuseType(options);
   return OpenModel(options.model, options.load);
 }
 
-SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options) {
+std::unique_ptr<Model> OpenModelOutline(const ComputeOptions& options) {
+  if (options.model != kBuiltinName && IsCheckpoint(options.model)) {
+    return OpenOutline({options.model, options.type, options.threads, options.cache});
+  }
+  RefuseType(options);
+  return OpenModel(options.model);
+}
+
+SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options,
+                                 size_t needed) {
   SessionOptions session;
-  session.context = options.context != 0 ? options.context : model.max_context();
+  const uint64_t enough = std::max(kDefaultContext, needed);
+  session.context = options.context != 0 ? options.context : std::min(model.max_context(), enough);
   session.threads = options.threads != 0 ? options.threads : DefaultThreads();
   session.kv = DefaultKv(model);
   if (!options.kv.empty()) ParseKvType(options.kv, &session.kv);
   return session;
+}
+
+void NoteDefaultContext(const Model& model, const ComputeOptions& options) {
+  if (options.context != 0 || model.max_context() <= kDefaultContext) return;
+  Note("a context of " + std::to_string(kDefaultContext) + " tokens; the model was trained on " +
+       std::to_string(model.max_context()) + " (-c N takes more, and more memory)");
 }
 
 void AddSamplingOptions(CLI::App& app, SamplingOptions* options) {
@@ -208,8 +227,8 @@ SamplerOptions SamplerFor(const SamplingOptions& options) {
 }
 
 SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options,
-                                 const SamplingOptions& sampling) {
-  SessionOptions session = SessionOptionsFor(model, options);
+                                 const SamplingOptions& sampling, size_t needed) {
+  SessionOptions session = SessionOptionsFor(model, options, needed);
   if (sampling.lookup) session.max_batch = kLookupBatch;
   return session;
 }
@@ -258,7 +277,7 @@ std::vector<int32_t> CheckIds(const std::vector<int64_t>& ids, const Session& se
 
 std::string PromptTooLong(size_t tokens, size_t context) {
   return "the prompt has " + std::to_string(tokens) + " tokens; the context holds " +
-         std::to_string(context);
+         std::to_string(context) + " (-c raises it)";
 }
 
 void RefuseReplacingSource(const std::string& source, const std::string& output) {

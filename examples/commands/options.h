@@ -25,7 +25,7 @@ inline constexpr char kBuiltinName[] = "builtin";
 struct ComputeOptions {
   std::string model;
   size_t threads = 0;  // 0: DefaultThreads()
-  size_t context = 0;  // 0: the model's
+  size_t context = 0;  // 0: the model's, at most kDefaultContext
   std::string kv;      // empty: DefaultKv()
   std::string load = "map";
   std::string type;    // of what is converted on opening; empty: as it is, or int4
@@ -43,8 +43,19 @@ void AddThreadsOption(CLI::App& app, size_t* threads);
 std::unique_ptr<Model> OpenModel(const std::string& path, const std::string& load = "map");
 // The same, or a GGUF file, a Hugging Face folder, a .safetensors or .bin file, which is converted.
 std::unique_ptr<Model> OpenModel(const ComputeOptions& options);
-// What -t -c --kv mean for this model.
-SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options);
+// Without -c: at most so many tokens, for the cache of a model that was trained on many more would
+// take all the memory that a small machine has.
+inline constexpr size_t kDefaultContext = 8192;
+// Whether it is what has to be converted before it can run.
+bool IsCheckpoint(const std::string& path);
+// What it is without the numbers of matrices: all that sizes, plans and graphs need.
+std::unique_ptr<Model> OpenModelOutline(const ComputeOptions& options);
+// What -t -c --kv mean for this model. Without -c the context holds `needed` tokens too, as far as
+// the model was trained on so many.
+SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options,
+                                 size_t needed = 0);
+// Notes that the model could do more than the default context.
+void NoteDefaultContext(const Model& model, const ComputeOptions& options);
 
 // --temp --top-p --top-k --repeat-penalty --seed -n --lookup: of the commands that write text.
 struct SamplingOptions {
@@ -58,7 +69,7 @@ void AddSamplingOptions(CLI::App& app, SamplingOptions* options);
 SamplerOptions SamplerFor(const SamplingOptions& options);
 // What both mean for a session that is to write text.
 SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& options,
-                                 const SamplingOptions& sampling);
+                                 const SamplingOptions& sampling, size_t needed = 0);
 
 // Checks of option values: numbers within [low, high], written in decimal.
 CLI::Validator WholeNumber(uint64_t low, uint64_t high = UINT64_MAX);

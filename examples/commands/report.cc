@@ -13,6 +13,10 @@ std::string Dump(const auto& value) {
 
 }  // namespace
 
+double PerSecond(size_t n, double seconds) {
+  return seconds > 0 ? static_cast<double>(n) / seconds : 0;
+}
+
 std::string MetadataText(const GlintFile& file, const char* key) {
   const nlohmann::json& metadata = *file.header().metadata;
   const auto found = metadata.find(key);

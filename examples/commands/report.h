@@ -16,6 +16,7 @@ struct TensorRow {
   std::string remark;  // the shard it is in, or what it is tied to
 };
 
+double PerSecond(size_t n, double seconds);  // 0 in no time
 
 // A text of the file's metadata ("name", "recipe"); "unknown" if it is not there.
 std::string MetadataText(const GlintFile& file, const char* key);

@@ -278,6 +278,14 @@ class Conversion {
   std::unique_ptr<GptqRun> gptq_;
 };
 
+std::shared_ptr<const OutputMemory> ConvertInto(std::shared_ptr<OutputMemory> memory,
+                                                ConvertOptions options) {
+  options.write.output = options.source;
+  options.write.memory = memory;
+  Convert(options);
+  return memory;
+}
+
 }  // namespace
 
 const char* Name(Recipe recipe) { return kRecipeNames[static_cast<size_t>(recipe)]; }
@@ -320,12 +328,14 @@ void Convert(const ConvertOptions& options) {
 }
 
 std::shared_ptr<const OutputMemory> ConvertToMemory(const ConvertOptions& options) {
-  const auto memory = std::make_shared<OutputMemory>(options.source);
-  ConvertOptions to_memory = options;
-  to_memory.write.output = options.source;
-  to_memory.write.memory = memory;
-  Convert(to_memory);
-  return memory;
+  return ConvertInto(std::make_shared<OutputMemory>(options.source), options);
+}
+
+std::shared_ptr<const OutputMemory> OutlineInMemory(const ConvertOptions& options) {
+  ConvertOptions outline = options;
+  outline.write.outline = true;
+  return ConvertInto(
+      std::make_shared<OutputMemory>(options.source, OutputMemory::Use::kOutline), outline);
 }
 
 }  // namespace glint

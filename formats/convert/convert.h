@@ -51,6 +51,9 @@ void Convert(const ConvertOptions& options);
 // The same into memory, without checksums: write.output and write.overwrite do not matter, messages
 // name the source. Only the result stays, beside a band of rows per thread while it is made.
 std::shared_ptr<const OutputMemory> ConvertToMemory(const ConvertOptions& options);
+// The same but for the matrices, which are not read and take no memory: sizes, graph, tokenizer. For
+// Recipe::kFast.
+std::shared_ptr<const OutputMemory> OutlineInMemory(const ConvertOptions& options);
 
 // Makes a .glint file of a published model's shape with random weights. Throws Error.
 struct SynthOptions {

@@ -121,7 +121,7 @@ void WriteModel(const ModelHeader& header, std::vector<TensorJob> jobs,
   Progress progress(jobs, options.progress, !options.memory);
   for (size_t i = 0; i < jobs.size(); ++i) {
     TensorJob& job = jobs[i];
-    if (!job.plan.tied_to.empty()) continue;
+    if (!job.plan.tied_to.empty() || (options.outline && job.plan.shape.size() == 2)) continue;
     if (job.prepare) job.prepare(job);
     if (job.fill) {
       WriteMatrix(writer, i, job, pool, buffers, progress);

@@ -29,6 +29,7 @@ struct TensorJob {
 struct WriteOptions {
   std::string output;                       // a path, or the name of what is in `memory`
   std::shared_ptr<Output> memory{};         // set: the model goes there, and no file is written
+  bool outline = false;                     // matrices stay unwritten: zeros, without a table
   bool overwrite = false;
   size_t threads = 0;                       // 0: DefaultThreads()
   std::function<void(double)> progress{};   // 0..1
