@@ -110,6 +110,7 @@ int Dispatch(const std::vector<std::string>& args) {
 
 int main(int argc, char** argv) {
   using namespace glint;
+  std::signal(SIGXFSZ, SIG_IGN);  // writing fails then, and no half-made file stays
   try {
     return Dispatch({argv + (argc > 0 ? 1 : 0), argv + argc});
   } catch (const Interrupted&) {

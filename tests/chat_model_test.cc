@@ -132,6 +132,77 @@ TEST_CASE("a full context forgets whole turns, never the system message") {
   CHECK_THROWS_WITH_AS(chat.Ask(huge, {}, {}), doctest::Contains("the context holds 64"), Error);
 }
 
+TEST_CASE("a full context forgets half of the history at once, and then none for a while") {
+  const std::unique_ptr<Model> model = ConvertWithTemplate(kTemplate);
+  SessionOptions session_options;
+  session_options.threads = 1;
+  session_options.context = 128;  // of which a reply has 64
+  Session session(*model, session_options);
+  Chat chat(session);
+  size_t seen = 0, alone = 0, times = 0, before = 0, largest = 0;
+  chat.SetOnPrompt([&](const ChatPrompt& prompt) { seen = prompt.ids.size(); });
+  for (int turn = 0; turn < 24; ++turn) {
+    size_t now = 0;
+    AskFor(chat, "ab", "user", &now);
+    if (turn == 0) alone = seen;
+    largest = std::max(largest, seen);
+    CHECK(seen <= 64);
+    if (now != 0) {
+      ++times;
+      CHECK(now >= 2);
+      CHECK(before == 0);
+      CHECK(seen <= alone + (64 - alone) / 2);
+      CHECK(chat.n_turns() > 1);
+    }
+    before = now;
+  }
+  CHECK(times > 1);
+  CHECK(largest > 50);  // it was full
+
+  // The last turn may take more than half.
+  chat.Clear();
+  const std::string half = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+  AskFor(chat, half.c_str());
+  AskFor(chat, half.substr(0, 14).c_str());
+  CHECK(chat.n_turns() == 2);
+  size_t now = 0;
+  AskFor(chat, half.c_str(), "user", &now);
+  CHECK(now == 1);
+  CHECK(chat.n_turns() == 2);
+}
+
+TEST_CASE("what a second turn shares with the first is not computed again") {
+  const std::unique_ptr<Model> model = ConvertWithTemplate(kTemplate);
+  REQUIRE(model->causal());
+  SessionOptions session_options;
+  session_options.threads = 1;
+  Session session(*model, session_options);
+  Chat chat(session);
+  chat.SetSystem("bc");
+  GenerateOptions options;
+  options.max_tokens = 4;
+  Reply first;
+  do {
+    session.Forget();
+    ++options.sampler.seed;
+    first = chat.Ask("ab", options, {});
+    CHECK(first.kept_tokens == 0);
+  } while (first.messages.empty());
+  const Reply second = chat.Ask("c", options, {});
+  CHECK(second.kept_tokens >= first.prompt_tokens);
+  CHECK(second.kept_tokens < second.prompt_tokens);
+
+  // It says what it would say had it read everything.
+  Session other_session(*model, session_options);
+  Chat other(other_session);
+  other.SetSystem("bc");
+  REQUIRE(other.Ask("ab", options, {}).ids == first.ids);
+  other_session.Forget();
+  const Reply anew = other.Ask("c", options, {});
+  CHECK(anew.kept_tokens == 0);
+  CHECK(anew.ids == second.ids);
+}
+
 TEST_CASE("a template that does not parse costs the chat, not the model") {
   std::string warning;
   const std::unique_ptr<Model> model = ConvertWithTemplate("{% if %}", &warning);

@@ -131,8 +131,7 @@ TEST_CASE("no such file, and files of another kind") {
   CheckFails(1, {"chat", FileOf("GGUF\3\0\0\0", "a.gguf")}, {"a.gguf", "version"});
   CheckFails(1, {"chat", FileOf("x", "a.safetensors")}, {"a.safetensors"});
   CheckFails(1, {"info", FileOf("GGUF\3\0\0\0", "a.gguf")}, {"a.gguf", "version"});
-  CheckFails(1, {"info", "--graph", TinyFolder()}, {"glint convert"});
-  CheckFails(1, {"info", "--memory", TinyFolder()}, {"glint convert"});
+  CheckFails(2, {"info", "--graph", "--json", TinyFolder()}, {"leave out --json"});
   CheckFails(1, {"info", "--memory", TinyModel(), "-c", "16777216"}, {".glint: a context", "rotary"});
   CheckFails(1, {"verify", std::string("no\nsuch") + kEsc + "[31m.glint"}, {"such\\x1b[31m"});
 }

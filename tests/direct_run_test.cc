@@ -5,6 +5,7 @@
 #include "tests/cli.h"
 #include "tests/llama_samples.h"
 #include "tests/npy.h"
+#include "tests/spm_samples.h"
 
 // GGUF files and checkpoints that run without a file of ours, as a user runs them.
 namespace glint {
@@ -106,6 +107,79 @@ TEST_CASE("--cache: kept once, found again, made again where it is damaged") {
   WriteFile(folder + "/model.safetensors", weights);
   CHECK(run(folder).err.find("and kept as ") != std::string::npos);
   CHECK(cached().size() == 2);
+}
+
+// A LLaMA of 14 pieces with a template, trained on 20000 tokens.
+std::string ChatFolder() {
+  LlamaShape shape;
+  shape.vocab_size = 14;
+  shape.max_seq_len = 20000;
+  const std::string folder = LlamaFolder(shape);
+  WriteFile(folder + "/tokenizer.model", SmallBpe());
+  const char* chat_template =
+      "{{ bos_token }}{% for m in messages %}{{ m.content | trim }}<x>{% endfor %}";
+  const nlohmann::json config = {
+      {"chat_template", chat_template}, {"bos_token", "<s>"}, {"eos_token", "<x>"}};
+  WriteFile(folder + "/tokenizer_config.json", config.dump());
+  return folder;
+}
+
+TEST_CASE("without -c a context is as long as the input needs, at most 8192 otherwise") {
+  const std::string folder = ChatFolder(), hint = "the model was trained on 20000 (-c N";
+  const nlohmann::json memory = JsonOutput({"info", folder, "--memory", "--json"});
+  CHECK(memory["context"] == 8192);
+  CHECK(memory["trained_context"] == 20000);
+  CHECK(memory["load"] == "convert");
+  CHECK(memory["anonymous_bytes"] == memory["peak_bytes"]);
+  CHECK(JsonOutput({"info", folder, "--memory", "--json", "-c", "9000"})["context"] == 9000);
+  CHECK(Output({"info", folder, "--memory"}).find("up to the 20000") != std::string::npos);
+  CHECK(Output({"info", folder, "--graph"}).find("embedding") != std::string::npos);
+  CHECK(Output({"info", folder, "--planned"}).starts_with("plan: "));
+  const std::string input = "a\nb\n";
+  const std::vector<std::string> chat = {"chat", folder, "--seed", "1", "-n", "4"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), chat.begin(), chat.end());
+    return Glint(more, input);
+  };
+  const Result plain = with({"--stats"});
+  CHECK(plain.status == 0);
+  CHECK(plain.err.find(hint) != std::string::npos);
+  CHECK(plain.err.find(" tokens, 0 of them kept, ") != std::string::npos);
+  CHECK(with({"-c", "100"}).err.find(hint) == std::string::npos);
+  const std::string json = with({"--json"}).out;
+  const nlohmann::json second = nlohmann::json::parse(json.substr(json.find('\n')));
+  CHECK(second["kept_tokens"].get<size_t>() > 0);
+  CHECK(second["kept_tokens"].get<size_t>() < second["prompt_tokens"].get<size_t>());
+  std::string ids = "1";
+  for (int i = 1; i < 8193; ++i) ids += ",4";
+  CHECK(Glint({"greedy", folder, "--ids", ids, "-n", "2"}).status == 0);
+  CheckFails(1, {"greedy", TinyModel(), "--ids", ids, "-n", "2"}, {"the context holds 512"});
+}
+
+TEST_CASE("every command says what it makes of a GGUF file") {
+  if (SkipWithoutReference("llama.cpp's files")) return;
+  const std::string folder = TempDir(), model = folder + "/m.glint", plain = folder + "/plain";
+  const std::string source = ReferenceDir() + "/gguf/Q4_0.gguf";
+  Output({"convert", source, "-o", model});
+  CHECK(Output({"verify", model}).find(": ok, ") != std::string::npos);
+  CheckFails(1, {"verify", source}, {"convert it first"});
+  CheckFails(1, {"quantize-report", source}, {"convert it first"});
+  CHECK(JsonOutput({"quantize-report", model, "--base", source, "--json"})["total"]["rmse"] == 0);
+  std::filesystem::copy(source, plain);  // known by its first bytes
+  CHECK(Output({"tokenize", plain}, "\"hi\"\n") == Output({"tokenize", source}, "\"hi\"\n"));
+  CHECK(JsonOutput({"info", plain, "--memory", "--json"})["weight_bytes"] ==
+        std::filesystem::file_size(model));
+  const std::string cut = folder + "/cut.gguf";
+  WriteFile(cut, ReadFile(source).substr(0, 500000));
+  for (const std::string command : {"chat", "info", "tokenize"}) {
+    CheckFails(1, {command, cut}, {cut, "is it cut off"});
+  }
+  CheckFails(1, {"convert", cut, "-o", folder + "/cut.glint"}, {cut, "is it cut off"});
+  CHECK_FALSE(std::filesystem::exists(folder + "/cut.glint"));
+  CheckFails(1,
+             {"convert", ReferenceDir() + "/tokenizers/gguf-vocab/ggml-vocab-gpt-2.gguf", "-o",
+              folder + "/v.glint"},
+             {"has no tensors"});
 }
 
 TEST_CASE("GGUF files of llama.cpp run: logits against llama.cpp's in f32") {

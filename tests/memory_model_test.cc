@@ -9,6 +9,7 @@
 #include "formats/convert/convert.h"
 #include "formats/convert/model_cache.h"
 #include "lib/error.h"
+#include "lib/memory_estimate.h"
 #include "lib/session.h"
 #include "tests/gguf_files.h"
 #include "tests/llama_samples.h"
@@ -62,6 +63,40 @@ TEST_CASE("a model converted into memory is the one of the file, but for checksu
     const std::vector<int32_t> ids = {1, 90, 17, 5};
     CHECK(session.Start(ids) == Status::kOk);
   }
+}
+
+TEST_CASE("a result beyond the free memory is refused before it is made") {
+  OutputMemory memory("m.gguf", OutputMemory::Use::kWhole, uint64_t{3} << 20);
+  CHECK_THROWS_WITH_AS(memory.Resize(uint64_t{9} << 20),
+                       "m.gguf: converted it takes 9 MiB of memory, this machine has 3 MiB free; a "
+                       "smaller --type takes less, and a file (--cache, or glint convert m.gguf -o "
+                       "MODEL.glint) is mapped and takes none",
+                       Error);
+  CHECK(memory.Memory() == nullptr);
+  memory.Resize(uint64_t{3} << 20);
+  CHECK(memory.bytes() == uint64_t{3} << 20);
+}
+
+TEST_CASE("an outline has sizes, types and graph of the model, and takes little memory") {
+  const std::string folder = LlamaFolder({});
+  const auto whole = ConvertToMemory(OptionsFor(folder, "", 1));
+  const auto outline = OutlineInMemory(OptionsFor(folder, "", 1));
+  CHECK(outline->bytes() == whole->bytes());
+  const auto open = [&](const std::shared_ptr<const OutputMemory>& memory) {
+    return Model::FromMemory(memory->data(), memory->bytes(), folder, memory);
+  };
+  const std::unique_ptr<Model> a = open(whole), b = open(outline);
+  CHECK(EstimateMemory(*a, {}).Total() == EstimateMemory(*b, {}).Total());
+  REQUIRE(a->file().tensors().size() == b->file().tensors().size());
+  for (size_t i = 0; i < a->file().tensors().size(); ++i) {
+    CHECK(a->file().tensors()[i].name == b->file().tensors()[i].name);
+    CHECK(a->file().tensors()[i].dtype == b->file().tensors()[i].dtype);
+    CHECK(a->file().tensors()[i].bytes == b->file().tensors()[i].bytes);
+  }
+  // Larger than any machine: nothing of it is touched.
+  OutputMemory vast("m.gguf", OutputMemory::Use::kOutline, 0);
+  vast.Resize(uint64_t{1} << 40);
+  CHECK(vast.Memory()[uint64_t{1} << 39] == 0);
 }
 
 TEST_CASE("progress in memory rises to 1, and an error leaves no model") {

@@ -146,7 +146,7 @@ void Run(const Options& options) {
   if (options.memory) return PrintMemory(compute, options.json);
   if (!is_checkpoint) return PrintModel(options);
   if (options.graph || options.planned) {
-    if (options.json) throw UsageError("of a checkpoint --json tells no --graph and no --planned");
+    if (options.json) throw UsageError("--graph and --planned of a checkpoint are text only: leave out --json");
     const std::unique_ptr<Model> model = OpenModelOutline(compute);
     return Print(options.planned ? DescribePromptPlan(*model) : DescribeGraphs(model->file()));
   }
@@ -177,7 +177,9 @@ RunCommand SetUpInfo(CLI::App& app) {
   }
   app.footer(
       "Checks the whole structure of the file (checksums of weights: glint verify), then lists\n"
-      "metadata and tensors. Of a GGUF file's long arrays the first items are shown.\n\n"
+      "metadata and tensors. Of a GGUF file's long arrays the first items are shown. --graph, --planned\n"
+      "and --memory of a GGUF file or folder tell what it would be converted to (--type), without\n"
+      "converting it.\n\n"
       "Examples:\n"
       "  glint info chatglm-6b.glint\n"
       "  glint info --graph builtin\n"

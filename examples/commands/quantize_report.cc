@@ -310,7 +310,7 @@ RunCommand SetUpQuantizeReport(CLI::App& app) {
       ->required()
       ->option_text(" ");
   app.add_option("--base", options->base,
-                 "what it was made of: a Hugging Face folder, a .safetensors,\n.bin or .glint file")
+                 "what it was made of: a Hugging Face folder, a .gguf, .safetensors,\n.bin or .glint file")
       ->option_text("SRC");
   app.add_flag("--json", options->json, "one JSON object");
   app.add_option("--svg", options->svg, "also draw the errors: layers across, kinds of matrix down")

@@ -30,6 +30,20 @@ void AddTurnEnds(const ImportedTokenizer& imported, const std::string& where, So
   }
 }
 
+// A tokenizer with more tokens than the embedding has rows is mostly another model's.
+void CheckSize(const ImportedTokenizer& tokenizer, const std::string& where,
+               const std::function<void(const std::string&)>& warn, const SourceModel& model) {
+  for (const SourceWeight& weight : model.weights) {
+    if (weight.role != ImportTensor::Role::kVocabulary || tokenizer.size() <= weight.shape[0]) {
+      continue;
+    }
+    if (!warn) return;
+    return warn(where + ": the tokenizer has " + std::to_string(tokenizer.size()) +
+                " tokens, the model " + std::to_string(weight.shape[0]) +
+                ": is it that of another model?");
+  }
+}
+
 }  // namespace
 
 void AddTokenizer(const std::optional<ImportedTokenizer>& tokenizer, const nlohmann::json& more,
@@ -43,6 +57,7 @@ void AddTokenizer(const std::optional<ImportedTokenizer>& tokenizer, const nlohm
     }
     return;
   }
+  CheckSize(*tokenizer, where, warn, *model);
   ForEachTable(*tokenizer, [&]<class T>(const char* name, const std::vector<T>& table) {
     constexpr DType dtype = std::is_same_v<T, float>     ? DType::kF32
                             : std::is_same_v<T, int32_t> ? DType::kI32

@@ -43,7 +43,7 @@ std::string RulesOf(const std::string& rules, const Json& config, const std::str
   }
   throw Error(where + ": whose pre-tokenizer this is cannot be told from " +
               (name.empty() ? "the files" : "the tokenizer_class " + Quoted(name)) +
-              "; name them with --type (known: gpt2, llama3, qwen2, glm4)");
+              "; glint tokenize takes them as --type (known: gpt2, llama3, qwen2, glm4)");
 }
 
 // One line "base64 rank".

@@ -30,7 +30,7 @@ void ApplyConfig(const Json& config, const std::string& where, ImportRules* rule
   }
   if (rules->rules.empty() && !llama) {
     throw Error(where +
-                ": whose rules these are cannot be told from the file; name them with "
+                ": whose rules these are cannot be told from the file; glint tokenize takes them as "
                 "--type (known: chatglm1, chatglm2, chatglm3, llama)");
   }
   if (rules->rules.empty()) rules->rules = "llama";

@@ -124,7 +124,8 @@ void PlaceTensor(GgufTensor* tensor, uint64_t data_begin, uint64_t alignment,
       !CheckedAdd(tensor->offset, tensor->bytes, &end) || end > file.size()) {
     throw Error(where + "its " + std::to_string(tensor->bytes) + " bytes at offset " + offset +
                 " of the data, which begins at byte " + std::to_string(data_begin) +
-                ", are not within the file's " + std::to_string(file.size()));
+                ", are not within the file's " + std::to_string(file.size()) +
+                ": is it cut off, or still downloading?");
   }
 }
 
