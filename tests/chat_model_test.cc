@@ -17,10 +17,10 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Writes one letter for a role, and refuses "cc".
+// Writes one letter for a role, and refuses a user's "cc".
 constexpr char kTemplate[] =
-    "{{ bos_token }}{% for m in messages %}{% if m.content == 'cc' %}{{ raise_exception('no cc') }}"
-    "{% endif %}{{ {'system': 'a', 'user': 'b', 'assistant': 'c', 'tool': 'ab'}[m.role] }}"
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' and m.content == 'cc' %}"
+    "{{ raise_exception('no cc') }}{% endif %}{{ {'system': 'a', 'user': 'b', 'assistant': 'c', 'tool': 'ab'}[m.role] }}"
     "{{ m.content | trim }}<x>{% endfor %}{% if tools %}{{ 'a' * tools | length }}{% endif %}";
 
 // A LLaMA of 14 pieces whose folder has this template.

@@ -156,7 +156,7 @@ TEST_CASE("info of a GGUF file") {
   CHECK(text.find('\x1b') == std::string::npos);
   WriteFile(path, GgufBytes(parts).substr(0, 200));
   CheckFails(1, {"info", path}, {"small.gguf", "key 'tokens'"});
-  CheckFails(1, {"info", "--graph", path}, {"glint convert"});
+  CheckFails(1, {"info", "--graph", path}, {"small.gguf", "key 'tokens'"});
 }
 
 TEST_CASE("info of a checkpoint, of the graph, of this machine") {

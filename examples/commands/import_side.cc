@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "examples/commands/console.h"
@@ -22,13 +21,6 @@ namespace glint {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// By its first bytes, or by its name: then reading says what is wrong.
-bool IsGguf(const std::string& path) {
-  char magic[4] = {};
-  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
-  return path.ends_with(".gguf") || std::string_view(magic, sizeof magic) == "GGUF";
-}
 
 std::shared_ptr<const Tokenizer> Load(ImportedTokenizer model, const std::string& where) {
   const std::shared_ptr<LoadedTokenizer> loaded = LoadTokenizer(std::move(model), where);
@@ -69,7 +61,7 @@ std::shared_ptr<const Tokenizer> LoadFromFolder(const std::string& folder,
 
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string& type) {
   if (FolderExists(path)) return LoadFromFolder(path, type);
-  const bool gguf = IsGguf(path);
+  const bool gguf = path.ends_with(".gguf") || IsGguf(path);
   if (!type.empty() && (gguf || (path.ends_with(".json") && BaseName(path) != "vocab.json"))) {
     throw Error("--type " + type + ": " + path + " names its rules itself");
   }
