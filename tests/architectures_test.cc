@@ -4,6 +4,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
+#include "formats/architectures/architecture.h"
 #include "tests/golden_cases.h"
 #include "tests/model_samples.h"
 #include "tests/plain_decoder.h"
@@ -101,5 +102,37 @@ TEST_CASE("every sample from its GGUF file") {
       const SampleModel held = WriteGguf(SampleOf(name), path, type);
       CheckSample(held, path);
     }
+  }
+}
+
+TEST_CASE("published shapes have as many parameters as published, and a graph") {
+  const struct {
+    const char* name;
+    double billions;
+  } kShapes[] = {{"chatglm-6b", 6.17},        {"chatglm3-6b", 6.24},   {"glm-4-9b", 9.40},
+                 {"glm-4-9b-0414", 9.40},     {"llama-7b", 6.74},      {"llama-3.1-8b", 8.03},
+                 {"mistral-7b", 7.24},        {"qwen2.5-0.5b", 0.494}, {"qwen2.5-7b", 7.62},
+                 {"qwen3-8b", 8.19},          {"phi-3-mini", 3.82},    {"gemma-2-2b", 2.61},
+                 {"mixtral-8x7b", 46.70},     {"qwen1.5-moe-a2.7b", 14.32},
+                 {"granite-3.3-2b", 2.53}};
+  size_t known = 0;
+  for (const Architecture* row : Architectures()) known += row->published.size();
+  CHECK(known == std::size(kShapes));
+  for (const auto& shape : kShapes) {
+    CAPTURE(std::string(shape.name));
+    const nlohmann::json config = PublishedConfig(shape.name);
+    const ImportPlan plan = FindArchitecture(config, "test").plan(config, nullptr, "test");
+    double parameters = 0;
+    std::vector<Tensor> tensors;
+    for (const ImportTensor& tensor : plan.tensors) {
+      const bool matrix = tensor.role != ImportTensor::Role::kVector;
+      tensors.push_back({tensor.name, matrix ? DType::kInt4 : DType::kF32, BlockOffset::kNone,
+                         tensor.shape});
+      const double columns = matrix ? static_cast<double>(tensor.shape[1]) : 1;
+      // The first version of ChatGLM-6B ties its head, as the published count has it.
+      if (tensor.tied_to.empty()) parameters += static_cast<double>(tensor.shape[0]) * columns;
+    }
+    CHECK(parameters / 1e9 == doctest::Approx(shape.billions).epsilon(0.003));
+    CHECK(plan.build(tensors, "test").nodes.size() > 100);
   }
 }

@@ -442,7 +442,7 @@ TEST_CASE("a sweep of bench, and where the time goes") {
     for (const auto& [phase, share] : shares) {
       CAPTURE(phase);
       CHECK(std::abs(share - 1) < 1e-4);
-      CHECK(steps[phase] >= 0.98);
+      CHECK(steps[phase] >= 0.9);  // 0.98 where nothing else computes
     }
   }
   const std::string table =

@@ -61,6 +61,9 @@ constexpr SampleFamily kFamilies[] = {
       "fp32_residual_connection": false, "original_rope": true})"},
     {"glm", "GlmForCausalLM", R"({"head_dim": 16, "attention_bias": true,
       "partial_rotary_factor": 0.5})"},
+    {"granite", "GraniteForCausalLM", R"({"embedding_multiplier": 3.0, "residual_multiplier": 0.6,
+      "attention_multiplier": 0.2, "logits_scaling": 1.5, "attention_bias": false,
+      "mlp_bias": false, "rope_scaling": null})"},
     {"glm4", "Glm4ForCausalLM", R"({"head_dim": 24, "attention_bias": true,
       "partial_rotary_factor": 0.5})"},
 };
@@ -130,6 +133,7 @@ constexpr Variant kVariants[] = {
     {"glm4-v5", "glm4", false, R"({"rope_theta": null, "partial_rotary_factor": null,
       "rope_parameters": {"rope_theta": 50000.0, "rope_type": "default",
       "partial_rotary_factor": 0.5}, "torch_dtype": null, "dtype": "float32"})"},
+    {"granite", "granite", true, "{}"},
     {"glm4-no-bias", "glm4", true, R"({"attention_bias": false})"},
 };
 

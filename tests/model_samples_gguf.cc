@@ -120,7 +120,7 @@ size_t LlamaRow(size_t row, size_t dim) {
 
 bool IsLlama(const json& config) {
   const std::string type = ModelType(config);
-  return type == "llama" || type == "mistral" || type == "mixtral";
+  return type == "llama" || type == "mistral" || type == "mixtral" || type == "granite";
 }
 
 class GgufSampleWriter {
@@ -197,6 +197,7 @@ class GgufSampleWriter {
   // --- metadata ---
 
   std::string Architecture() const {
+    if (model_type_ == "granite") return model_type_;
     if (IsLlama(config_)) return "llama";
     if (model_type_ == "qwen2_moe") return "qwen2moe";
     return model_type_ == "glm" ? "chatglm" : model_type_;
@@ -255,6 +256,12 @@ class GgufSampleWriter {
       Count("rope.dimension_count", PlainRopeOf(config_, 0).inv_freq.size() * 2);
     }
     if (model_type_ == "gemma2") AddGemma2();
+    if (model_type_ == "granite") {
+      Float("attention.scale", config_.at("attention_multiplier"));
+      Float("embedding_scale", config_.at("embedding_multiplier"));
+      Float("residual_scale", config_.at("residual_multiplier"));
+      Float("logit_scale", config_.at("logits_scaling"));
+    }
     if (model_type_ == "phi3")
       AddPhi3();
     else

@@ -30,6 +30,7 @@ struct Family {
 const Family& FamilyOf(const json& config) {
   static const Family kFamilies[] = {
       {.model_type = "llama"},
+      {.model_type = "granite"},
       {.model_type = "mistral"},
       {.model_type = "mixtral"},
       {.model_type = "qwen2"},
@@ -129,7 +130,9 @@ class Decoder {
     std::vector<double> logits;
     const double cap = Setting(config_, "final_logit_softcapping", 0.0);
     for (const Row& row : x) {
-      for (const double logit : Head(Norm(row, names_.norm))) logits.push_back(Softcap(logit, cap));
+      for (const double logit : Head(Norm(row, names_.norm))) {
+        logits.push_back(Softcap(logit / Multiplier("logits_scaling"), cap));
+      }
     }
     CheckAllUsed();
     return logits;
@@ -194,10 +197,16 @@ class Decoder {
     if (id >= w.shape[0]) throw std::runtime_error("plain_decoder: id out of range");
     // Gemma: times sqrt(dim), which the published code rounds to the type of the activations.
     const bool scaled = type_ == "gemma2";
-    const double by = scaled ? static_cast<float>(std::sqrt(static_cast<double>(dim))) : 1.0;
+    const double by = scaled ? static_cast<float>(std::sqrt(static_cast<double>(dim)))
+                             : Multiplier("embedding_multiplier");
     Row x(dim);
     for (size_t i = 0; i < dim; ++i) x[i] = w.values[id * dim + i] * by;
     return x;
+  }
+
+  // Of Granite (granite/modular_granite.py); 1 in all others.
+  double Multiplier(const char* key) const {
+    return type_ == "granite" ? Setting(config_, key, 1.0) : 1.0;
   }
 
   Row Head(const Row& x) { return Linear(x, Tied() ? names_.embedding : names_.head); }
@@ -209,7 +218,8 @@ class Decoder {
     const auto on = [&](const char* key, bool value = false) {
       return Setting(config_, key, value);
     };
-    if (type_ == "llama") return {on("attention_bias"), on("attention_bias"), on("mlp_bias")};
+    if (type_ == "llama" || type_ == "granite") return {on("attention_bias"), on("attention_bias"),
+                                                            on("mlp_bias")};
     if (type_ == "qwen2") return {.qkv = true};
     if (type_ == "qwen2_moe") return {.qkv = on("qkv_bias", true)};
     if (type_ == "qwen3" || type_ == "gemma2") return {on("attention_bias"), on("attention_bias")};
@@ -224,7 +234,7 @@ class Decoder {
   size_t Window(size_t layer) const {
     const size_t window = Setting<size_t>(config_, "sliding_window", 0);
     if (type_.starts_with("qwen") && !Setting(config_, "use_sliding_window", false)) return 0;
-    if (type_ == "llama" || type_.find("glm") != std::string::npos) return 0;
+    if (type_ == "llama" || type_ == "granite" || type_.find("glm") != std::string::npos) return 0;
     if (Has(config_, "layer_types")) {
       return config_["layer_types"].at(layer) == "sliding_attention" ? window : 0;
     }
@@ -276,7 +286,9 @@ class Decoder {
       for (size_t i = 0; i < head_dim_; ++i) {
         dot += tokens[position].q[h * head_dim_ + i] * tokens[t].k[kv + i];
       }
-      scores.push_back(Softcap(dot / std::sqrt(width), cap));
+      const bool own = type_ == "granite";
+      const double scale = own ? Multiplier("attention_multiplier") : 1 / std::sqrt(width);
+      scores.push_back(Softcap(dot * scale, cap));
     }
     Softmax(scores);
     for (size_t i = 0; i < head_dim_; ++i) {
@@ -395,9 +407,10 @@ class Decoder {
     for (const Row& row : x) normed.push_back(Norm(row, name + "input_layernorm"));
     const Rows attended = Attention(normed, layer, name);
     for (size_t t = 0; t < x.size(); ++t) {
-      Add(x[t], Maybe(attended[t], family_.after_attention, name));
+      const double by = Multiplier("residual_multiplier");
+      Add(x[t], Maybe(attended[t], family_.after_attention, name), by);
       const Row y = Mlp(Norm(x[t], name + family_.before_mlp), layer, name);
-      Add(x[t], Maybe(y, family_.after_mlp, name));
+      Add(x[t], Maybe(y, family_.after_mlp, name), by);
     }
   }
 

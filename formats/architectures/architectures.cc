@@ -16,7 +16,8 @@ namespace glint {
   ROW(kPhi3)                     \
   ROW(kGemma2)                   \
   ROW(kMixtral)                  \
-  ROW(kQwen2Moe)
+  ROW(kQwen2Moe)                 \
+  ROW(kGranite)
 
 #define GLINT_DECLARE(name) extern const Architecture name;
 GLINT_ARCHITECTURES(GLINT_DECLARE)

@@ -105,6 +105,9 @@ void Adapt(Json* c) {
 extern const Architecture kGemma2;
 const Architecture kGemma2 = {"gemma2", Accepts, Plan, {{"gemma-2-2b", kGemma2b}},
                               {{.architecture = "gemma2",
+                                .keys = {{"attn_logit_softcapping", "attn_logit_softcapping", true},
+                                         {"final_logit_softcapping", "final_logit_softcapping",
+                                          true}},
                                .names = {{"post_attention_layernorm", "post_attention_norm"},
                                          {"pre_feedforward_layernorm", "ffn_norm"},
                                          {"post_feedforward_layernorm", "post_ffw_norm"}},

@@ -13,33 +13,22 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kHigh = uint64_t{1} << 32;
 
-struct KeyRow {
-  const char* gguf;  // after "ARCHITECTURE."
-  const char* hf;
-  bool is_real;
-};
 // ggml/docs/gguf.md; llama.cpp, gguf-py/gguf/constants.py.
-constexpr KeyRow kKeys[] = {
-    {"embedding_length", "hidden_size", false},
-    {"block_count", "num_hidden_layers", false},
-    {"feed_forward_length", "intermediate_size", false},
-    {"context_length", "max_position_embeddings", false},
-    {"attention.head_count", "num_attention_heads", false},
-    {"attention.head_count_kv", "num_key_value_heads", false},
-    {"attention.key_length", "head_dim", false},
-    {"attention.sliding_window", "sliding_window", false},
+constexpr GgufKey kKeys[] = {
+    {"embedding_length", "hidden_size"},
+    {"block_count", "num_hidden_layers"},
+    {"feed_forward_length", "intermediate_size"},
+    {"context_length", "max_position_embeddings"},
+    {"attention.head_count", "num_attention_heads"},
+    {"attention.head_count_kv", "num_key_value_heads"},
+    {"attention.key_length", "head_dim"},
+    {"attention.sliding_window", "sliding_window"},
     {"attention.layer_norm_rms_epsilon", "rms_norm_eps", true},
     {"rope.freq_base", "rope_theta", true},
-    {"attn_logit_softcapping", "attn_logit_softcapping", true},
-    {"final_logit_softcapping", "final_logit_softcapping", true},
-    {"expert_count", "num_experts", false},
-    {"expert_used_count", "num_experts_per_tok", false},
-    {"expert_feed_forward_length", "moe_intermediate_size", false},
-    {"expert_shared_feed_forward_length", "shared_expert_intermediate_size", false},
 };
 // Members of rope_scaling.
-constexpr KeyRow kScalingKeys[] = {
-    {"rope.scaling.original_context_length", "original_max_position_embeddings", false},
+constexpr GgufKey kScalingKeys[] = {
+    {"rope.scaling.original_context_length", "original_max_position_embeddings"},
     {"rope.scaling.attn_factor", "attention_factor", true},
     {"rope.scaling.yarn_beta_fast", "beta_fast", true},
     {"rope.scaling.yarn_beta_slow", "beta_slow", true},
@@ -88,8 +77,8 @@ class Keys {
   }
   std::string Full(const std::string& key) const { return name_ + "." + key; }
   // Those that the file has, under Hugging Face's names.
-  void Copy(std::span<const KeyRow> rows, Json* out) const {
-    for (const KeyRow& row : rows) {
+  void Copy(std::span<const GgufKey> rows, Json* out) const {
+    for (const GgufKey& row : rows) {
       if (!Has(row.gguf)) continue;
       (*out)[row.hf] = row.is_real ? Json(Number(row.gguf)) : Json(Uint(row.gguf));
     }
@@ -100,12 +89,13 @@ class Keys {
   std::string name_;
 };
 
-void RefuseOtherKeys(const Gguf& gguf, const Keys& keys) {
+void RefuseOtherKeys(const Gguf& gguf, const GgufDialect& dialect, const Keys& keys) {
   for (const GgufPair& pair : gguf.metadata().pairs()) {
     if (!pair.key.starts_with(keys.architecture() + ".")) continue;
     const std::string key = pair.key.substr(keys.architecture().size() + 1);
     bool known = false;
-    for (const KeyRow& row : kKeys) known = known || key == row.gguf;
+    for (const GgufKey& row : kKeys) known = known || key == row.gguf;
+    for (const GgufKey& row : dialect.keys) known = known || key == row.gguf;
     for (const char* other : kOtherKeys) known = known || key == other;
     if (!known) throw Error(gguf.path() + ": key " + Quoted(pair.key) + " is not supported");
   }
@@ -231,9 +221,10 @@ GgufMatch FindGgufArchitecture(const Gguf& gguf) {
 
 Json ConfigFromGguf(const Gguf& gguf, const GgufDialect& dialect) {
   const Keys keys(gguf);
-  RefuseOtherKeys(gguf, keys);
+  RefuseOtherKeys(gguf, dialect, keys);
   Json config = Json::object();
   keys.Copy(kKeys, &config);
+  keys.Copy(dialect.keys, &config);
   keys.Number("attention.layer_norm_rms_epsilon");  // must be there
   const GgufTensor* embedding = gguf.Find("token_embd.weight");
   if (config.value("sliding_window", uint64_t{1}) == 0) config["sliding_window"] = nullptr;

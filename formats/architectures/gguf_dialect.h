@@ -11,12 +11,21 @@ struct GgufName {
   const char* gguf;
 };
 
+// A key of the metadata, after "ARCHITECTURE.", and the option of config.json that it stands for.
+struct GgufKey {
+  const char* gguf;
+  const char* hf;
+  bool is_real = false;
+};
+
 // An architecture as llama.cpp's convert_hf_to_gguf.py writes it.
 struct GgufDialect {
   const char* architecture;            // general.architecture
   // Where a name means several architectures: a tensor that only this one's files have.
   const char* marker = nullptr;
-  std::vector<GgufName> names{};       // where they differ from the common ones (gguf_config.cc)
+  // Besides the common ones (gguf_config.cc), or in their place.
+  std::vector<GgufKey> keys{};
+  std::vector<GgufName> names{};
   bool permuted = false;               // rows of q and k are in the order of pairs
   bool plus_applied = false;           // ImportTensor::plus is in the numbers already
   // Puts into config.json, made from the common keys, what is this architecture's own: model_type.

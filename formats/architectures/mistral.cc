@@ -13,7 +13,9 @@ bool Accepts(const Json& c) { return HasModelType(c, "mistral"); }
 ImportPlan Plan(const Json& c, const Json&, const std::string& where) {
   RequireOption(c, "hidden_act", "silu", where);
   DecoderConfig d = ReadDecoderConfig(c, where);
-  SetWindows(c, where, [](uint64_t) { return true; }, &d);
+  // Without the option the published class takes 4096; null is for none.
+  const Json windowed = c.contains("sliding_window") ? c : Json{{"sliding_window", 4096}};
+  SetWindows(windowed, where, [](uint64_t) { return true; }, &d);
   return DecoderPlan("mistral", d, c, "llama", where,
                      LlamaNetwork(d, {}, {}));
 }

@@ -39,11 +39,6 @@ constexpr char kMixtral8x7b[] = R"({
   "bos_token_id": 1, "eos_token_id": 2
 })";
 
-void Adapt(Json* c) {
-  (*c)["model_type"] = "mixtral";
-  (*c)["num_local_experts"] = c->value("num_experts", Json());
-}
-
 }  // namespace
 
 extern const Architecture kMixtral;
@@ -51,11 +46,12 @@ const Architecture kMixtral = {
     "mixtral", Accepts, Plan, {{"mixtral-8x7b", kMixtral8x7b}},
     {{.architecture = "llama",
      .marker = "blk.0.ffn_gate_inp.weight",
+     .keys = {{"expert_count", "num_local_experts"}, {"expert_used_count", "num_experts_per_tok"}},
      .names = {{"block_sparse_moe.gate", "ffn_gate_inp"},
                {"block_sparse_moe.experts.*.w1", "ffn_gate_exps"},
                {"block_sparse_moe.experts.*.w2", "ffn_down_exps"},
                {"block_sparse_moe.experts.*.w3", "ffn_up_exps"}},
      .permuted = true,
-     .adapt = Adapt}}};
+     .adapt = [](Json* c) { (*c)["model_type"] = "mixtral"; }}}};
 
 }  // namespace glint

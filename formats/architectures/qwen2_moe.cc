@@ -75,6 +75,10 @@ extern const Architecture kQwen2Moe;
 const Architecture kQwen2Moe = {
     "qwen2_moe", Accepts, Plan, {{"qwen1.5-moe-a2.7b", kQwenMoe}},
     {{.architecture = "qwen2moe",
+     .keys = {{"expert_count", "num_experts"},
+              {"expert_used_count", "num_experts_per_tok"},
+              {"expert_feed_forward_length", "moe_intermediate_size"},
+              {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"}},
      .names = {{"mlp.gate", "ffn_gate_inp"},
                {"mlp.experts.*.gate_proj", "ffn_gate_exps"},
                {"mlp.experts.*.up_proj", "ffn_up_exps"},

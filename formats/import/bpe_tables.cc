@@ -55,28 +55,6 @@ void AddInitial(const Vocabulary& vocabulary, bool byte_level, const std::string
               std::to_string(missing - has.begin()) + " has none");
 }
 
-// A piece that its own rank came too early to make, although its parts are made later and then lie
-// side by side, would join them out of turn.
-void RefuseLateParts(const Vocabulary& vocabulary,
-                     const std::unordered_map<std::string_view, int32_t>& ids,
-                     const MergeBuilder& builder, const std::string& where) {
-  for (size_t id = 0; id < vocabulary.texts.size(); ++id) {
-    const std::string_view text = vocabulary.texts[id];
-    if (vocabulary.types[id] != PieceType::kNormal || builder.IsMade(static_cast<int32_t>(id))) {
-      continue;
-    }
-    for (size_t cut = 1; cut < text.size(); ++cut) {
-      const auto left = ids.find(text.substr(0, cut)), right = ids.find(text.substr(cut));
-      if (left == ids.end() || right == ids.end() ||
-          !builder.WouldMeet(left->second, right->second)) {
-        continue;
-      }
-      throw Error(where + ": rank " + std::to_string(id) + ": " + Quoted(text) +
-                  " is made of pieces of higher ranks, which is not supported");
-    }
-  }
-}
-
 // Pieces that no merges make are found whole only.
 void Finish(const Vocabulary& vocabulary, bool byte_level, MergeBuilder* builder,
             ImportedTokenizer* model) {
@@ -192,12 +170,6 @@ void SetMergedTables(const Vocabulary& vocabulary, const std::vector<Merge>& mer
     }
     builder.Add(l->second, r->second, j->second);
   }
-  const int64_t early = builder.FirstOutOfOrder();
-  if (early >= 0) {
-    const auto& [left, right] = merges[static_cast<size_t>(early)];
-    throw Error(where + ": merge " + std::to_string(early) + ": " + Quoted(left) + " and " +
-                Quoted(right) + " are merged before they are made, which is not supported");
-  }
   Finish(vocabulary, byte_level, &builder, model);
 }
 
@@ -212,13 +184,11 @@ void SetRankedTables(const Vocabulary& vocabulary, const std::string& where,
     if (vocabulary.types[id] != PieceType::kNormal) continue;
     for (size_t cut = 1; cut < text.size() && !builder.IsMade(joined); ++cut) {
       const auto left = ids.find(text.substr(0, cut));
-      if (left == ids.end() || !builder.IsMade(left->second)) continue;
+      if (left == ids.end()) continue;
       const auto right = ids.find(text.substr(cut));
-      if (right == ids.end() || !builder.IsMade(right->second)) continue;
-      builder.Add(left->second, right->second, joined);
+      if (right != ids.end()) builder.Add(left->second, right->second, joined);
     }
   }
-  RefuseLateParts(vocabulary, ids, builder, where);
   Finish(vocabulary, true, &builder, model);
 }
 

@@ -52,7 +52,7 @@ using Merge = std::pair<std::string_view, std::string_view>;
 void SetMergedTables(const Vocabulary& vocabulary, const std::vector<Merge>& merges,
                      bool byte_level, const std::string& where, ImportedTokenizer* model);
 // The same from ranks alone (tiktoken): neighbours join whose bytes together are a piece, that of
-// the lowest id first. Throws Error if a piece is made of parts of higher ids.
+// the lowest id first.
 void SetRankedTables(const Vocabulary& vocabulary, const std::string& where,
                      ImportedTokenizer* model);
 // Every vocabulary: pieces, types, index; added tokens.

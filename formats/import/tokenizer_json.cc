@@ -223,9 +223,10 @@ class Reader {
     if (pre_tokenizer_.Is({"ByteLevel"}) && own) return FindPreTokenizer("gpt2", where_);
     if (!pre_tokenizer_.Is({"Split", "ByteLevel"}) || own) pre_tokenizer_.Refuse();
     const Step& split = steps[0];
-    if (split.Get("behavior", std::string()) != "Isolated" || split.Get("invert", false)) {
-      split.Refuse();
-    }
+    // The patterns leave out no text, so keeping the matches only (Phi-4) is keeping all.
+    const std::string behavior = split.Get("behavior", std::string());
+    const bool invert = split.Get("invert", false);
+    if (behavior != (invert ? "Removed" : "Isolated")) split.Refuse();
     const Json pattern = split.Get("pattern", Json());
     const PreTokenizer* words = nullptr;
     if (pattern.is_object() && pattern.size() == 1 && pattern.contains("Regex") &&
@@ -330,10 +331,15 @@ class Reader {
     return byte && byte_fallback ? PieceType::kByte : PieceType::kNormal;
   }
 
+  // Gemma's runs of line ends are added tokens and pieces that merges make: these stay pieces.
   void AddTokensBut(const std::string& unknown, Vocabulary* vocabulary) {
     std::vector<AddedEntry> others;
     for (const AddedEntry& token : tokens_) {
-      if (token.text != unknown) others.push_back(token);
+      const size_t id = static_cast<size_t>(token.id);
+      const bool piece = !token.special && id < vocabulary->texts.size() &&
+                         vocabulary->types[id] == PieceType::kNormal &&
+                         vocabulary->texts[id] == token.text;
+      if (token.text != unknown && !piece) others.push_back(token);
     }
     AddTokens(others, vocabulary, where_);
   }

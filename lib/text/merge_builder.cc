@@ -1,6 +1,8 @@
 #include "lib/text/merge_builder.h"
 
 #include <bit>
+#include <set>
+#include <utility>
 
 namespace glint {
 namespace {
@@ -11,7 +13,8 @@ constexpr size_t kMinSlots = 64;
 
 // At least a third of the slots stay free.
 MergeBuilder::MergeBuilder(size_t n_pieces)
-    : pairs_(3 * std::bit_ceil(std::max(kMinSlots, n_pieces + n_pieces / 2)), -1) {
+    : pairs_(3 * std::bit_ceil(std::max(kMinSlots, n_pieces + n_pieces / 2)), -1),
+      lengths_(n_pieces) {
   splits_.reserve(4 * n_pieces);
   for (size_t id = 0; id < n_pieces; ++id) {
     splits_.insert(splits_.end(), {-1, -1, MergeTables::kUnmade, -1});
@@ -19,7 +22,8 @@ MergeBuilder::MergeBuilder(size_t n_pieces)
 }
 
 void MergeBuilder::AddInitial(int32_t id) {
-  splits_[4 * static_cast<size_t>(id) + 2] = MergeTables::kInitial;
+  Row(id)[2] = MergeTables::kInitial;
+  lengths_[static_cast<size_t>(id)] = 1;
 }
 
 bool MergeBuilder::Insert(int32_t left, int32_t right, int32_t rank) {
@@ -51,28 +55,52 @@ void MergeBuilder::Grow() {
 }
 
 // The very test that texts are cut by tells whether the merge takes place: its two parts, side by
-// side, must both be there and must not have grown together in another way before.
-bool MergeBuilder::Add(int32_t left, int32_t right, int32_t joined) {
-  const int32_t rank = rank_++;
-  if (IsMade(joined)) return false;
-  if (!IsMade(left) || !IsMade(right)) {
-    early_.push_back({left, right, joined, rank});
+// side, must not have grown together in another way before.
+bool MergeBuilder::TryMake(const Early& merge, int32_t turn) {
+  if (IsMade(merge.joined) || !MergeTables(splits_, pairs_).StayApart(merge.left, merge.right)) {
     return false;
   }
-  if (!MergeTables(splits_, pairs_).StayApart(left, right)) return false;
-  int32_t* split = splits_.data() + 4 * static_cast<size_t>(joined);
-  split[0] = left;
-  split[1] = right;
-  split[2] = rank;
-  while (!Insert(left, right, rank)) Grow();
+  int32_t* row = Row(merge.joined);
+  row[0] = merge.left;
+  row[1] = merge.right;
+  row[2] = turn;
+  lengths_[static_cast<size_t>(merge.joined)] = lengths_[static_cast<size_t>(merge.left)] +
+                                                lengths_[static_cast<size_t>(merge.right)];
+  while (!Insert(merge.left, merge.right, merge.rank)) Grow();
   return true;
 }
 
-int64_t MergeBuilder::FirstOutOfOrder() const {
-  for (const Early& merge : early_) {
-    if (!IsMade(merge.joined) && WouldMeet(merge.left, merge.right)) return merge.rank;
+void MergeBuilder::Add(int32_t left, int32_t right, int32_t joined) {
+  const Early merge = {left, right, joined, rank_++};
+  if (IsMade(joined)) return;
+  if (IsMade(left) && IsMade(right)) {
+    if (TryMake(merge, merge.rank)) MakeEarly(joined, merge.rank);
+    return;
   }
-  return -1;
+  if (!IsMade(left)) early_of_.emplace(left, early_.size());
+  if (!IsMade(right) && right != left) early_of_.emplace(right, early_.size());
+  early_.push_back(merge);
+}
+
+// The merges of lower ranks that a new piece makes possible, and those that these do, the shortest
+// first: what else could happen within a text has been decided when its turn comes here.
+void MergeBuilder::MakeEarly(int32_t made, int32_t turn) {
+  std::set<std::pair<uint32_t, size_t>> open;  // length of the joined piece, index of the merge
+  for (;;) {
+    const auto [begin, end] = early_of_.equal_range(made);
+    for (auto of = begin; of != end; ++of) {
+      const Early& merge = early_[of->second];
+      if (!IsMade(merge.left) || !IsMade(merge.right)) continue;
+      const uint32_t length = lengths_[static_cast<size_t>(merge.left)] +
+                              lengths_[static_cast<size_t>(merge.right)];
+      open.emplace(length, of->second);
+    }
+    for (made = -1; made < 0 && !open.empty(); open.erase(open.begin())) {
+      const Early& merge = early_[open.begin()->second];
+      if (TryMake(merge, turn)) made = merge.joined;
+    }
+    if (made < 0) return;
+  }
 }
 
 void MergeBuilder::Finish(const TokenizerTables& tables) {

@@ -35,19 +35,22 @@ std::vector<uint64_t> MergeTables::MakeFilter() const {
 
 // Undoes the merges within both, the latest first. Where both come to the neighbours l and r, these
 // lay side by side from the later of their own merges until `limit`, when one of them went on. Of
-// equal ranks the leftmost merge comes first.
+// equal ranks the leftmost merge comes first. One turn makes one piece grow, in its own text only:
+// if the part next to the border grew on in the turn that made it, nothing came between, and the
+// rank of that one merge is the limit; else it is the turn's own.
 bool MergeTables::StayApart(int32_t left, int32_t right) const {
   int64_t limit = INT32_MAX;
   for (size_t step = 0; step < kMaxSteps && Has(left) && Has(right); ++step) {
     if (Rank(left, right) < limit) return false;
     const Split l = Of(left);
     const Split r = Of(right);
-    if (l.rank < 0 && r.rank < 0) return true;
-    if (l.rank > r.rank) {
-      limit = l.rank;
+    if (l.turn < 0 && r.turn < 0) return true;
+    if (l.turn > r.turn) {
+      limit = TurnOf(l.right) == l.turn ? Rank(l.left, l.right) : l.turn;
       left = l.right;
     } else {
-      limit = int64_t{r.rank} + 1;
+      const bool grew = TurnOf(r.left) == r.turn && TurnOf(r.right) < r.turn;
+      limit = int64_t{grew ? Rank(r.left, r.right) : r.turn} + 1;
       right = r.left;
     }
   }
@@ -92,7 +95,7 @@ int32_t Merger::Shorter(int32_t id) const {
 bool Merger::IsInitial(std::string_view text) const {
   int32_t whole;
   Longest(text, &whole);
-  return whole >= 0 && merges_.Of(whole).rank == MergeTables::kInitial;
+  return whole >= 0 && merges_.Of(whole).turn == MergeTables::kInitial;
 }
 
 void Merger::Append(std::string_view text, bool whole_first, Scratch* scratch,

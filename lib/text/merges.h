@@ -15,11 +15,16 @@ namespace glint {
 // text is cut greedily, longest piece first, with a step back where two neighbours contradict the
 // merges. Whether they do is found by undoing both, latest merge first. Work is linear in the text.
 //
-// splits (n_pieces, 4): of each piece what its last merge joined (left, right), the rank of that
-// merge, and the longest shorter piece that begins as it does (-1: none). Rank -1: a piece there
-// from the start (a byte, or a character). Rank -2: no merges make it.
+// splits (n_pieces, 4): of each piece what its last merge joined (left, right), the turn at which it
+// is made, and the longest shorter piece that begins as it does (-1: none). Turn -1: a piece there
+// from the start (a byte, or a character). Turn -2: no merges make it.
 // pairs (n_slots, 3): a hash table of (left, right, rank), n_slots a power of 2, left -1 in free
-// slots; a pair is at most kMaxProbes slots behind its hash. One pair for each piece of rank >= 0.
+// slots; a pair is at most kMaxProbes slots behind its hash. One pair for each piece of turn >= 0.
+//
+// A piece's turn is the highest rank among all the merges that make it. In the order of training
+// that is the rank of the last one. Lists made later from ranks alone (LLaMA-3's tokenizer.json)
+// also have merges that stand before those that make their parts: such a piece is made at once when
+// its parts are there, so in their turn, before the next merge of that rank.
 //
 // Nothing is trusted: ids are checked before use, each walk is bounded. Damaged tables give other
 // ids, neither a crash nor a hang.
@@ -30,7 +35,7 @@ class MergeTables {
   static constexpr size_t kMaxSteps = 2 * kMaxPieceBytes;
 
   struct Split {
-    int32_t left, right, rank, shorter;
+    int32_t left, right, turn, shorter;
   };
 
   MergeTables() = default;
@@ -44,7 +49,7 @@ class MergeTables {
     return {row[0], row[1], row[2], row[3]};
   }
   int32_t Rank(int32_t left, int32_t right) const;  // INT32_MAX: not merged
-  // Whether these two, made of the same text, stay apart.
+  // Whether these two, made of neighbouring texts, stay apart.
   bool StayApart(int32_t left, int32_t right) const;
 
   // A bit for each pair's hash, much smaller than the pairs: most neighbours are none. The caller
@@ -59,6 +64,8 @@ class MergeTables {
   }
 
  private:
+  int32_t TurnOf(int32_t id) const { return Has(id) ? Of(id).turn : kUnmade; }
+
   static constexpr int kFilterBits = 20;
 
   std::span<const int32_t> splits_, pairs_;
