@@ -22,17 +22,6 @@ constexpr char kQwen2Pattern[] =
     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 const std::string kSpace = "\u2581";
 
-std::unique_ptr<LoadedTokenizer> LoadJson(const Json& file) {
-  const std::string path = TempDir() + "/tokenizer.json";
-  WriteFile(path, file.dump());
-  return LoadTokenizer(ReadTokenizerFile(path, {"", 0}), path);
-}
-
-Json Token(int id, const std::string& text, bool special = true) {
-  return {{"id", id},        {"content", text}, {"special", special}, {"single_word", false},
-          {"lstrip", false}, {"rstrip", false}, {"normalized", false}};
-}
-
 Json MergesOf(const std::string& path, bool as_pairs) {
   Json merges = Json::array();
   std::ifstream in(path);
@@ -46,13 +35,6 @@ Json MergesOf(const std::string& path, bool as_pairs) {
     }
   }
   return merges;
-}
-
-Json ByteLevel(bool use_regex) {
-  return {{"type", "ByteLevel"},
-          {"add_prefix_space", false},
-          {"trim_offsets", true},
-          {"use_regex", use_regex}};
 }
 
 Json ByteBpeFile(const std::string& folder, bool as_pairs) {
@@ -222,21 +204,6 @@ TEST_CASE("tokenizer.json of BERT: the vectors") {
   CHECK(LoadJson(cleaned)->tokenizer->Decode(Ids{1037, 1010, 1037, 1012}) == "a, a.");
 }
 
-std::string Base64(std::string_view bytes) {
-  const std::string kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t bits = 0;
-    for (size_t k = 0; k < 3; ++k) {
-      bits = bits << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0);
-    }
-    for (size_t k = 0; k < 4; ++k) {
-      out += i + k <= bytes.size() ? kDigits[bits >> (18 - 6 * k) & 63] : '=';
-    }
-  }
-  return out;
-}
-
 TEST_CASE("tiktoken's rank files of GPT-2's and Qwen2's vocabularies: the vectors") {
   if (SkipWithoutReference("rank files")) return;
   for (const char* name : {"gpt2", "qwen2"}) {
@@ -278,19 +245,8 @@ TEST_CASE("tiktoken's rank files of GPT-2's and Qwen2's vocabularies: the vector
 
 // Small enough for every part of it to be damaged.
 Json SmallFile() {
-  Json vocab = Json::object();
-  int id = 0;
-  for (int byte = 0; byte < 256; ++byte) {
-    std::string text, back;
-    for (int c = 0x21; c < 0x144 && text.empty(); ++c) {
-      const std::string candidate = c < 0x80 ? std::string(1, static_cast<char>(c))
-                                             : std::string{static_cast<char>(0xC0 | c >> 6),
-                                                           static_cast<char>(0x80 | (c & 63))};
-      if (FromByteText(candidate, &back) && static_cast<uint8_t>(back[0]) == byte) text = candidate;
-    }
-    vocab[text] = id++;
-  }
-  vocab["ab"] = id++;
+  Json vocab = ByteVocabulary();
+  vocab["ab"] = 256;
   return {{"added_tokens", {Token(257, "<x>")}},
           {"normalizer", {{"type", "NFC"}}},
           {"pre_tokenizer", ByteLevel(true)},

@@ -277,7 +277,7 @@ class Reader {
       if (step.type == "Metaspace") {
         ReadMetaspace(step, &dummy);
         escaped = true;
-      } else if (step.type == "WhitespaceSplit" && out_.options["algorithm"] == "unigram" &&
+      } else if (step.type == "WhitespaceSplit" && !out_.charsmap.empty() &&
                  pre_tokenizer_.steps().size() == 2 && &step == &pre_tokenizer_.steps()[0]) {
         out_.options["remove_extra_whitespaces"] = true;
       } else if (!(escaped && step.type == "Split" && IsPattern(step, "String", " "))) {
@@ -364,7 +364,8 @@ class Reader {
     out_.options = {{"algorithm", "unigram"}, {"byte_fallback", byte_fallback}};
     ReadSpaces();
     const Json& vocab = GetArray(model_, "vocab", place_);
-    const uint64_t unk = GetUint(model_, "unk_id", 0, vocab.size(), place_);
+    const uint64_t unk =
+        GetUint(model_, "unk_id", 0, std::max<size_t>(vocab.size(), 1) - 1, place_);
     std::string unknown;
     Vocabulary vocabulary;
     for (size_t id = 0; id < vocab.size(); ++id) {

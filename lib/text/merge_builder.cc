@@ -64,8 +64,8 @@ bool MergeBuilder::TryMake(const Early& merge, int32_t turn) {
   row[0] = merge.left;
   row[1] = merge.right;
   row[2] = turn;
-  lengths_[static_cast<size_t>(merge.joined)] = lengths_[static_cast<size_t>(merge.left)] +
-                                                lengths_[static_cast<size_t>(merge.right)];
+  lengths_[static_cast<size_t>(merge.joined)] =
+      lengths_[static_cast<size_t>(merge.left)] + lengths_[static_cast<size_t>(merge.right)];
   while (!Insert(merge.left, merge.right, merge.rank)) Grow();
   return true;
 }
@@ -91,8 +91,8 @@ void MergeBuilder::MakeEarly(int32_t made, int32_t turn) {
     for (auto of = begin; of != end; ++of) {
       const Early& merge = early_[of->second];
       if (!IsMade(merge.left) || !IsMade(merge.right)) continue;
-      const uint32_t length = lengths_[static_cast<size_t>(merge.left)] +
-                              lengths_[static_cast<size_t>(merge.right)];
+      const uint32_t length =
+          lengths_[static_cast<size_t>(merge.left)] + lengths_[static_cast<size_t>(merge.right)];
       open.emplace(length, of->second);
     }
     for (made = -1; made < 0 && !open.empty(); open.erase(open.begin())) {

@@ -15,9 +15,10 @@ namespace glint {
 // text is cut greedily, longest piece first, with a step back where two neighbours contradict the
 // merges. Whether they do is found by undoing both, latest merge first. Work is linear in the text.
 //
-// splits (n_pieces, 4): of each piece what its last merge joined (left, right), the turn at which it
-// is made, and the longest shorter piece that begins as it does (-1: none). Turn -1: a piece there
-// from the start (a byte, or a character). Turn -2: no merges make it.
+// splits (n_pieces, 4): of each piece what its last merge joined (left, right), the turn at which
+// it is made, and the longest shorter piece that begins as it does (-1: none). Turn -1: a piece
+// there from the start (a byte, or a character). Turn -2: no merges make it.
+//
 // pairs (n_slots, 3): a hash table of (left, right, rank), n_slots a power of 2, left -1 in free
 // slots; a pair is at most kMaxProbes slots behind its hash. One pair for each piece of turn >= 0.
 //
