@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "examples/commands/console.h"
@@ -26,13 +25,6 @@ constexpr uint64_t kMaxConfigBytes = 16 << 20;
 
 std::string BaseName(const std::string& path) {
   return path.substr(path.rfind('/') + 1);
-}
-
-// By its first bytes, or by its name: then reading says what is wrong.
-bool IsGguf(const std::string& path) {
-  char magic[4] = {};
-  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
-  return path.ends_with(".gguf") || std::string_view(magic, sizeof magic) == "GGUF";
 }
 
 nlohmann::json ReadConfig(const std::string& path) {
@@ -80,7 +72,8 @@ std::shared_ptr<const Tokenizer> LoadFromFolder(const std::string& folder,
 
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string& type) {
   if (FolderExists(path)) return LoadFromFolder(path, type);
-  const bool gguf = IsGguf(path);
+  // By its name too: then reading says what is wrong with it.
+  const bool gguf = path.ends_with(".gguf") || IsGguf(path);
   if (!type.empty() && (gguf || (path.ends_with(".json") && BaseName(path) != "vocab.json"))) {
     throw Error("--type " + type + ": " + path + " names its rules itself");
   }
