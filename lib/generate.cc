@@ -213,7 +213,8 @@ Reply Generate(Session& session, std::span<const int32_t> prompt, const Generate
 Chat::Chat(Session& session) : session_(session) {
   TokenizerOf(session.model());
   if (!session.model().chat()) {
-    throw Error(session.model().file().path() + ": the model has no chat format: nothing says how it was taught to chat");
+    throw Error(session.model().file().path() +
+                ": the model has no chat format: nothing says how it was taught to chat");
   }
 }
 

@@ -64,7 +64,9 @@ Json ConfigOf(const std::string& architecture, std::vector<std::string> pairs,
   count("embedding_length", 64);
   count("attention.head_count", 4);
   GgufParts parts{.pairs = pairs};
-  for (const std::string& name : vectors) {
+  std::vector<std::string> names = vectors;
+  names.push_back("output_norm.weight");  // a file without tensors is a vocabulary alone
+  for (const std::string& name : names) {
     parts.tensors.push_back(GgufEntry(name, {1}, 0, parts.data.size()));
     parts.data += Floats({2.0f}) + std::string(28, '\0');
   }

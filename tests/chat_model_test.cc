@@ -133,7 +133,8 @@ TEST_CASE("a full context forgets whole turns, never the system message") {
 }
 
 TEST_CASE("a full context forgets half of the history at once, and then none for a while") {
-  const std::unique_ptr<Model> model = ConvertWithTemplate(kTemplate);
+  const std::unique_ptr<Model> model = ConvertWithTemplate(
+      "{{ bos_token }}{% for m in messages %}b{{ m.content | trim }}<x>{% endfor %}");
   SessionOptions session_options;
   session_options.threads = 1;
   session_options.context = 128;  // of which a reply has 64

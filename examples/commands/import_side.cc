@@ -61,6 +61,7 @@ std::shared_ptr<const Tokenizer> LoadFromFolder(const std::string& folder,
 
 std::shared_ptr<const Tokenizer> ImportTokenizer(const std::string& path, const std::string& type) {
   if (FolderExists(path)) return LoadFromFolder(path, type);
+  // By its name too: then reading says what is wrong with it.
   const bool gguf = path.ends_with(".gguf") || IsGguf(path);
   if (!type.empty() && (gguf || (path.ends_with(".json") && BaseName(path) != "vocab.json"))) {
     throw Error("--type " + type + ": " + path + " names its rules itself");

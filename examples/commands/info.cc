@@ -146,7 +146,9 @@ void Run(const Options& options) {
   if (options.memory) return PrintMemory(compute, options.json);
   if (!is_checkpoint) return PrintModel(options);
   if (options.graph || options.planned) {
-    if (options.json) throw UsageError("--graph and --planned of a checkpoint are text only: leave out --json");
+    if (options.json) {
+      throw UsageError("--graph and --planned of a checkpoint are text only: leave out --json");
+    }
     const std::unique_ptr<Model> model = OpenModelOutline(compute);
     return Print(options.planned ? DescribePromptPlan(*model) : DescribeGraphs(model->file()));
   }

@@ -211,7 +211,8 @@ void AddIds(const Gguf& gguf, Json* config) {
 
 GgufMatch FindGgufArchitecture(const Gguf& gguf) {
   if (gguf.tensors().empty()) {
-    throw Error(gguf.path() + ": has no tensors; a vocabulary alone can only be used by glint tokenize");
+    throw Error(gguf.path() +
+                ": has no tensors; a vocabulary alone can only be used by glint tokenize");
   }
   const std::string name(gguf.metadata().String("general.architecture"));
   GgufMatch match{};

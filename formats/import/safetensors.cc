@@ -56,7 +56,8 @@ SourceTensor ParseTensor(const std::string& name, const json& entry, const std::
   const uint64_t end = UintItem(offsets, 1, where, "data_offsets");
   if (begin > end || end > data_bytes) {
     throw Error(where + ": the bytes " + std::to_string(begin) + " to " + std::to_string(end) +
-                " are not within the " + std::to_string(data_bytes) + " bytes of data: is the file cut off?");
+                " are not within the " + std::to_string(data_bytes) +
+                " bytes of data: is the file cut off?");
   }
   uint64_t bytes = 0;
   if (!CountElements(tensor.shape, &tensor.elements) ||
