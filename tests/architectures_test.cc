@@ -105,6 +105,22 @@ TEST_CASE("every sample from its GGUF file") {
   }
 }
 
+TEST_CASE("a chat format whose tokens the tokenizer lacks is left out, with a remark") {
+  const std::string path = TempDir() + "/chatglm.gguf";
+  WriteGguf(SampleOf("chatglm"), path, "F32");
+  ConvertOptions options;
+  options.source = path;
+  options.write.output = TempDir() + "/model.glint";
+  std::string remarks;
+  options.warn = [&](const std::string& text) { remarks += text; };
+  Convert(options);
+  CHECK(remarks.find("chat format 'chatglm3' needs a token '") != std::string::npos);
+  CHECK(remarks.find("will not chat") != std::string::npos);
+  const std::unique_ptr<Model> model = Model::Open(options.write.output);
+  CHECK(model->tokenizer());
+  CHECK(!model->chat());
+}
+
 TEST_CASE("published shapes have as many parameters as published, and a graph") {
   const struct {
     const char* name;

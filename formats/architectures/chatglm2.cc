@@ -127,6 +127,7 @@ void Adapt(Json* c) {
     if (c->contains(from)) (*c)[to] = (*c)[from];
   };
   (*c)["model_type"] = "chatglm";
+  (*c)["classifier_dropout"] = nullptr;  // llama.cpp converts ChatGLM3 and GLM-4, no older one
   (*c)["multi_query_attention"] = true;
   (*c)["add_qkv_bias"] = (*c)["attention_bias"];
   (*c)["kv_channels"] =

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "lib/error.h"
+#include "lib/text/chat.h"
+
 namespace glint {
 namespace {
 
@@ -18,15 +21,30 @@ constexpr const char* kTurnEnds[] = {
     "<|observation|>",  // the same, before a tool's answer
 };
 
-void AddTurnEnds(const ImportedTokenizer& imported, const std::string& where, SourceModel* model) {
+// What belongs to a chat format in the header's "prompt" section.
+constexpr const char* kChatKeys[] = {"format",    "template",  "bos_token",
+                                     "eos_token", "unk_token", "pad_token"};
+
+// Adds the ids of tokens that end a turn. A format that needs tokens which the tokenizer lacks is left
+// out with a remark: the rest of the model is none the worse for it.
+void FinishChat(const ImportedTokenizer& imported, const std::string& where,
+                const std::function<void(const std::string&)>& warn, SourceModel* model) {
   nlohmann::json& prompt = *model->header.prompt;
   const std::unique_ptr<Tokenizer> tokenizer =
-      Tokenizer::Create(imported.options, imported.Tables(), where);
+      Tokenizer::Create(*model->header.tokenizer, imported.Tables(), where);
+  try {
+    ChatFormat::Create(prompt, *tokenizer, where);
+  } catch (const Error& error) {
+    if (warn) warn(error.what() + std::string("; the model will not chat"));
+    for (const char* key : kChatKeys) prompt.erase(key);
+    return;
+  }
+  const uint64_t vocab_size = model->header.config->at("vocab_size").get<uint64_t>();
+  nlohmann::json& stop = prompt["stop_ids"];
   for (const char* token : kTurnEnds) {
     const int32_t id = tokenizer->FindToken(token);
-    nlohmann::json& stop = prompt["stop_ids"];
-    if (id < 0 || std::find(stop.begin(), stop.end(), id) != stop.end()) continue;
-    stop.push_back(id);
+    if (id < 0 || static_cast<uint64_t>(id) >= vocab_size) continue;
+    if (std::find(stop.begin(), stop.end(), id) == stop.end()) stop.push_back(id);
   }
 }
 
@@ -68,7 +86,7 @@ void AddTokenizer(const std::optional<ImportedTokenizer>& tokenizer, const nlohm
   });
   model->header.tokenizer = std::make_unique<nlohmann::json>(tokenizer->options);
   model->header.tokenizer->update(more);
-  if (model->header.prompt->contains("format")) AddTurnEnds(*tokenizer, where, model);
+  if (model->header.prompt->contains("format")) FinishChat(*tokenizer, where, warn, model);
 }
 
 }  // namespace glint

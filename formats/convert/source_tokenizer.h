@@ -20,8 +20,9 @@ SourceWeight VectorWeight(const std::string& name, DType dtype, const T* data, s
 
 // Gives a model its tokenizer: the tables, the header's section with `more` options, and of a model
 // that chats the ids of tokens that end a turn. Without a tokenizer a remark to `warn` (may be
-// empty) says what does not work then; so it does of one with more tokens than the model. `where`
-// begins it. The weights must be there already.
+// empty) says what does not work then; so it does of one with more tokens than the model, and of one
+// without those that the chat format needs, which is then left out. `where` begins it. The weights
+// must be there already.
 void AddTokenizer(const std::optional<ImportedTokenizer>& tokenizer, const nlohmann::json& more,
                   const std::string& where, const std::function<void(const std::string&)>& warn,
                   SourceModel* model);

@@ -100,7 +100,8 @@ void BuildChatGlm2(PromptWriter* writer, Messages messages, const OrderedJson* t
     (text += messages[i].content) += "\n\n\u7b54\uff1a";
     if (i + 1 < messages.size()) (text += messages[i + 1].content) += "\n\n";
   }
-  writer->Around("[gMASK]sop");
+  writer->Special(0);
+  writer->Special(1);
   writer->Text(text);
 }
 
@@ -127,7 +128,8 @@ void WriteMessage(PromptWriter* writer, size_t role, std::string_view metadata,
 // ChatGLM3's build_chat_input. The tools follow the system message, which is then what THUDM's own
 // examples say unless there is another.
 void BuildChatGlm3(PromptWriter* writer, Messages messages, const OrderedJson* tools) {
-  writer->Around("[gMASK]sop");
+  writer->Special(kGMask);
+  writer->Special(kSop);
   const auto with_tools = [&](std::string text) {
     return tools ? text + "\n" + PythonJson(*tools, 4) : text;
   };
@@ -197,11 +199,16 @@ constexpr std::string_view kYear = "2023\u5e74";
 const std::vector<ChatFormatRow>& Rows() {
   static const std::vector<ChatFormatRow> kRows = {
       {"chatglm-6b", BuildChatGlm, {true, kTime, kYear, true, false, false}, {}, -1, false},
-      {"chatglm2", BuildChatGlm2, {true, kTime, kYear, false, false, false}, {}, -1, false},
+      {"chatglm2",
+       BuildChatGlm2,
+       {true, kTime, kYear, false, false, false},
+       {"[gMASK]", "sop"},
+       -1,
+       false},
       {"chatglm3",
        BuildChatGlm3,
        {true, kTime, kYear, false, true, true},
-       {"<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"},
+       {"<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "[gMASK]", "sop"},
        kAssistant,
        false},
       {"glm4",
