@@ -93,29 +93,21 @@ ExprPtr ExprParser::ParseTuple(bool with_condition, bool in_brackets) {
   return tuple;
 }
 
-ExprPtr ExprParser::ParseOr() {
-  ExprPtr expr = ParseAnd();
-  while (IsWord("or")) {
-    ExprPtr both = Make(Op::kOr);
+ExprPtr ExprParser::ParseChain(const char* word, Op op, ExprPtr (ExprParser::*part)()) {
+  ExprPtr expr = (this->*part)();
+  while (IsWord(word)) {
+    ExprPtr both = Make(op);
     Next();
     Add(both.get(), std::move(expr));
-    Add(both.get(), ParseAnd());
+    Add(both.get(), (this->*part)());
     expr = std::move(both);
   }
   return expr;
 }
 
-ExprPtr ExprParser::ParseAnd() {
-  ExprPtr expr = ParseNot();
-  while (IsWord("and")) {
-    ExprPtr both = Make(Op::kAnd);
-    Next();
-    Add(both.get(), std::move(expr));
-    Add(both.get(), ParseNot());
-    expr = std::move(both);
-  }
-  return expr;
-}
+ExprPtr ExprParser::ParseOr() { return ParseChain("or", Op::kOr, &ExprParser::ParseAnd); }
+
+ExprPtr ExprParser::ParseAnd() { return ParseChain("and", Op::kAnd, &ExprParser::ParseNot); }
 
 ExprPtr ExprParser::ParseNot() {
   if (!IsWord("not")) return ParseCompare();

@@ -59,6 +59,8 @@ class ExprParser {
   ExprPtr ParseExpr();  // with "if ... else"
   // One expression, or several with commas; in brackets also none.
   ExprPtr ParseTuple(bool with_condition = true, bool in_brackets = false);
+  // Parts with a word between them, from left to right.
+  ExprPtr ParseChain(const char* word, Op op, ExprPtr (ExprParser::*part)());
   ExprPtr ParseOr();
   void ParseArguments(Expr* call);  // after "("
   // "|" and filters after `input`.
