@@ -24,19 +24,34 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 // From ids to the text that is shown, a piece at a time.
 class ReplyText {
  public:
-  ReplyText(const Tokenizer& tokenizer, const ChatFormat* format, const OnText& on_text, Reply* reply)
-      : detokenizer_(tokenizer), on_text_(on_text), reply_(reply) {
-    if (!format) return;
-    stream_ = std::make_unique<ReplyStream>(format->reply());
-    part_id_ = format->part_id();
+  ReplyText(const Tokenizer& tokenizer, const GenerateOptions& options, const OnText& on_text,
+            Reply* reply)
+      : detokenizer_(tokenizer), on_text_(on_text), on_token_(options.on_token), reply_(reply) {
+    if (!options.format) return;
+    stream_ = std::make_unique<ReplyStream>(options.format->reply());
+    part_id_ = options.format->part_id();
   }
-  void Add(int32_t id) {
+  // Ids that were shown before: the text goes on from them.
+  void Skip(std::span<const int32_t> ids) {
+    for (const int32_t id : ids) detokenizer_.Add(id);
+  }
+  // False if the reply is to end after this id.
+  bool Add(int32_t id) {
     reply_->ids.push_back(id);
-    if (part_id_ < 0 || id != part_id_) return Show(detokenizer_.Add(id));
-    FinishMessage();
-    between_ = !reply_->text.empty();
+    piece_.clear();
+    if (part_id_ < 0 || id != part_id_) {
+      Show(detokenizer_.Add(id));
+    } else {
+      FinishMessage();
+      between_ = !reply_->text.empty();
+    }
+    return !on_token_ || on_token_(id, piece_);
   }
-  void Finish() { FinishMessage(); }
+  void Finish() {
+    piece_.clear();
+    FinishMessage();
+    if (on_token_ && !piece_.empty()) on_token_(-1, piece_);
+  }
 
  private:
   void FinishMessage() {
@@ -54,6 +69,7 @@ class ReplyText {
     if (between_) text.insert(0, "\n");
     between_ = false;
     reply_->text += text;
+    if (on_token_) piece_ += text;
     if (on_text_) on_text_(text);
   }
 
@@ -62,12 +78,19 @@ class ReplyText {
   int32_t part_id_ = -1;
   bool between_ = false;  // two messages of a reply: a newline parts what they show
   const OnText& on_text_;
+  const OnToken& on_token_;
+  std::string piece_;  // what on_token_ gets next
   Reply* reply_;
 };
 
 const Tokenizer& TokenizerOf(const Model& model) {
   if (model.tokenizer()) return *model.tokenizer();
   throw Error(model.file().path() + ": the model has no tokenizer");
+}
+
+void CheckLookup(const Session& session, const GenerateOptions& options) {
+  if (!options.lookup || session.max_batch() >= 2) return;
+  throw Error("look-up needs a session with a max_batch of at least 2");
 }
 
 Reply::End EndOf(Status status) {
@@ -110,6 +133,7 @@ class TokenRunner {
       if (status != Status::kOk) return status;
     }
     logits_ = session_.BatchLogits(n_taken_++);
+    ++reply_->n_run;
     return Status::kOk;
   }
 
@@ -151,10 +175,10 @@ void GenerateReply(Session& session, std::vector<int32_t> history, const Generat
   for (;;) {
     const int32_t id = sampler.Sample(runner.logits(), history);
     if (IsStop(session.model(), id)) return;
-    text->Add(id);
+    const bool go_on = text->Add(id);
     history.push_back(id);
-    if (reply->ids.size() >= limit) {
-      reply->end = Reply::End::kLength;
+    if (!go_on || reply->ids.size() >= limit) {
+      reply->end = go_on ? Reply::End::kLength : Reply::End::kCallback;
       return;
     }
     reply->status = runner.Take(id, limit - reply->ids.size());
@@ -183,17 +207,16 @@ std::vector<size_t> TurnsBegin(std::span<const ChatMessage> history, bool new_tu
 }  // namespace
 
 const char* Name(Reply::End end) {
-  static constexpr const char* kNames[] = {"stop", "length", "context full", "cancelled", "error"};
+  static constexpr const char* kNames[] = {"stop",      "length", "context full",
+                                           "cancelled", "error",  "callback"};
   return kNames[static_cast<size_t>(end)];
 }
 
 Reply Generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
                const OnText& on_text) {
   Reply reply;
-  ReplyText text(TokenizerOf(session.model()), options.format, on_text, &reply);
-  if (options.lookup && session.max_batch() < 2) {
-    throw Error("look-up needs a session with a max_batch of at least 2");
-  }
+  ReplyText text(TokenizerOf(session.model()), options, on_text, &reply);
+  CheckLookup(session, options);
   reply.prompt_tokens = prompt.size();
   const auto start = std::chrono::steady_clock::now();
   reply.status = session.Start(prompt);
@@ -205,6 +228,28 @@ Reply Generate(Session& session, std::span<const int32_t> prompt, const Generate
   }
   const auto first = std::chrono::steady_clock::now();
   GenerateReply(session, {prompt.begin(), prompt.end()}, options, &text, &reply);
+  text.Finish();
+  reply.reply_seconds = SecondsSince(first);
+  return reply;
+}
+
+Reply Continue(Session& session, int32_t pending, const GenerateOptions& options,
+               const OnText& on_text) {
+  Reply reply;
+  ReplyText text(TokenizerOf(session.model()), options, on_text, &reply);
+  CheckLookup(session, options);
+  const auto first = std::chrono::steady_clock::now();
+  if (pending >= 0) reply.status = session.Append(pending);
+  if (reply.status != Status::kOk) {
+    reply.end = EndOf(reply.status);
+    return reply;
+  }
+  if (session.length() == 0 || session.logits().empty()) {
+    throw Error("there is no sequence to go on with, or there are no logits of its last token");
+  }
+  const std::span<const int32_t> ids = session.ids();
+  text.Skip(ids.subspan(session.prompt_length()));
+  GenerateReply(session, {ids.begin(), ids.end()}, options, &text, &reply);
   text.Finish();
   reply.reply_seconds = SecondsSince(first);
   return reply;

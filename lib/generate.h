@@ -12,6 +12,10 @@
 
 namespace glint {
 
+// Called with each token of a reply and the text that became certain with it (maybe none), and with -1
+// where text was held back at the end. False ends the reply after this token.
+using OnToken = std::function<bool(int32_t id, std::string_view text)>;
+
 struct GenerateOptions {
   SamplerOptions sampler;
   size_t max_tokens = 0;                // of the reply; 0: what the context holds
@@ -20,16 +24,18 @@ struct GenerateOptions {
   // time as the session's max_batch allows, which must be at least 2. Changes the speed alone: the
   // ids are those that are drawn without it, with every option of the sampler.
   bool lookup = false;
+  OnToken on_token{};
 };
 
 // The max_batch that look-up is tuned for (docs/ARCHITECTURE.md).
 inline constexpr size_t kLookupBatch = 8;
 
 struct Reply {
-  enum class End : uint8_t { kStop, kLength, kContextFull, kCancelled, kError };
+  enum class End : uint8_t { kStop, kLength, kContextFull, kCancelled, kError, kCallback };
   End end = End::kStop;
   Status status = Status::kOk;  // kError: why
   std::vector<int32_t> ids;     // without the stop id
+  size_t n_run = 0;             // of these: the model has run on them, the session holds them
   std::string text;             // whole code points
   // With a chat format: the text as the history keeps it, mostly one message. More where the model
   // goes on with another one by itself, as ChatGLM3 does that explains a call of a tool.
@@ -51,6 +57,12 @@ using OnText = std::function<void(std::string_view piece)>;
 // for a prompt that cannot start a sequence, a model without a tokenizer, or look-up in a session
 // that takes no batches.
 Reply Generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
+               const OnText& on_text);
+
+// Goes on with the session's sequence, whose reply begins behind the prompt of its last Start: first runs
+// the model on `pending` (a reply's last id that it has not run on; -1: none), then generates as
+// Generate does. Throws Error if there is no sequence, or no logits to draw from.
+Reply Continue(Session& session, int32_t pending, const GenerateOptions& options,
                const OnText& on_text);
 
 // A conversation: a system message, tools, the history, and the prompt that the model's chat format
@@ -82,6 +94,7 @@ class Chat {
   Reply Ask(std::string_view query, GenerateOptions options, const OnText& on_text,
             size_t* forgotten = nullptr, std::string_view role = "user");
   void Clear() { history_.clear(); }  // system message and tools stay
+  void SetHistory(std::vector<ChatMessage> history) { history_ = std::move(history); }
 
   size_t n_turns() const;
   std::span<const ChatMessage> history() const { return history_; }

@@ -86,7 +86,7 @@ void CheckMemory(const Model& model, const SessionOptions& options, uint64_t fre
     const std::string smaller = WayOut(model, all, room);
     if (!smaller.empty()) message += "; with --kv int8 " + smaller;
   }
-  throw Error(message);
+  throw OutOfMemory(message);
 }
 
 }  // namespace glint

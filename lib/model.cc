@@ -38,7 +38,7 @@ void CheckCopyFits(const std::string& path, uint64_t free) {
   std::error_code error;
   const uint64_t bytes = std::filesystem::file_size(path, error);
   if (error || bytes <= free) return;  // opening says what is wrong with the file
-  throw Error(path + ": a private copy of its " + std::to_string(bytes >> 20) +
+  throw OutOfMemory(path + ": a private copy of its " + std::to_string(bytes >> 20) +
               " MiB does not fit into the " + std::to_string(free >> 20) +
               " MiB that this machine has free; mapped (--load map) it needs none");
 }

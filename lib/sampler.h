@@ -23,6 +23,9 @@ class Sampler {
   // `history`: ids so far, for the repetition penalty; may be empty. Logits must be finite.
   int32_t Sample(std::span<const float> logits, std::span<const int32_t> history);
 
+  // Begins the random numbers anew.
+  void SetSeed(uint64_t seed) { state_ = seed; }
+
   static int32_t Greedy(std::span<const float> logits);
 
  private:

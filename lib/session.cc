@@ -84,10 +84,12 @@ Session::Session(const Model& model, const SessionOptions& options)
   const FpModeScope fp_mode;  // the rotary tables are computed here
   try {
     Allocate();
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(model.file().path() + ": " + error.what());
   } catch (const Error& error) {
     throw Error(model.file().path() + ": " + error.what());
   } catch (const std::bad_alloc&) {
-    throw Error(model.file().path() + ": out of memory for a context of " +
+    throw OutOfMemory(model.file().path() + ": out of memory for a context of " +
                 std::to_string(options_.context) + " tokens");
   }
 }

@@ -79,6 +79,10 @@ class Session {
     return {logits_.data(), n_logits_};
   }
   size_t length() const { return length_; }  // tokens in the cache
+  size_t prompt_length() const { return prompt_length_; }  // of the last Start, if length() is not 0
+  std::span<const int32_t> ids() const { return {ids_.data(), length_}; }
+  // Rows that BatchLogits has: tokens of the last AppendBatch that are still there.
+  size_t batch_size() const { return length_ == 0 ? 0 : std::min(batch_size_, length_ - std::min(batch_begin_, length_)); }
   size_t context() const { return options_.context; }
   size_t max_batch() const { return options_.max_batch; }
   size_t chunk() const { return options_.chunk; }

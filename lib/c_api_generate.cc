@@ -1,0 +1,84 @@
+// The C interface: generating.
+#include "lib/c_api.h"
+
+using namespace glint;
+using namespace glint::c_api;
+
+namespace glint::c_api {
+
+GenerateOptions GenerateOptionsFrom(const glint_generate_options* given) {
+  const glint_generate_options all =
+      ReadStruct(given, glint_generate_options_init(), "glint_generate_options");
+  CheckEnum(all.lookup, 2, "lookup");
+  CheckEnum(all.reserved, 1, "reserved");
+  GenerateOptions options;
+  options.sampler = SamplerOptionsFrom(all.sampler);
+  options.max_tokens = all.max_tokens;
+  options.lookup = all.lookup != 0;
+  if (all.on_token) {
+    options.on_token = [call = all.on_token, user = all.user](int32_t id, std::string_view text) {
+      return call(user, text.data(), text.size(), id) == 0;
+    };
+  }
+  return options;
+}
+
+glint_status FinishReply(glint_session& session, Reply reply, size_t forgotten, glint_reply* out) {
+  session.reply = std::move(reply);
+  const Reply& kept = session.reply;
+  glint_reply result = glint_reply_init();
+  result.text = kept.text.c_str();
+  result.text_size = kept.text.size();
+  result.ids = kept.ids.data();
+  result.n_ids = kept.ids.size();
+  result.prompt_tokens = kept.prompt_tokens;
+  result.kept_tokens = kept.kept_tokens;
+  result.forgotten_turns = forgotten;
+  result.prompt_seconds = kept.prompt_seconds;
+  result.reply_seconds = kept.reply_seconds;
+  // By Reply::End.
+  constexpr glint_end kEnds[] = {GLINT_END_STOP,      GLINT_END_LENGTH, GLINT_END_CONTEXT_FULL,
+                                 GLINT_END_CANCELLED, GLINT_END_ERROR,  GLINT_END_CALLBACK};
+  result.end = kEnds[static_cast<size_t>(kept.end)];
+  if (out) WriteStruct(result, out, "glint_reply");
+  // The end of the context is no failure, unless there was no room for a first token.
+  return kept.end == Reply::End::kContextFull && !kept.ids.empty() ? GLINT_OK
+                                                                   : FromStatus(kept.status);
+}
+
+namespace {
+
+// A prompt, or no ids: what the session has goes on.
+Reply Run(glint_session& session, std::span<const int32_t> prompt, const GenerateOptions& options) {
+  if (prompt.empty() && session.session->length() == 0) {
+    ThrowArgument("there is no sequence to go on with");
+  }
+  const int32_t pending = std::exchange(session.pending, -1);
+  try {
+    Reply reply = prompt.empty() ? Continue(*session.session, pending, options, nullptr)
+                                 : Generate(*session.session, prompt, options, nullptr);
+    if (!reply.ids.empty()) {
+      if (reply.n_run < reply.ids.size()) session.pending = reply.ids.back();
+    } else if (reply.status != Status::kOk && session.session->length() != 0) {
+      session.pending = pending;  // the old sequence has stayed as it was
+    }
+    return reply;
+  } catch (const Error&) {  // nothing was computed
+    session.pending = pending;
+    throw;
+  }
+}
+
+}  // namespace
+}  // namespace glint::c_api
+
+glint_status glint_generate(glint_session* session, const int32_t* ids, size_t n_ids,
+                            const glint_generate_options* options, glint_reply* reply) {
+  return WithSession(session, GLINT_ERROR_ARGUMENT, [&](glint_session& s) {
+    // First, so that nothing is computed for a result that cannot be written.
+    if (reply) WriteStruct(glint_reply_init(), reply, "glint_reply");
+    TokenizerOf(*s.model.get());
+    const std::span<const int32_t> prompt = IdsArgument(ids, n_ids);
+    return FinishReply(s, Run(s, prompt, GenerateOptionsFrom(options)), 0, reply);
+  });
+}
