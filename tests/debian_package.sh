@@ -77,8 +77,9 @@ check_in_folder() {
   reply=$(echo "$question" | "$root/usr/bin/glint" chat --temp 0)
   [ "$reply" = 'The capital of Japan is Tokyo.' ] || fail "glint replied: $reply"
   cp -r "$root/usr/share/doc/libglint-dev/examples/make" "$work/make"
-  PKG_CONFIG_PATH="$libs/pkgconfig" make -s -C "$work/make" PKG_CONFIG='pkg-config --define-prefix' \
-    LDFLAGS="-L$libs" hello
+  # glint.pc names the system's folders, which these two stand for.
+  C_INCLUDE_PATH="$root/usr/include" LIBRARY_PATH="$libs" PKG_CONFIG_PATH="$libs/pkgconfig" \
+    make -s -C "$work/make" hello
   LD_LIBRARY_PATH="$libs" "$work/make/hello" examples/tiny/tiny.glint "$question" > "$work/replies"
   "$root/usr/bin/glint" generate examples/tiny/tiny.glint -p "$question" --temp 0 >> "$work/replies"
   rm -r "$work/make"

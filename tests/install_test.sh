@@ -82,6 +82,7 @@ check_program() {
 }
 
 check_manual() {
+  command -v mandoc >/dev/null || { say 'mandoc is not installed: the man page was not checked'; return; }
   mandoc -Tlint -Wwarning "$tree/share/man/man1/glint.1" > "$work/lint" || { cat "$work/lint"; fail 'mandoc'; }
   if command -v groff >/dev/null; then
     groff -man -ww -z "$tree/share/man/man1/glint.1" 2> "$work/lint"
