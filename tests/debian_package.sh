@@ -3,7 +3,10 @@
 # has lintian look at them, and installs them into a throwaway root, where the program and a program in C
 # must run. With GLINT_DEBOOTSTRAP=1 that root is a fresh minimal Debian, filled over the network; else it
 # is an empty folder with a copy of this machine's package database, so that dpkg checks the dependencies,
-# and this machine's libraries are used. Needs debhelper and lintian. The packages stay in FOLDER.
+# and this machine's libraries are used. With GLINT_CACHED=1 the compiler gets the flags of the developers'
+# build with warnings as errors (the linker Debian's), so that a compiler cache which has seen that build has
+# it all; else both get Debian's, as for packages that are to be given away. Needs debhelper and lintian. The
+# packages stay in FOLDER.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-build-debian}"
@@ -30,6 +33,11 @@ offline=
 unshare -n true 2>/dev/null && offline='unshare -n'
 export CCACHE_DIR="${CCACHE_DIR:-$HOME/.cache/ccache}" CCACHE_NOHASHDIR=1
 export DEB_BUILD_OPTIONS="noautodbgsym parallel=${GLINT_JOBS:-$(nproc)}" DEB_CXXFLAGS_STRIP=-g
+if [ -n "${GLINT_CACHED:-}" ]; then
+  export DEB_CFLAGS_SET= DEB_CXXFLAGS_SET= DEB_CPPFLAGS_SET= MESON_OPTIONS='-Doptimization=3 -Dwerror=true'
+  # debhelper sets LC_ALL, which would count as another compilation.
+  command -v ccache >/dev/null && export CXX='env -u LC_ALL ccache c++'
+fi
 say "building${offline:+ (without a network)}"
 start=$(date +%s)
 (cd "$tree" && nice -n 5 $offline dpkg-buildpackage -us -uc -b) > "$work/build.log" 2>&1 ||
