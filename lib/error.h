@@ -12,6 +12,12 @@ class Error : public std::runtime_error {
   explicit Error(const std::string& message) : std::runtime_error(message) {}
 };
 
+// The caller's own callback asked a load to stop.
+class Cancelled : public Error {
+ public:
+  explicit Cancelled(const std::string& message) : Error(message) {}
+};
+
 // `text` in single quotes, safe for a terminal: control characters and invalid UTF-8 are written as
 // \xNN, and what follows the first 200 bytes is cut.
 std::string Quoted(std::string_view text);

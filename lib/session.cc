@@ -82,14 +82,33 @@ KvShape CacheShape(const Plan& prompt_plan, const SessionOptions& options) {
 Session::Session(const Model& model, const SessionOptions& options)
     : model_(model), options_(WithDefaults(model, options)), kernels_(ChooseKernels()) {
   const FpModeScope fp_mode;  // the rotary tables are computed here
+  const auto refuse = [&](const std::string& why) {
+    const std::string message = model.file().path() + ": " + why;
+    if (model.log()) model.log()(LogLevel::kError, message);
+    throw Error(message);
+  };
   try {
     Allocate();
   } catch (const Error& error) {
-    throw Error(model.file().path() + ": " + error.what());
+    refuse(error.what());
   } catch (const std::bad_alloc&) {
-    throw Error(model.file().path() + ": out of memory for a context of " +
-                std::to_string(options_.context) + " tokens");
+    refuse("out of memory for a context of " + std::to_string(options_.context) + " tokens");
   }
+  LogPlan();
+}
+
+// "m.glint: session: kernels avx512, 8 threads, context 2048, chunks of 256; cache f16 112 MiB when
+// full, activations 21 MiB"
+void Session::LogPlan() const {
+  const Log& log = model_.log();
+  if (!log) return;
+  const auto mib = [](uint64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20); };
+  log(LogLevel::kInfo,
+      model_.file().path() + ": session: kernels " + kernels_.isa + ", " +
+          std::to_string(pool_->size()) + " threads, context " + std::to_string(options_.context) +
+          ", chunks of " + std::to_string(options_.chunk) + "; cache " + Name(options_.kv) + " " +
+          mib(cache_->bytes()) + " MiB when full, activations " +
+          mib(prompt_plan_->arena_bytes() + batch_plan_->arena_bytes()) + " MiB");
 }
 
 void Session::Allocate() {

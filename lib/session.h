@@ -108,6 +108,7 @@ class Session {
   Status RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin,
                   size_t n_outputs, const OutputSink& sink);
   void Allocate();
+  void LogPlan() const;
   void CheckIds(std::span<const int32_t> ids) const;
 
   const Model& model_;
