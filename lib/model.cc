@@ -5,6 +5,7 @@
 
 #include "formats/checksum.h"
 #include "formats/json.h"
+#include "lib/adapter.h"
 #include "lib/error.h"
 #include "lib/free_memory.h"
 #include "lib/ops/ops.h"
@@ -51,6 +52,10 @@ PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size,
 }
 
 Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
+  if (const std::string kind = AdapterKindOf(*file_); !kind.empty()) {
+    throw Error(file_->path() + ": is " + (kind == "lora" ? "a LoRA" : "a P-Tuning prefix") +
+                ", which goes with a model (glint chat MODEL --adapter FILE), not a model");
+  }
   CheckMainGraph();
   ReadPrompt();
   ReadTokenizer();

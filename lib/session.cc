@@ -121,13 +121,9 @@ void Session::Allocate() {
                 std::to_string(kMaxThreads));
   }
   CheckMemory(model_, options_, FreeMemory());
-  const Graph& graph = model_.graph();
-  const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
   pool_ = std::make_unique<ThreadPool>(options_.threads);
-  prompt_plan_ =
-      std::make_unique<Plan>(graph, find, PromptPlanOptions(model_, options_), &rope_tables_);
-  batch_plan_ =
-      std::make_unique<Plan>(graph, find, BatchPlanOptions(model_, options_), &rope_tables_);
+  prompt_plan_ = MakePlan(PromptPlanOptions(model_, options_), {}, 0);
+  batch_plan_ = MakePlan(BatchPlanOptions(model_, options_), {}, 0);
   const KvShape shape = CacheShape(*prompt_plan_, options_);
   cache_ = std::make_unique<KvCache>(shape);
   position_inputs_.resize(model_.positions().n_positions * shape.run);
@@ -136,6 +132,21 @@ void Session::Allocate() {
   n_logits_ = logits_.size();
   // Last: while pages come, whoever reserves memory waits for them.
   model_.file().ReadAhead();
+}
+
+std::unique_ptr<Plan> Session::MakePlan(PlanOptions options, const LowRankMap& low_rank,
+                                        size_t prefix) {
+  options.low_rank = low_rank.empty() ? nullptr : &low_rank;
+  options.prefix = prefix;
+  const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
+  return std::make_unique<Plan>(model_.graph(), find, options, &rope_tables_);
+}
+
+bool Session::FilesUnchanged() const {
+  for (const AdapterUse& use : adapters_) {
+    if (!use.adapter->file().Unchanged()) return false;
+  }
+  return model_.file().Unchanged();
 }
 
 void Session::CheckIds(std::span<const int32_t> ids) const {
@@ -154,7 +165,7 @@ Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
   std::string why;
   if (prompt.size() > options_.context) return Status::kContextFull;
   if (!model_.positions().start(prompt, model_.prompt_ids(), &sequence, &why)) throw Error(why);
-  if (!model_.file().Unchanged()) return Status::kFileChanged;
+  if (!FilesUnchanged()) return Status::kFileChanged;
   kept_ = sink ? 0 : CommonBeginning(prompt, sequence);
   if (kept_ == 0) written_ = 0;
   sequence_ = sequence;
@@ -189,7 +200,7 @@ Status Session::AppendBatch(std::span<const int32_t> ids) {
                 std::to_string(options_.max_batch));
   }
   if (ids.size() > options_.context - length_) return Status::kContextFull;
-  if (!model_.file().Unchanged()) return Status::kFileChanged;
+  if (!FilesUnchanged()) return Status::kFileChanged;
   batch_size_ = 0;
   const Status status = Run(*batch_plan_, ids, length_, ids.size(), nullptr);
   if (status != Status::kOk) return status;
@@ -261,8 +272,10 @@ Status Session::RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t 
   RunInputs inputs;
   inputs.n = ids.size();
   inputs.ids = ids.data();
-  inputs.cache_begin = cache_begin;
-  inputs.prefix_len = sequence_.prefix_len;
+  // A prefix lies before the tokens in the cache, and moves no position. Where the beginning of the
+  // prompt sees itself, it sees the prefix with it.
+  inputs.cache_begin = prefix_length_ + cache_begin;
+  inputs.prefix_len = prefix_length_ + sequence_.prefix_len;
   for (size_t p = 0; p < scheme.n_positions; ++p) {
     inputs.positions[p] = position_inputs_.data() + p * most;
   }
