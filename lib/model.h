@@ -25,20 +25,24 @@ struct PromptIds {
 // The ids that a file's "prompt" section names; without the stop ids. Throws Error.
 PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size, const std::string& where);
 
-// Throws Error if the file is larger than `free` bytes: a private copy of it would not fit.
-void CheckCopyFits(const std::string& path, uint64_t free);
-
 // An open model: the file, its checked graph, tokenizer and prompt rules. Immutable; any number of
 // sessions on any threads may share it.
 class Model {
  public:
   // Throws Error if anything about the file or its graph is not as this version of glint expects.
+  // A private copy that this machine has no memory for is refused, too. Cancelled: `progress` of the
+  // options said so. The model and its sessions log to the options' log.
   static std::unique_ptr<Model> Open(const std::string& path, LoadMode mode = LoadMode::kMap);
+  static std::unique_ptr<Model> Open(const std::string& path, const LoadOptions& options);
+  static std::unique_ptr<Model> OpenDescriptor(int descriptor, const std::string& name,
+                                               const LoadOptions& options = {});
   static std::unique_ptr<Model> FromMemory(const void* data, uint64_t size, const std::string& name,
-                                           std::shared_ptr<const void> owner = nullptr);
+                                           std::shared_ptr<const void> owner = nullptr,
+                                           const LoadOptions& options = {});
   ~Model();
 
   const GlintFile& file() const { return *file_; }
+  const Log& log() const { return log_; }  // may be empty
   const Graph& graph() const { return *graph_; }
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null if the file has none
   // Null if the file has none, or no tokenizer.
@@ -67,6 +71,9 @@ class Model {
 
  private:
   explicit Model(std::unique_ptr<GlintFile> file);
+  template <class OpenFile>
+  static std::unique_ptr<Model> OpenWith(const LoadOptions& options, const OpenFile& open_file);
+  std::string Summary() const;
   void CheckMainGraph();
   void ReadPrompt();
   void CheckPositionInputs() const;
@@ -74,6 +81,7 @@ class Model {
   void ReadChatFormat();
 
   std::unique_ptr<GlintFile> file_;
+  Log log_;
   const Graph* graph_ = nullptr;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ChatFormat> chat_;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/adapter.h"
 #include "lib/executor.h"
 #include "lib/kv_cache.h"
 #include "lib/model.h"
@@ -75,6 +76,17 @@ class Session {
   // overwritten; never for a length within the last AppendBatch or just before it.
   void Truncate(size_t length);
 
+  // From now on the session computes with these adapters, and with no others: the low-rank changes in
+  // this order; at most one prefix. None, or scales of 0: every bit is the model's own. A loading call:
+  // it plans anew, may allocate, and ends the sequence and SetProfile. Throws Error, and then changes
+  // nothing, if an adapter is not of this model, a scale is not finite, or memory lacks. They must
+  // outlive the session, or their use by it.
+  void SetAdapters(std::span<const AdapterUse> adapters);
+  // Those in use; without those whose scale is 0.
+  std::span<const AdapterUse> adapters() const { return adapters_; }
+  // Cache entries of the prefix, which come before those of tokens and count for none of them.
+  size_t prefix_length() const { return prefix_length_; }
+
   std::span<const float> logits() const {  // (model.n_outputs())
     return {logits_.data(), n_logits_};
   }
@@ -112,6 +124,11 @@ class Session {
   Status RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin,
                   size_t n_outputs, const OutputSink& sink);
   void Allocate();
+  void LogPlan() const;
+  // A plan with these low-rank changes and so many cache entries before the tokens'.
+  std::unique_ptr<Plan> MakePlan(PlanOptions options, const LowRankMap& low_rank, size_t prefix);
+  void StorePrefix(const Adapter& prefix, const KvCache& cache) const;
+  bool FilesUnchanged() const;
   void CheckIds(std::span<const int32_t> ids) const;
 
   const Model& model_;
@@ -121,6 +138,8 @@ class Session {
   RopeTables rope_tables_;
   std::unique_ptr<Plan> prompt_plan_, batch_plan_;
   std::unique_ptr<KvCache> cache_;
+  std::vector<AdapterUse> adapters_;
+  size_t prefix_length_ = 0;
   SequencePositions sequence_;
   std::vector<int32_t> position_inputs_;  // (n_positions, most rows of a run)
   // What the cache is of: the first held_ of these ids, whether of this sequence or beyond it.

@@ -1,0 +1,24 @@
+#pragma once
+#include <cstddef>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "quant/layout.h"
+
+namespace glint {
+
+// A change of rows of a linear's matrix W (n, k): the rows from first_row on become those of
+// W + scale * b . a (Hu et al. 2021, LoRA, section 4.1). W itself is not touched: the product is
+// added to what W gives (lib/ops/low_rank.h). Views of memory that somebody else owns.
+struct LowRank {
+  MatrixView a;          // (r, k), of floats
+  MatrixView b;          // (m, r), of floats
+  size_t first_row = 0;  // a multiple of kTileRows
+  float scale = 1;
+};
+
+// By the name of W: what is added, in this order.
+using LowRankMap = std::map<std::string, std::vector<LowRank>>;
+
+}  // namespace glint
