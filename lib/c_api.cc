@@ -1,4 +1,5 @@
-// The C interface: version, statuses, what the build and the machine can do, and how failures are told.
+// The C interface: version, statuses, what the build and the machine can do, and how failures are
+// told.
 #include "lib/c_api.h"
 
 #include <algorithm>
@@ -23,7 +24,8 @@ struct StatusRow {
   const char* name;
   const char* text;
 };
-#define GLINT_ROW(status, text) {status, #status, text}
+#define GLINT_ROW(status, text) \
+  { status, #status, text }
 constexpr StatusRow kStatuses[] = {
     GLINT_ROW(GLINT_OK, "ok"),
     GLINT_ROW(GLINT_CANCELLED, "cancelled"),

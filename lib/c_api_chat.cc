@@ -49,7 +49,8 @@ namespace {
 // A list of tools, or null.
 nlohmann::ordered_json ToolsFrom(const char* tools) {
   if (!tools) return nullptr;
-  ParseJson(tools, "tools");  // checks it, but does not keep the order of keys, which the model sees
+  ParseJson(tools,
+            "tools");  // checks it, but does not keep the order of keys, which the model sees
   nlohmann::ordered_json list = nlohmann::ordered_json::parse(tools);
   if (!list.is_array()) {
     ThrowArgument(std::string("tools: expected a JSON list, found ") + list.type_name());
