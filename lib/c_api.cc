@@ -88,6 +88,12 @@ glint_status CurrentFailure(glint_status meaning, MessageBuffer message) noexcep
   } catch (const StatusError& error) {
     message.Set(error.what());
     return error.status();
+  } catch (const Cancelled& error) {
+    message.Set(error.what());
+    return GLINT_CANCELLED;
+  } catch (const DoesNotFit& error) {
+    message.Set(error.what());
+    return GLINT_CONTEXT_FULL;
   } catch (const OutOfMemory& error) {
     message.Set(error.what());
     return GLINT_ERROR_MEMORY;

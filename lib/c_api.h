@@ -195,7 +195,9 @@ glint_status WithSession(glint_session* session, glint_status meaning, const Fn&
 }
 
 // C++ options for the caller's. Throw.
-SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options* given);
+// *pool is where the options' pool, if there is one, comes to lie.
+SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options* given,
+                                  ExternalPool* pool);
 glint_model_options ModelOptionsFrom(const glint_model_options* given);
 LoadOptions LoadOptionsFrom(const glint_model_options& all);
 SamplerOptions SamplerOptionsFrom(const glint_sampler_options* given);

@@ -151,6 +151,7 @@ glint_status glint_model_get_info(const glint_model* model, glint_model_info* in
     result.file_bytes = m.file().bytes();
     result.vocab_size = m.vocab_size();
     result.n_logits = m.n_outputs();
+    result.hidden_size = m.hidden_size();
     result.max_context = m.max_context();
     result.hash = m.file().Hash();
     result.causal = m.causal();

@@ -583,8 +583,8 @@ typedef struct glint_chat glint_chat;
 typedef enum glint_context_policy {
   GLINT_CONTEXT_DROP = 0, /* when the context is full the oldest whole turns are forgotten, never
                              the system message, and the rest is read anew */
-  GLINT_CONTEXT_STOP =
-      1 /* glint_chat_ask then returns GLINT_CONTEXT_FULL and nothing is forgotten */
+  GLINT_CONTEXT_STOP = 1, /* glint_chat_ask then returns GLINT_CONTEXT_FULL; nothing is forgotten */
+  GLINT_CONTEXT_STRICT = 2 /* also if the prompt leaves no room for max_tokens */
 } glint_context_policy;
 
 typedef struct glint_chat_options {

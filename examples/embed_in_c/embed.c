@@ -40,11 +40,10 @@ static glint_generate_options Greedy(const glint_sampler_options* sampler, glint
 
 /* 1. A conversation: one question in English, one in Chinese. */
 static void Converse(glint_session* session, const glint_sampler_options* sampler) {
-  /* What is "cat" in Chinese? -- "dog" in English? ("\u72d7\u7684\u82f1\u6587\u662f\u4ec0\u4e48?")
-   */
-  static const char* const kQuestions[] = {"What is \"cat\" in Chinese?",
-                                           "\xe7\x8b\x97\xe7\x9a\x84\xe8\x8b\xb1\xe6\x96\x87\xe6"
-                                           "\x98\xaf\xe4\xbb\x80\xe4\xb9\x88\xef\xbc\x9f"};
+  /* The second: "Do you know where the capital of Argentina is?" */
+  static const char* const kQuestions[] = {
+      "What is \"cat\" in Chinese?",
+      "\u4f60\u77e5\u9053\u963f\u6839\u5ef7\u7684\u9996\u90fd\u662f\u54ea\u91cc\u5417\uff1f"};
   const glint_generate_options options = Greedy(sampler, ShowPiece, NULL);
   char error[GLINT_ERROR_SIZE];
   glint_chat* chat;
@@ -70,6 +69,9 @@ typedef struct Flight {
 static int CountToken(void* user, const char* text, size_t size, int32_t id) {
   Flight* flight = user;
   ShowPiece(NULL, text, size, id);
+  /* The tiny model would be done before anybody could cancel. */
+  const struct timespec pause = {0, 10 * 1000 * 1000};
+  nanosleep(&pause, NULL);
   pthread_mutex_lock(&flight->mutex);
   ++flight->n_tokens;
   pthread_cond_signal(&flight->begun);
@@ -103,28 +105,20 @@ static int32_t* Prompt(const glint_model* model, const char* question, size_t* n
   return ids;
 }
 
-static void CancelInFlight(const glint_model* model, glint_session* session) {
+static void CancelInFlight(const glint_model* model, glint_session* session,
+                           const glint_sampler_options* sampler) {
   Flight flight = {session, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
   size_t n;
-  int32_t* ids = Prompt(model, "Count from 1 to 9.", &n);
-  /* At a high temperature the tiny model talks on and on. The token's callback stops it at last,
-   * should the other thread never run. */
-  glint_sampler_options sampler = glint_sampler_options_init();
-  sampler.temperature = 3.0f;
-  sampler.top_p = 1.0f;
-  sampler.seed = 7;
-  const glint_generate_options options = Greedy(&sampler, CountToken, &flight);
+  int32_t* ids = Prompt(model, "What can you do for me?", &n);
+  const glint_generate_options options = Greedy(sampler, CountToken, &flight);
   pthread_t thread;
   if (pthread_create(&thread, NULL, CancelSoon, &flight) != 0) exit(1);
   printf("glint> ");
-  glint_status status = GLINT_OK;
   glint_reply reply = glint_reply_init();
-  while (status == GLINT_OK) {
-    status = glint_generate(session, ids, n, &options, &reply);
-  }
+  const glint_status status = glint_generate(session, ids, n, &options, &reply);
   pthread_join(thread, NULL);
-  printf("\n       (%s after %zu tokens)\n", glint_status_text(status), reply.n_ids);
   if (status != GLINT_CANCELLED) Check(status, "generate", glint_session_error(session));
+  printf("\n       (%s after %zu tokens)\n", glint_status_text(status), reply.n_ids);
   glint_session_clear_cancel(session); /* the session is as good as before */
   free(ids);
 }
@@ -136,9 +130,9 @@ static void SaveAndRestore(const glint_model* model, glint_session* session,
   char error[GLINT_ERROR_SIZE];
   size_t n, data_size;
   void* data;
-  int32_t* ids = Prompt(model, "What is \"school bus\" in Chinese?", &n);
+  int32_t* ids = Prompt(model, "How do ships float?", &n);
   glint_generate_options options = Greedy(sampler, NULL, NULL);
-  options.max_tokens = 1;
+  options.max_tokens = 5;
   glint_reply reply = glint_reply_init();
   Check(glint_generate(session, ids, n, &options, &reply), "generate",
         glint_session_error(session));
@@ -151,7 +145,7 @@ static void SaveAndRestore(const glint_model* model, glint_session* session,
   Check(glint_session_restore(other, data, data_size), "restore", glint_session_error(other));
   glint_free(data);
 
-  options.max_tokens = 20;
+  options.max_tokens = 0;
   glint_reply again = glint_reply_init();
   Check(glint_generate(session, NULL, 0, &options, &reply), "go on", glint_session_error(session));
   Check(glint_generate(other, NULL, 0, &options, &again), "go on", glint_session_error(other));
@@ -180,7 +174,7 @@ int main(int argc, char** argv) {
   sampler.temperature = 0; /* always the likeliest token */
 
   Converse(session, &sampler);
-  CancelInFlight(model, session);
+  CancelInFlight(model, session, &sampler);
   SaveAndRestore(model, session, &session_options, &sampler);
 
   glint_session_free(session);
