@@ -79,8 +79,10 @@ std::string AdapterKindOf(const GlintFile& file) {
 const std::string& Adapter::kind() const { return kKinds[static_cast<size_t>(kind_)]; }
 
 std::unique_ptr<Adapter> Adapter::Open(const Model& model, const std::string& path, LoadMode mode) {
-  if (mode == LoadMode::kCopy) CheckCopyFits(path, FreeMemory());
-  return std::unique_ptr<Adapter>(new Adapter(model, GlintFile::Open(path, mode)));
+  LoadOptions options;
+  options.mode = mode;
+  if (mode == LoadMode::kCopy) options.copy_limit = FreeMemory();
+  return std::unique_ptr<Adapter>(new Adapter(model, GlintFile::Open(path, options)));
 }
 
 std::unique_ptr<Adapter> Adapter::FromMemory(const Model& model, const void* data, uint64_t size,

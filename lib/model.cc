@@ -128,6 +128,12 @@ void Model::CheckMainGraph() {
   if (graph_->outputs.size() != 1) throw Error(file_->path() + ": graph 'main': expected 1 output");
   n_outputs_ = static_cast<uint64_t>(values.at(graph_->outputs[0]).shape[1]);
 
+  const size_t head = FindHead(*graph_);
+  // A graph that computes nothing before its head's input has no steps to run.
+  if (head < graph_->nodes.size() && values.count(graph_->nodes[head].inputs[0]) != 0) {
+    MakeHiddenGraph(static_cast<uint64_t>(values.at(graph_->nodes[head].inputs[0]).shape[1]), head);
+  }
+
   const std::string where = file_->path() + ": graph 'main'";
   std::set<int64_t> layers;
   size_t after_attention = 0;
@@ -178,6 +184,19 @@ void Model::CheckMainGraph() {
     cost_.head_parameters += parameters;
     cost_.head_bytes += bytes;
   }
+}
+
+void Model::MakeHiddenGraph(uint64_t width, size_t head) {
+  hidden_size_ = width;
+  hidden_graph_ = {graph_->name, graph_->inputs, {graph_->nodes[head].inputs[0]}, {}};
+  hidden_graph_.nodes.assign(graph_->nodes.begin(),
+                             graph_->nodes.begin() + static_cast<ptrdiff_t>(head));
+}
+
+const Graph& Model::graph(SessionOutput output) const {
+  if (output == SessionOutput::kLogits) return *graph_;
+  if (hidden_size_ != 0) return hidden_graph_;
+  throw Error("the model has no hidden states: its graph does not end with a linear op");
 }
 
 void Model::ReadPrompt() {

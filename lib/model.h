@@ -16,6 +16,10 @@ inline constexpr uint64_t kMaxContext = uint64_t{1} << 24;
 class ChatFormat;       // lib/text/chat.h
 struct PositionScheme;  // lib/positions.h
 
+// What a session computes for a token: a row of logits, or the final hidden state, which is what the
+// model's head would read, after the last norm.
+enum class SessionOutput : uint8_t { kLogits, kHidden };
+
 // The ids that a prompt is made of and a reply ends with; -1 where the model has none.
 struct PromptIds {
   int32_t bos = -1, mask = -1, gmask = -1, sop = -1, eop = -1, pad = -1;
@@ -44,6 +48,13 @@ class Model {
   const GlintFile& file() const { return *file_; }
   const Log& log() const { return log_; }  // may be empty
   const Graph& graph() const { return *graph_; }
+  // The graph that makes these outputs, and the floats of their rows. Throws Error: a model that does
+  // not end with a linear op has no hidden states.
+  const Graph& graph(SessionOutput output) const;
+  uint64_t OutputSize(SessionOutput output) const {
+    return output == SessionOutput::kLogits ? n_outputs_ : hidden_size_;
+  }
+  uint64_t hidden_size() const { return hidden_size_; }  // floats of a hidden state; 0: it has none
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null if the file has none
   // Null if the file has none, or no tokenizer.
   const ChatFormat* chat() const { return chat_.get(); }
@@ -75,6 +86,7 @@ class Model {
   static std::unique_ptr<Model> OpenWith(const LoadOptions& options, const OpenFile& open_file);
   std::string Summary() const;
   void CheckMainGraph();
+  void MakeHiddenGraph(uint64_t width, size_t head);
   void ReadPrompt();
   void CheckPositionInputs() const;
   void ReadTokenizer();
@@ -83,6 +95,8 @@ class Model {
   std::unique_ptr<GlintFile> file_;
   Log log_;
   const Graph* graph_ = nullptr;
+  Graph hidden_graph_;  // the main graph up to its head; empty if it has none
+  uint64_t hidden_size_ = 0;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ChatFormat> chat_;
   const PositionScheme* positions_ = nullptr;

@@ -13,8 +13,6 @@
 namespace glint {
 namespace {
 
-constexpr size_t kMaxThreads = 1024;
-
 PlanOptions PlanFor(const SessionOptions& options, size_t max_rows) {
   PlanOptions plan;
   plan.max_rows = max_rows;
@@ -52,6 +50,7 @@ KvType DefaultKv(const Model& model) {
 
 SessionOptions WithDefaults(const Model& model, SessionOptions options) {
   if (options.context == 0) options.context = model.max_context();
+  if (options.pool) options.threads = options.pool->threads;
   if (options.threads == 0) options.threads = DefaultThreads();
   options.chunk = std::clamp<size_t>(options.chunk, 1, options.context);
   options.max_outputs = std::clamp<size_t>(options.max_outputs, 1, options.context);
@@ -121,14 +120,16 @@ void Session::Allocate() {
                 std::to_string(kMaxThreads));
   }
   CheckMemory(model_, options_, FreeMemory());
-  pool_ = std::make_unique<ThreadPool>(options_.threads);
+  pool_ = options_.pool ? std::make_unique<ThreadPool>(*options_.pool)
+                        : std::make_unique<ThreadPool>(options_.threads);
+  options_.pool = nullptr;  // it was copied, and may be gone
   prompt_plan_ = MakePlan(PromptPlanOptions(model_, options_), {}, 0);
   batch_plan_ = MakePlan(BatchPlanOptions(model_, options_), {}, 0);
   const KvShape shape = CacheShape(*prompt_plan_, options_);
   cache_ = std::make_unique<KvCache>(shape);
   position_inputs_.resize(model_.positions().n_positions * shape.run);
   ids_.resize(options_.context);
-  logits_.resize(model_.n_outputs());
+  logits_.resize(model_.OutputSize(options_.output));
   n_logits_ = logits_.size();
   // Last: while pages come, whoever reserves memory waits for them.
   model_.file().ReadAhead();
@@ -139,7 +140,7 @@ std::unique_ptr<Plan> Session::MakePlan(PlanOptions options, const LowRankMap& l
   options.low_rank = low_rank.empty() ? nullptr : &low_rank;
   options.prefix = prefix;
   const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
-  return std::make_unique<Plan>(model_.graph(), find, options, &rope_tables_);
+  return std::make_unique<Plan>(model_.graph(options_.output), find, options, &rope_tables_);
 }
 
 bool Session::FilesUnchanged() const {
@@ -167,7 +168,7 @@ Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
   if (!model_.positions().start(prompt, model_.prompt_ids(), &sequence, &why)) throw Error(why);
   if (!FilesUnchanged()) return Status::kFileChanged;
   kept_ = sink ? 0 : CommonBeginning(prompt, sequence);
-  if (kept_ == 0) written_ = 0;
+  if (kept_ == 0) written_ = floor_ = 0;
   sequence_ = sequence;
   length_ = batch_size_ = 0;
   const std::span<const int32_t> rest = prompt.subspan(kept_);
@@ -188,7 +189,7 @@ size_t Session::CommonBeginning(std::span<const int32_t> prompt,
   };
   size_t n = 0;
   while (n < held_ && n + 1 < prompt.size() && same(n)) ++n;
-  return cache_->Holds(written_, n) ? n : 0;
+  return n >= floor_ && cache_->Holds(written_, n) ? n : 0;
 }
 
 Status Session::AppendBatch(std::span<const int32_t> ids) {
@@ -225,7 +226,7 @@ void Session::Truncate(size_t length) {
                 std::to_string(length) + ": its prompt has " + std::to_string(prompt_length_));
   }
   if (length == length_) return;
-  if (!cache_->Holds(written_, length)) {
+  if (length < floor_ || !cache_->Holds(written_, length)) {
     throw Error("cannot cut the sequence of " + std::to_string(length_) + " tokens to " +
                 std::to_string(length) + ": a layer's window no longer reaches so far back");
   }

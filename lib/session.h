@@ -20,6 +20,10 @@ struct SessionOptions {
   size_t context = 0;            // tokens; 0: what the model was trained on
   KvType kv = KvType::kF16;
   size_t threads = 0;            // 0: DefaultThreads()
+  // Works in place of threads of the session's own, and says how many; copied. No bit depends on it.
+  const ExternalPool* pool = nullptr;
+  // What the session's rows of outputs are. "Logits" below are hidden states where these are asked for.
+  SessionOutput output = SessionOutput::kLogits;
   size_t chunk = 256;            // prompt tokens that pass a layer together; changes no bit
   size_t max_outputs = 1;        // rows of logits computed together by Start; changes no bit
   size_t max_batch = 1;          // tokens that AppendBatch takes at most; each has a row of logits
@@ -87,10 +91,11 @@ class Session {
   // Cache entries of the prefix, which come before those of tokens and count for none of them.
   size_t prefix_length() const { return prefix_length_; }
 
-  std::span<const float> logits() const {  // (model.n_outputs())
+  std::span<const float> logits() const {  // (model.OutputSize(output()))
     return {logits_.data(), n_logits_};
   }
   size_t length() const { return length_; }  // tokens in the cache
+  SessionOutput output() const { return options_.output; }
   size_t context() const { return options_.context; }
   size_t max_batch() const { return options_.max_batch; }
   size_t chunk() const { return options_.chunk; }
@@ -98,7 +103,10 @@ class Session {
   const KernelTable& kernels() const { return kernels_; }
   ThreadPool& pool() { return *pool_; }
 
-  // May be called from any thread or a signal handler: ends the computation at the next step.
+  // May be called from any thread or a signal handler: ends the computation at the next task of
+  // a step (docs/ARCHITECTURE.md has times), and every later one until ClearCancel. The call that is
+  // running returns kCancelled. A Start leaves no sequence, and what the cache holds of finished
+  // chunks is kept for the next one; an Append or AppendBatch leaves the sequence as it was before.
   void Cancel() { cancel_.store(true); }
   // Forgets an earlier Cancel.
   void ClearCancel() { cancel_.store(false); }
@@ -114,6 +122,7 @@ class Session {
   uint64_t cache_bytes() const { return cache_->bytes(); }  // when full
 
  private:
+  friend class SessionImage;  // lib/session_file.cc
   size_t CommonBeginning(std::span<const int32_t> prompt, const SequencePositions& sequence) const;
   Status Run(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin, size_t n_outputs,
              const OutputSink* sink);
@@ -143,6 +152,9 @@ class Session {
   size_t held_ = 0;
   size_t written_ = 0;  // positions below it have been stored since the cache last began anew
   size_t kept_ = 0;
+  // In a model with windows, after a restore: what is cut off must leave so many tokens, since what
+  // their windows saw before is not there.
+  size_t floor_ = 0;
   std::vector<float> logits_;
   size_t n_logits_ = 0;          // logits_.size(), or 0: Truncate has left none
   size_t length_ = 0;            // 0: there is no sequence

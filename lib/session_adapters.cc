@@ -97,7 +97,7 @@ void Session::SetAdapters(std::span<const AdapterUse> adapters) {
   prefix_length_ = prefix;
   profile_ = nullptr;
   // What the cache holds was computed with other weights, and sees another prefix.
-  held_ = written_ = kept_ = 0;
+  held_ = written_ = kept_ = floor_ = 0;
   length_ = prompt_length_ = batch_size_ = 0;
 }
 

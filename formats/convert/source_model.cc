@@ -314,19 +314,6 @@ std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& sour
   return weights;
 }
 
-size_t FindHead(const Graph& graph) {
-  if (graph.outputs.size() != 1) return graph.nodes.size();
-  std::string value = graph.outputs[0];
-  for (size_t i = graph.nodes.size(); i-- > 0;) {
-    const Node& node = graph.nodes[i];
-    if (node.outputs != std::vector<std::string>{value}) continue;
-    if (node.op == "linear") return i;
-    if (node.inputs.size() != 1) break;
-    value = node.inputs[0];
-  }
-  return graph.nodes.size();
-}
-
 std::set<std::string> ExpertsOf(const SourceModel& source) {
   std::vector<Tensor> metas;
   for (const SourceWeight& weight : source.weights) {

@@ -59,10 +59,6 @@ SourceModel OpenSource(const std::string& path,
                        const std::function<void(const std::string&)>& warn = {});
 
 std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& source);
-
-// The place among the nodes of the linear op that makes the graph's output, or makes what ops of one
-// input (softcap, scale) turn into it; the number of nodes if there is none.
-size_t FindHead(const Graph& graph);
 // The names of the matrices that an op routed_linear reads. Throws Error as `build` does.
 std::set<std::string> ExpertsOf(const SourceModel& source);
 
