@@ -76,6 +76,18 @@ Reply::End EndOf(Status status) {
                                           : Reply::End::kError;
 }
 
+// "the prompt has 30 tokens and 50 more are wanted; the context holds 64 (-c raises it)"
+void CheckRoom(size_t context, size_t prompt, const GenerateOptions& options) {
+  if (options.policy != ContextPolicy::kError) return;
+  // The last token of a reply need not fit.
+  const size_t after = options.max_tokens == 0 ? 0 : options.max_tokens - 1;
+  if (prompt <= context && after <= context - prompt) return;
+  const std::string more =
+      after == 0 ? "" : " and " + std::to_string(options.max_tokens) + " more are wanted";
+  throw Error("the prompt has " + std::to_string(prompt) + " tokens" + more +
+              "; the context holds " + std::to_string(context) + " (-c raises it)");
+}
+
 bool IsStop(const Model& model, int32_t id) {
   const std::vector<int32_t>& stop = model.prompt_ids().stop;
   return std::find(stop.begin(), stop.end(), id) != stop.end();
@@ -187,6 +199,19 @@ const char* Name(Reply::End end) {
   return kNames[static_cast<size_t>(end)];
 }
 
+constexpr const char* kPolicies[] = {"stop", "drop", "error"};
+
+const char* Name(ContextPolicy policy) { return kPolicies[static_cast<size_t>(policy)]; }
+
+bool ParseContextPolicy(std::string_view name, ContextPolicy* policy) {
+  for (size_t i = 0; i < std::size(kPolicies); ++i) {
+    if (name != kPolicies[i]) continue;
+    *policy = static_cast<ContextPolicy>(i);
+    return true;
+  }
+  return false;
+}
+
 Reply Generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
                const OnText& on_text) {
   Reply reply;
@@ -194,6 +219,10 @@ Reply Generate(Session& session, std::span<const int32_t> prompt, const Generate
   if (options.lookup && session.max_batch() < 2) {
     throw Error("look-up needs a session with a max_batch of at least 2");
   }
+  if (session.output() != SessionOutput::kLogits) {
+    throw Error("a session of hidden states has no logits to draw from");
+  }
+  CheckRoom(session.context(), prompt.size(), options);
   reply.prompt_tokens = prompt.size();
   const auto start = std::chrono::steady_clock::now();
   reply.status = session.Start(prompt);
@@ -264,8 +293,18 @@ Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& o
   const size_t beyond = n_past - std::min<size_t>(n_past, session_.model().max_history());
   ChatPrompt prompt = Build(std::span(history_).subspan(begins[beyond]), asked);
   size_t dropped = beyond;
-  if (prompt.ids.size() + ReplyRoom(context) > context) {
+  if (options.policy == ContextPolicy::kDropOldest &&
+      prompt.ids.size() + ReplyRoom(context) > context) {
     dropped = ForgetTurns(begins, beyond, asked, &prompt);
+  }
+  CheckRoom(context, prompt.ids.size(), options);
+  if (forgotten) *forgotten = 0;
+  if (prompt.ids.size() > context && options.policy == ContextPolicy::kStop) {
+    Reply full;
+    full.prompt_tokens = prompt.ids.size();
+    full.status = Status::kContextFull;
+    full.end = EndOf(full.status);
+    return full;
   }
   if (prompt.ids.size() > context) {
     throw Error("the message has " + std::to_string(prompt.ids.size()) +

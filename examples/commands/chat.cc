@@ -20,7 +20,7 @@ namespace {
 struct Options {
   ComputeOptions compute;
   SamplingOptions sampling;
-  std::string system, tools_file;
+  std::string system, tools_file, overflow = "drop";
   bool show_prompt = false, json = false, stats = false;
 };
 
@@ -180,6 +180,7 @@ class ChatLoop {
     sampler_.seed += 1;
     generate.max_tokens = options_.sampling.max_tokens;
     generate.lookup = options_.sampling.lookup;
+    ParseContextPolicy(options_.overflow, &generate.policy);
     size_t forgotten = 0;
     bool begun = false;
     const auto begin = [&] {
@@ -268,6 +269,11 @@ RunCommand SetUpChat(CLI::App& app) {
   app.add_option("--system", options->system, "System message, where the model knows one");
   app.add_option("--tools", options->tools_file, "JSON list of the tools that the model may call")
       ->check(CLI::ExistingFile);
+  app.add_option("--overflow", options->overflow,
+                 "When the context is full: forget the oldest turns (drop, the default), give no\n"
+                 "reply (stop), or an error that says so, also where -n tokens would not fit (error)")
+      ->check(CLI::IsMember({"stop", "drop", "error"}).description(""))
+      ->option_text("POLICY");
   app.add_flag("--show-prompt", options->show_prompt,
                "Print what the model sees, special tokens written out, before each reply");
   app.add_flag("--json", options->json,
