@@ -368,3 +368,50 @@ TEST_CASE("on quantized weights a LoRA adds what it adds to their floats") {
     }
   }
 }
+
+TEST_CASE("norms that hold scales of a recipe give a LoRA the numbers that it was trained on") {
+  // The columns of the norms' inputs differ in size, so that scales are worth while.
+  SampleModel sample = SampleOf("llama");
+  for (auto& [name, tensor] : sample.tensors) {
+    if (name.find("layernorm") == std::string::npos) continue;
+    for (size_t i = 0; i < tensor.values.size(); i += 7) tensor.values[i] *= 12;
+  }
+  const std::string folder = WriteFolder(sample);
+  const std::string windows = TempDir() + "/ids.npy";
+  std::string data;
+  for (const int32_t id : SampleIds(sample, 64)) data += Bytes(id);
+  std::string head = "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 32), }";
+  head.append(117 - head.size(), ' ');
+  WriteFile(windows, "\x93NUMPY\x01"s + std::string(1, '\0') + U16(118) + head + "\n" + data);
+  ConvertOptions convert;
+  convert.source = folder;
+  convert.has_type = true;
+  convert.type = DType::kInt8;
+  convert.recipe = Recipe::kBalanced;
+  convert.calibrate = windows;
+  convert.write.output = TempDir() + "/balanced.glint";
+  Convert(convert);
+  const std::unique_ptr<Model> model = Model::Open(convert.write.output);
+  REQUIRE(model->file().Find("layer.0.attn_norm.weight.folded"));
+  const LoraSample lora = MakeLora(sample.tensors, kLlamaModules, 4, 6, 3);
+  const auto adapter = ConvertAdapterAndOpen(*model, WriteLora(lora));
+  const std::vector<int32_t> ids = SampleIds(sample, 20);
+  Session session(*model, Exact(32));
+  const double without =
+      Difference(JudgeOf(sample, sample.tensors, 32)(ids), AllLogits(session, ids));
+  session.SetAdapters(Uses({{adapter.get()}}));
+  const std::vector<float> adapted = AllLogits(session, ids);
+  const double with = Difference(JudgeOf(sample, Merged(sample.tensors, lora), 32)(ids), adapted);
+  CAPTURE(without);
+  CAPTURE(with);
+  CHECK(with < 3 * without + 1e-3);
+  CHECK(without < 0.5);
+  // A later conversion keeps what was folded.
+  const std::unique_ptr<Model> again = ConvertAndOpen(convert.write.output, DType::kF32);
+  REQUIRE(again->file().Find("layer.0.attn_norm.weight.folded"));
+  const auto same = Adapter::Open(*again, adapter->file().path());
+  Session floats(*again, Exact(32));
+  floats.SetAdapters(Uses({{same.get()}}));
+  CHECK(Difference(JudgeOf(sample, Merged(sample.tensors, lora), 32)(ids), AllLogits(floats, ids)) <
+        3 * without + 1e-3);
+}
