@@ -167,6 +167,13 @@ void Adapter::ReadPrefix() {
 }
 
 void Adapter::ReadLora() {
+  const Json& metadata = *model_.file().header().metadata;
+  const std::string recipe = metadata.value("recipe", Json()).is_string() ? metadata["recipe"] : "";
+  const bool calibrated = recipe.find(';') != std::string::npos;
+  if (calibrated && !metadata.contains("folded")) {
+    throw Error(model_.file().path() + ": an earlier version made it with recipe " + Quoted(recipe) +
+                " and did not keep what a LoRA needs to know of its norms: convert it anew");
+  }
   const std::string where = file_->path() + ": config";
   const Json& targets = GetArray(*file_->header().config, "targets", where);
   std::set<std::string> used;
@@ -190,7 +197,7 @@ void Adapter::AddTarget(const Json& target, const std::string& where) {
     if (kKnown.count(key) == 0) throw Error(where + ": unknown option " + Quoted(key));
   }
   const std::string weight = GetString(target, "weight", where);
-  CheckWeight(weight, where);
+  const Node& linear = LinearOf(weight, where);
   const Tensor& w = *model_.file().Find(weight);
   const Tensor& a = TensorOf(GetString(target, "a", where), "a");
   const Tensor& b = TensorOf(GetString(target, "b", where), "b");
@@ -227,21 +234,55 @@ void Adapter::AddTarget(const Json& target, const std::string& where) {
     throw Error(where + ": the ranks of all changes of " + Quoted(weight) + " are more than " +
                 std::to_string(kMaxRanksOfMatrix));
   }
-  changes.push_back({ViewOf(a), ViewOf(b), first, static_cast<float>(scale)});
+  const Tensor* folded = FoldedScales(linear);
+  const MatrixView view = folded ? TimesColumns(ViewOf(a), folded->As<float>()) : ViewOf(a);
+  changes.push_back({view, ViewOf(b), first, static_cast<float>(scale)});
 }
 
-// A matrix that ops linear, and only they, multiply by.
-void Adapter::CheckWeight(const std::string& weight, const std::string& where) const {
-  bool is_linear = false;
+// What was folded into the norm whose output the linear reads; null if nothing was.
+const Tensor* Adapter::FoldedScales(const Node& linear) const {
+  const GlintFile& file = model_.file();
+  for (const Node& node : model_.graph().nodes) {
+    if (node.outputs[0] != linear.inputs[0]) continue;
+    if (node.op != "layer_norm" && node.op != "rms_norm") return nullptr;
+    const Tensor* scales = file.Find(node.inputs[1] + kFoldedEnding);
+    if (!scales) return nullptr;
+    const std::vector<uint64_t> shape = {file.Find(linear.inputs[1])->shape[1]};
+    if (scales->dtype == DType::kF32 && scales->shape == shape) return scales;
+    throw Error(file.path() + ": tensor " + Quoted(scales->name) + ": expected f32 of shape " +
+                ShapeText(shape) + ", found " + Info(scales->dtype).name + " " +
+                ShapeText(scales->shape));
+  }
+  return nullptr;
+}
+
+// The matrix as f32, column c times scales[c].
+MatrixView Adapter::TimesColumns(const MatrixView& a, const float* scales) {
+  MatrixView made;
+  ComputeLayout(DType::kF32, BlockOffset::kNone, a.layout.rows, a.layout.cols, &made.layout);
+  std::vector<Line>& lines = made_.emplace_back(made.layout.bytes / sizeof(Line));
+  std::vector<float> row(a.layout.cols);
+  for (uint64_t r = 0; r < a.layout.rows; ++r) {
+    DecodeRow(a, r, row.data());
+    Line* const tile = lines.data() + r / kTileRows * a.layout.cols;
+    for (uint64_t c = 0; c < row.size(); ++c) tile[c].lanes[r % kTileRows] = row[c] * scales[c];
+  }
+  made.data = reinterpret_cast<const uint8_t*>(lines.data());
+  return made;
+}
+
+// The op that multiplies by this matrix. No other than linear may.
+const Node& Adapter::LinearOf(const std::string& weight, const std::string& where) const {
+  const Node* linear = nullptr;
   for (const Node& node : model_.graph().nodes) {
     const std::span<const std::string> weights = WeightsOf(node);
     if (std::find(weights.begin(), weights.end(), weight) == weights.end()) continue;
     if (node.op != "linear") {
       throw Error(where + ": weight " + Quoted(weight) + ": adapters of experts are not supported");
     }
-    is_linear = true;
+    linear = &node;
   }
-  if (is_linear) return;
+  if (linear) return *linear;
   throw Error(where + ": weight " + Quoted(weight) + ": " + model_.file().path() +
               " has no linear op with a matrix of this name");
 }

@@ -51,7 +51,9 @@ class Adapter {
   void ReadLora();
   void AddTarget(const nlohmann::json& target, const std::string& where);
   const Tensor& TensorOf(const std::string& name, const char* what) const;
-  void CheckWeight(const std::string& weight, const std::string& where) const;
+  const Node& LinearOf(const std::string& weight, const std::string& where) const;
+  const Tensor* FoldedScales(const Node& linear) const;
+  MatrixView TimesColumns(const MatrixView& a, const float* scales);
 
   const Model& model_;
   std::unique_ptr<GlintFile> file_;
@@ -59,6 +61,11 @@ class Adapter {
   size_t prefix_length_ = 0;
   std::vector<PrefixLayer> prefix_;  // (n_layers)
   LowRankMap low_rank_;
+  // Matrices of f32 that are not those of the file.
+  struct alignas(64) Line {
+    float lanes[kTileRows];
+  };
+  std::vector<std::vector<Line>> made_;
 };
 
 // One adapter of those that a session has (Session::SetAdapters). A LoRA's own scale is multiplied by

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <span>
@@ -98,7 +99,9 @@ class Session {
   size_t prompt_length() const { return prompt_length_; }  // of the last Start, if length() is not 0
   std::span<const int32_t> ids() const { return {ids_.data(), length_}; }
   // Rows that BatchLogits has: tokens of the last AppendBatch that are still there.
-  size_t batch_size() const { return length_ == 0 ? 0 : std::min(batch_size_, length_ - std::min(batch_begin_, length_)); }
+  size_t batch_size() const {
+    return length_ > batch_begin_ ? std::min(batch_size_, length_ - batch_begin_) : 0;
+  }
   SessionOutput output() const { return options_.output; }
   size_t context() const { return options_.context; }
   size_t max_batch() const { return options_.max_batch; }

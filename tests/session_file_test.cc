@@ -49,12 +49,12 @@ std::vector<Case> Cases() {
   return cases;
 }
 
-struct Shape {
+struct Split {
   size_t threads = 2, chunk = 64, max_batch = 4, more_context = 100;
   KvType kv = KvType::kF16;
 };
 
-std::unique_ptr<Session> NewSession(const Case& c, const Shape& shape) {
+std::unique_ptr<Session> NewSession(const Case& c, const Split& shape) {
   SessionOptions options;
   options.threads = shape.threads;
   options.chunk = shape.chunk;
@@ -120,14 +120,14 @@ TEST_CASE("a restored session goes on with the same bits, whatever its threads, 
   for (const Case& c : Cases()) {
     CAPTURE(c.name);
     for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
-      Shape shape;
+      Split shape;
       shape.kv = kv;
       const auto saved = NewSession(c, shape);
       Begin(*saved, c);
       const Image image = SaveSession(*saved);
       CHECK(SaveSession(*saved) == image);  // saving changes nothing
       const std::vector<Row> want = GoOn(*saved, c.prompt);
-      for (Shape other : {Shape{1, 1, 3, 50}, Shape{3, 200, 8, 700}, Shape{2, 64, 4, 40}}) {
+      for (Split other : {Split{1, 1, 3, 50}, Split{3, 200, 8, 700}, Split{2, 64, 4, 40}}) {
         other.kv = kv;
         const auto session = NewSession(c, other);
         if (other.threads == 1) REQUIRE(session->Start(c.prompt) == Status::kOk);  // is replaced
@@ -251,7 +251,7 @@ TEST_CASE("what is not this session's is refused by name") {
   damaged = image;
   damaged.push_back(0);
   refused(damaged, "bytes: expected");
-  Shape small;
+  Split small;
   small.more_context = 9;
   const auto short_session = NewSession(c, small);
   CHECK(Refusal(*short_session, image).find("has 82 tokens, this session's context holds 81") !=

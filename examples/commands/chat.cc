@@ -4,6 +4,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/interrupt.h"
@@ -54,7 +55,7 @@ std::optional<std::string> CommandText(const std::string& line, const std::strin
 
 class ChatLoop {
  public:
-  ChatLoop(const Model& model, const Options& options)
+  ChatLoop(const Model& model, const Options& options, const OpenAdapters& adapters)
       : model_(model),
         options_(options),
         session_(model, SessionOptionsFor(model, options.compute, options.sampling)),
@@ -62,6 +63,7 @@ class ChatLoop {
         at_terminal_(StdinIsTerminal()),
         to_terminal_(StdoutIsTerminal()),
         show_prompt_(options.show_prompt) {
+    session_.SetAdapters(adapters.uses);
     sampler_ = SamplerFor(options.sampling);
     chat_.SetSystem(options.system);
     if (!options.tools_file.empty()) chat_.SetTools(ReadTools(options.tools_file));
@@ -284,6 +286,7 @@ RunCommand SetUpChat(CLI::App& app) {
                "from the turn before, speeds");
   AddSamplingOptions(app, &options->sampling);
   AddComputeOptions(app, &options->compute);
+  AddAdapterOption(app, &options->compute);
   app.footer(
       "In the chat: clear forgets the conversation, stop or Ctrl-D leaves, Ctrl-C stops a reply;\n"
       "/system TEXT sets the system message, /observation TEXT or /tool TEXT says what a tool answered,\n"
@@ -296,7 +299,8 @@ RunCommand SetUpChat(CLI::App& app) {
       "  echo 'What is \"cat\" in Chinese?' | glint chat --temp 0");
   return [options] {
     const std::unique_ptr<Model> model = OpenModel(options->compute);
-    ChatLoop chat(*model, *options);
+    const OpenAdapters adapters = OpenAdaptersOf(*model, options->compute);
+    ChatLoop chat(*model, *options, adapters);
     NoteDefaultContext(*model, options->compute);
     chat.Run();
   };

@@ -1,6 +1,7 @@
 // glint embed: texts as vectors.
 #include <iostream>
 
+#include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/options.h"
@@ -31,11 +32,13 @@ std::string ListText(const std::vector<float>& values) {
 
 class Embedder {
  public:
-  Embedder(const Model& model, const Options& options) : model_(model), options_(options) {
+  Embedder(const Model& model, const Options& options, const OpenAdapters& adapters)
+      : model_(model), options_(options) {
     SessionOptions session = SessionOptionsFor(model, options.compute);
     session.output = SessionOutput::kHidden;
     session.max_outputs = kRowsTogether;
     session_ = std::make_unique<Session>(model, session);
+    session_->SetAdapters(adapters.uses);
     embedding_.pooling = options.pooling == "mean" ? Pooling::kMean : Pooling::kLast;
     embedding_.normalize = !options.no_normalize;
   }
@@ -66,7 +69,8 @@ class Embedder {
 void Run(const Options& options) {
   const std::unique_ptr<Model> model = OpenModel(options.compute);
   if (!model->tokenizer()) throw Error(options.compute.model + ": the model has no tokenizer");
-  Embedder embedder(*model, options);
+  const OpenAdapters adapters = OpenAdaptersOf(*model, options.compute);
+  Embedder embedder(*model, options, adapters);
   if (options.text) return embedder.Write(*options.text);
   std::string line;
   while (std::getline(std::cin, line)) embedder.Write(line);
@@ -87,6 +91,7 @@ RunCommand SetUpEmbed(CLI::App& app) {
                "as it is, not scaled to a Euclidean length of 1");
   app.add_flag("--json", options->json, "one JSON object a line: tokens, embedding");
   AddComputeOptions(app, &options->compute);
+  AddAdapterOption(app, &options->compute);
   app.footer(
       "Prints the model's final hidden state of a text, the input of its head, as a list of f32,\n"
       "one text a line. The same bits with any number of threads and any instruction set.\n\n"

@@ -47,6 +47,8 @@ struct SourceModel {
   ModelHeader header;  // without graphs
   std::vector<SourceWeight> weights;  // in the file's order; the tokenizer's tables are among them
   bool tied_vocabulary = false;
+  // By the names of norms' weights: what they have been divided by (FoldScales, now or before).
+  std::map<std::string, std::vector<float>> folded{};
   // The graphs over the tensors, whose types are then decided. Throws Error.
   std::function<std::vector<Graph>(const std::vector<Tensor>& tensors)> build;
   std::shared_ptr<const void> owner;  // of the open file
