@@ -21,6 +21,7 @@ enum ExitStatus { kSuccess = 0, kReportedError = 1, kWrongUsage = 2 };
 
 constexpr Command kCommands[] = {
     {"chat", "talk with a model", SetUpChat},
+    {"embed", "texts as vectors", SetUpEmbed},
     {"generate", "continue a text", SetUpGenerate},
     {"convert", "make a .glint file of a published checkpoint", SetUpConvert},
     {"info", "show what is in a model file, or which kernels this machine runs", SetUpInfo},

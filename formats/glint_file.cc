@@ -18,10 +18,28 @@ namespace {
 using nlohmann::json;
 
 // Bytes checked between two calls of `progress`.
-constexpr uint64_t kVerifyStep = uint64_t{4} << 20;
+constexpr uint64_t kVerifyStep = uint64_t{1} << 20;
 
 std::unique_ptr<json> CopyOf(const std::unique_ptr<json>& section) {
   return section ? std::make_unique<json>(*section) : nullptr;
+}
+
+// Part [begin, end) of a load's progress, as a function that throws where the caller wants to stop.
+std::function<void(double)> ProgressPart(const std::string& path, const LoadOptions& options,
+                                         double begin, double end) {
+  if (!options.progress) return {};
+  return [&path, &options, begin, end](double done) {
+    if (!options.progress(begin + done * (end - begin))) {
+      throw Cancelled(path + ": the loading was stopped");
+    }
+  };
+}
+
+void CheckCopyFits(const std::string& path, uint64_t bytes, uint64_t limit) {
+  if (bytes <= limit) return;
+  throw OutOfMemory(path + ": a private copy of its " + std::to_string(bytes >> 20) +
+              " MiB does not fit into the " + std::to_string(limit >> 20) +
+              " MiB that this machine has free; mapped (--load map) it needs none");
 }
 
 struct FreeAligned {
@@ -66,6 +84,7 @@ struct GlintFile::Impl {
   std::string path;
   uint64_t bytes = 0;
   uint64_t data_offset = 0;
+  uint64_t hash = 0;
   FileHeader header;
   std::vector<Tensor> tensors;
   std::vector<size_t> by_name;    // indices of tensors, sorted by name
@@ -85,6 +104,9 @@ struct GlintFile::Impl {
 void GlintFile::Impl::SetHeader(std::string_view head) {
   data_offset = head.size();
   header = ParseHeader(CheckHead(head, path), path);
+  for (const TensorEntry& entry : header.tensors) {
+    if (entry.xxh3 != 0) hash = StoredChecksum(head);
+  }
   const uint64_t available = bytes - data_offset;
   if (header.data_bytes == available) return;
   if (header.data_bytes < available) {
@@ -118,10 +140,26 @@ GlintFile::GlintFile() : impl_(std::make_unique<Impl>()) {}
 GlintFile::~GlintFile() = default;
 
 std::unique_ptr<GlintFile> GlintFile::Open(const std::string& path, LoadMode mode) {
+  LoadOptions options;
+  options.mode = mode;
+  return Open(path, options);
+}
+
+std::unique_ptr<GlintFile> GlintFile::Open(const std::string& path, const LoadOptions& options) {
+  return OpenMapped(std::make_unique<MappedFile>(path), path, options);
+}
+
+std::unique_ptr<GlintFile> GlintFile::OpenDescriptor(int descriptor, const std::string& name,
+                                                     const LoadOptions& options) {
+  return OpenMapped(std::make_unique<MappedFile>(descriptor, name), name, options);
+}
+
+std::unique_ptr<GlintFile> GlintFile::OpenMapped(std::unique_ptr<MappedFile> file,
+                                                 const std::string& path,
+                                                 const LoadOptions& options) {
   std::unique_ptr<GlintFile> glint(new GlintFile);
   Impl& impl = *glint->impl_;
   impl.path = path;
-  auto file = std::make_unique<MappedFile>(path);
   impl.bytes = file->bytes();
   // The head is read, not mapped: what was checked cannot change between check and use, and a file
   // that somebody truncates meanwhile is an error instead of a signal.
@@ -131,19 +169,25 @@ std::unique_ptr<GlintFile> GlintFile::Open(const std::string& path, LoadMode mod
   head.resize(head_bytes);
   file->ReadAt(kPrefixBytes, head.data() + kPrefixBytes, head_bytes - kPrefixBytes);
   impl.SetHeader(head);
-  if (mode == LoadMode::kMap) {
+  const double copied = options.mode == LoadMode::kMap ? 0 : options.verify ? 0.5 : 1;
+  const auto progress = ProgressPart(path, options, 0, copied);
+  if (progress) progress(0);
+  if (options.mode == LoadMode::kMap) {
     impl.SetData(file->Map() + head_bytes);
     impl.file = std::move(file);
   } else {
-    impl.SetData(file->Copy(head_bytes));
+    CheckCopyFits(path, impl.bytes, options.copy_limit);
+    impl.SetData(file->Copy(head_bytes, progress));
     impl.copy = std::move(file);
   }
+  if (options.verify) glint->Verify(ProgressPart(path, options, copied, 1));
   return glint;
 }
 
 std::unique_ptr<GlintFile> GlintFile::FromMemory(const void* data, uint64_t size,
                                                  const std::string& name,
-                                                 std::shared_ptr<const void> owner) {
+                                                 std::shared_ptr<const void> owner,
+                                                 const LoadOptions& options) {
   std::unique_ptr<GlintFile> glint(new GlintFile);
   Impl& impl = *glint->impl_;
   impl.owner = std::move(owner);
@@ -159,6 +203,8 @@ std::unique_ptr<GlintFile> GlintFile::FromMemory(const void* data, uint64_t size
     first = impl.aligned.get();
   }
   impl.SetData(first);
+  if (options.verify && impl.hash == 0) throw Error(name + ": has no checksums to compare");
+  if (options.verify) glint->Verify(ProgressPart(name, options, 0, 1));
   return glint;
 }
 
@@ -170,6 +216,9 @@ uint64_t GlintFile::bytes() const {
 }
 uint64_t GlintFile::data_offset() const {
   return impl_->data_offset;
+}
+uint64_t GlintFile::Hash() const {
+  return impl_->hash;
 }
 const ModelHeader& GlintFile::header() const {
   return impl_->header.model;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <exception>
 #include <limits>
 #include <mutex>
@@ -23,8 +24,12 @@ namespace {
 constexpr uint64_t kMaxRead = uint64_t{1} << 30;
 // Read at a time by one of several threads.
 constexpr uint64_t kStep = uint64_t{16} << 20;
+// Read between two looks at whether to stop: a few ms, even of a slow disk's tens.
+constexpr uint64_t kStopStep = uint64_t{1} << 20;
 // Read ahead at a time; a destructor, and whoever maps memory, waits for one such.
 constexpr uint64_t kAheadStep = uint64_t{4} << 20;
+// Between two calls of `progress` while others read.
+constexpr std::chrono::milliseconds kTellInterval{5};
 // Threads that copy a file.
 constexpr size_t kCopyThreads = 4;
 
@@ -38,12 +43,22 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   // O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
   fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd_ < 0) Fail(path, "cannot open");
+  CheckOpened();
+}
+
+MappedFile::MappedFile(int descriptor, const std::string& name) : path_(name) {
+  fd_ = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  if (fd_ < 0) Fail(name, "cannot use the descriptor");
+  CheckOpened();
+}
+
+void MappedFile::CheckOpened() {
   struct stat status;
   const bool is_known = fstat(fd_, &status) == 0;
   if (!is_known || !S_ISREG(status.st_mode)) {
     close(fd_);
-    if (!is_known) Fail(path, "cannot open");
-    throw Error(path + (S_ISDIR(status.st_mode) ? ": is a folder" : ": is not a regular file") +
+    if (!is_known) Fail(path_, "cannot open");
+    throw Error(path_ + (S_ISDIR(status.st_mode) ? ": is a folder" : ": is not a regular file") +
                 ", expected a .glint file");
   }
   ReadState(&opened_);
@@ -119,18 +134,33 @@ void MappedFile::ReadAhead() {
 }
 
 // A slow disk and the zeroing of fresh pages are both hidden better by several readers.
-void MappedFile::ReadParallel(uint64_t offset, uint8_t* data, uint64_t size) const {
-  std::atomic<uint64_t> next{0};
+void MappedFile::ReadParallel(uint64_t offset, uint8_t* data, uint64_t size,
+                              const std::function<void(double)>& progress) const {
+  std::atomic<uint64_t> next{0}, done{0};
+  std::atomic<bool> stop{false};
   std::mutex mutex;
   std::exception_ptr error;
-  const auto read = [&] {
+  const auto tell = [&] { progress(static_cast<double>(done.load()) / static_cast<double>(size)); };
+  const auto read = [&](bool tells) {
     try {
-      for (uint64_t at; (at = next.fetch_add(kStep)) < size;) {
-        ReadAt(offset + at, data + at, std::min(kStep, size - at));
+      for (uint64_t begin; (begin = next.fetch_add(kStep)) < size;) {
+        const uint64_t end = begin + std::min(kStep, size - begin);
+        for (uint64_t at = begin; at < end && !stop.load(); at += kStopStep) {
+          const uint64_t n = std::min(kStopStep, end - at);
+          ReadAt(offset + at, data + at, n);
+          done.fetch_add(n);
+          if (tells) tell();
+        }
+      }
+      // The others may be at it for a while; whoever wants to stop is asked all the same.
+      while (tells && done.load() < size && !stop.load()) {
+        std::this_thread::sleep_for(kTellInterval);
+        tell();
       }
     } catch (...) {
       const std::lock_guard<std::mutex> lock(mutex);
       if (!error) error = std::current_exception();
+      stop.store(true);
       next.store(size);
     }
   };
@@ -138,16 +168,16 @@ void MappedFile::ReadParallel(uint64_t offset, uint8_t* data, uint64_t size) con
   threads.reserve(kCopyThreads);  // nothing but a refused thread may throw while others run
   try {
     const size_t n = std::min<size_t>(kCopyThreads, std::thread::hardware_concurrency());
-    for (size_t i = 1; i < n && i * kStep < size; ++i) threads.emplace_back(read);
+    for (size_t i = 1; i < n && i * kStep < size; ++i) threads.emplace_back(read, false);
   } catch (const std::system_error&) {
     // Those that started, and this one, are enough.
   }
-  read();
+  read(progress != nullptr);
   for (std::thread& thread : threads) thread.join();
   if (error) std::rethrow_exception(error);
 }
 
-const uint8_t* MappedFile::Copy(uint64_t offset) {
+const uint8_t* MappedFile::Copy(uint64_t offset, const std::function<void(double)>& progress) {
   const uint64_t size = opened_.bytes - offset;
   if (size > std::numeric_limits<size_t>::max()) {
     throw Error(path_ + ": too large for this machine's address space");
@@ -155,7 +185,7 @@ const uint8_t* MappedFile::Copy(uint64_t offset) {
   memory_ = ReservePages(size);
   if (!memory_) Fail(path_, "no memory for a copy of the file");
   memory_bytes_ = std::max<uint64_t>(size, 1);
-  ReadParallel(offset, memory_, size);
+  ReadParallel(offset, memory_, size, progress);
   if (!Unchanged()) throw Error(path_ + ": the file changed while it was read");
   // From here on a stray write is a fault, as with a map.
   mprotect(memory_, memory_bytes_, PROT_READ);

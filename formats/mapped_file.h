@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -13,6 +14,9 @@ class MappedFile {
  public:
   // Opens `path` (UTF-8). Refuses folders, pipes and devices.
   explicit MappedFile(const std::string& path);
+  // The file behind a descriptor that is open for reading, which stays the caller's: the object has
+  // its own. `name` stands for the path in messages.
+  MappedFile(int descriptor, const std::string& name);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -27,8 +31,9 @@ class MappedFile {
   // machine's memory or the system refuses a thread.
   void ReadAhead();
   // Reads the file from `offset` to its end into private memory, aligned to a page, with several
-  // threads, and closes it.
-  const uint8_t* Copy(uint64_t offset);
+  // threads, and closes it. `progress` (may be empty) gets 0..1 in the calling thread, each MiB or so; what
+  // it throws ends the reading.
+  const uint8_t* Copy(uint64_t offset, const std::function<void(double)>& progress = {});
   // False if the opened file is no longer what it was: size, time of change, identity.
   bool Unchanged() const;
 
@@ -38,8 +43,10 @@ class MappedFile {
     int64_t seconds = 0, nanoseconds = 0;
     bool operator==(const State&) const = default;
   };
+  void CheckOpened();
   bool ReadState(State* state) const;
-  void ReadParallel(uint64_t offset, uint8_t* data, uint64_t size) const;
+  void ReadParallel(uint64_t offset, uint8_t* data, uint64_t size,
+                    const std::function<void(double)>& progress) const;
 
   std::string path_;
   int fd_ = -1;

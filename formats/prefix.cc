@@ -102,8 +102,10 @@ uint64_t CheckPrefix(std::string_view prefix, uint64_t file_bytes, const std::st
   return head_bytes;
 }
 
+uint64_t StoredChecksum(std::string_view head) { return ReadUint(head, kChecksumAt, 8); }
+
 std::string_view CheckHead(std::string_view head, const std::string& path) {
-  const uint64_t stored = ReadUint(head, kChecksumAt, 8);
+  const uint64_t stored = StoredChecksum(head);
   const uint64_t found = HeadChecksum(head);
   if (stored != found) {
     throw Error(path + ": header: its checksum is " + ChecksumText(found) + ", the file says " +

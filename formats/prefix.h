@@ -29,6 +29,9 @@ std::string HeadBytes(std::string_view text);
 // the size of the head, which the file has. `path` begins each message. Throws Error.
 uint64_t CheckPrefix(std::string_view prefix, uint64_t file_bytes, const std::string& path);
 
+// The checksum that a head says it has.
+uint64_t StoredChecksum(std::string_view head);
+
 // Checks checksum and padding of a head whose prefix has been checked; returns the header's text in
 // it.
 std::string_view CheckHead(std::string_view head, const std::string& path);

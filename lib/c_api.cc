@@ -1,4 +1,5 @@
-// The C interface: version, statuses, what the build and the machine can do, and how failures are told.
+// The C interface: version, statuses, what the build and the machine can do, and how failures are
+// told.
 #include "lib/c_api.h"
 
 #include <algorithm>
@@ -23,7 +24,8 @@ struct StatusRow {
   const char* name;
   const char* text;
 };
-#define GLINT_ROW(status, text) {status, #status, text}
+#define GLINT_ROW(status, text) \
+  { status, #status, text }
 constexpr StatusRow kStatuses[] = {
     GLINT_ROW(GLINT_OK, "ok"),
     GLINT_ROW(GLINT_CANCELLED, "cancelled"),
@@ -86,6 +88,12 @@ glint_status CurrentFailure(glint_status meaning, MessageBuffer message) noexcep
   } catch (const StatusError& error) {
     message.Set(error.what());
     return error.status();
+  } catch (const Cancelled& error) {
+    message.Set(error.what());
+    return GLINT_CANCELLED;
+  } catch (const DoesNotFit& error) {
+    message.Set(error.what());
+    return GLINT_CONTEXT_FULL;
   } catch (const OutOfMemory& error) {
     message.Set(error.what());
     return GLINT_ERROR_MEMORY;

@@ -1,6 +1,6 @@
 #pragma once
-// What the files of the C interface share: its objects, and how failures become statuses. The interface
-// itself is lib/glint.h.
+// What the files of the C interface share: its objects, and how failures become statuses. The
+// interface itself is lib/glint.h.
 #include <atomic>
 #include <cstddef>
 #include <cstring>
@@ -45,8 +45,8 @@ struct MessageBuffer {
   void Set(const char* message) const;
 };
 
-// The status and message of the exception being handled. `meaning` is what an Error without a status of
-// its own means here.
+// The status and message of the exception being handled. `meaning` is what an Error without a
+// status of its own means here.
 glint_status CurrentFailure(glint_status meaning, MessageBuffer message) noexcept;
 
 // Calls fn, which returns a glint_status, and lets nothing through.
@@ -153,6 +153,12 @@ class Ref {
   const T* object_ = nullptr;
 };
 
+// Ends a session's use of an adapter, which c_api_adapter.cc alone knows.
+struct AdapterRelease {
+  void operator()(const glint_adapter* adapter) const;
+};
+using AdapterPointer = std::unique_ptr<const glint_adapter, AdapterRelease>;
+
 }  // namespace glint::c_api
 
 struct glint_model : glint::c_api::Counted {
@@ -162,6 +168,7 @@ struct glint_model : glint::c_api::Counted {
 
 struct glint_session : glint::c_api::Counted {
   glint::c_api::Ref<glint_model> model;
+  std::vector<glint::c_api::AdapterPointer> adapters;  // in use; outlive `session`
   std::unique_ptr<glint::Session> session;
   std::atomic<bool> busy{false};
   char message[2 * GLINT_ERROR_SIZE] = "";
@@ -181,14 +188,18 @@ template <class Fn>
 glint_status WithSession(glint_session* session, glint_status meaning, const Fn& fn) noexcept {
   if (!session) return GLINT_ERROR_ARGUMENT;
   if (session->busy.exchange(true, std::memory_order_acquire)) return GLINT_ERROR_BUSY;
-  const glint_status status = Guard(meaning, {session->message, sizeof session->message},
-                                    [&] { return fn(*session); });
+  const glint_status status =
+      Guard(meaning, {session->message, sizeof session->message}, [&] { return fn(*session); });
   session->busy.store(false, std::memory_order_release);
   return status;
 }
 
 // C++ options for the caller's. Throw.
-SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options* given);
+// *pool is where the options' pool, if there is one, comes to lie.
+SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options* given,
+                                  ExternalPool* pool);
+glint_model_options ModelOptionsFrom(const glint_model_options* given);
+LoadOptions LoadOptionsFrom(const glint_model_options& all);
 SamplerOptions SamplerOptionsFrom(const glint_sampler_options* given);
 GenerateOptions GenerateOptionsFrom(const glint_generate_options* given);
 std::vector<ChatMessage> MessagesFrom(const glint_message* messages, size_t n);

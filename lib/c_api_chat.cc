@@ -11,6 +11,7 @@ struct glint_chat {
   Ref<glint_session> use;
   glint_session* session;
   Chat chat;
+  ContextPolicy policy = ContextPolicy::kDropOldest;
   size_t n_messages = 0;  // of the history: may be asked for while a reply is made
 };
 
@@ -46,10 +47,15 @@ std::vector<ChatMessage> MessagesFrom(const glint_message* messages, size_t n) {
 
 namespace {
 
+// By glint_context_policy.
+constexpr ContextPolicy kPolicies[] = {ContextPolicy::kDropOldest, ContextPolicy::kStop,
+                                       ContextPolicy::kError};
+
 // A list of tools, or null.
 nlohmann::ordered_json ToolsFrom(const char* tools) {
   if (!tools) return nullptr;
-  ParseJson(tools, "tools");  // checks it, but does not keep the order of keys, which the model sees
+  ParseJson(tools,
+            "tools");  // checks it, but does not keep the order of keys, which the model sees
   nlohmann::ordered_json list = nlohmann::ordered_json::parse(tools);
   if (!list.is_array()) {
     ThrowArgument(std::string("tools: expected a JSON list, found ") + list.type_name());
@@ -93,11 +99,12 @@ glint_status glint_chat_create(glint_session* session, const glint_chat_options*
     CheckNotNull(chat, "chat");
     const glint_chat_options all =
         ReadStruct(options, glint_chat_options_init(), "glint_chat_options");
-    CheckEnum(all.policy, 2, "policy");
+    CheckEnum(all.policy, std::size(kPolicies), "policy");
     CheckEnum(all.reserved, 1, "reserved");
     ChatFormatOf(*s.model.get());
     auto made = std::make_unique<glint_chat>(&s);
     if (all.system) made->chat.SetSystem(all.system);
+    made->policy = kPolicies[all.policy];
     made->chat.SetTools(ToolsFrom(all.tools));
     *chat = made.release();
     return GLINT_OK;
@@ -118,11 +125,12 @@ glint_status glint_chat_ask(glint_chat* chat, const char* role, const char* text
                             const glint_generate_options* options, glint_reply* reply) {
   return WithChat(chat, [&](Chat& c) {
     if (reply) WriteStruct(glint_reply_init(), reply, "glint_reply");
-    const GenerateOptions all = GenerateOptionsFrom(options);
+    GenerateOptions all = GenerateOptionsFrom(options);
+    all.policy = chat->policy;
     const std::string_view query = TextArgument(text, text_size, "text");
     size_t forgotten = 0;
-    chat->session->pending = -1;
     Reply made = c.Ask(query, all, nullptr, &forgotten, role ? role : "user");
+    chat->session->pending = -1;
     if (made.n_run < made.ids.size()) chat->session->pending = made.ids.back();
     return FinishReply(*chat->session, std::move(made), forgotten, reply);
   });

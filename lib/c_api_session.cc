@@ -1,4 +1,6 @@
 // The C interface: sessions, and feeding them.
+#include <algorithm>
+
 #include "lib/c_api.h"
 #include "lib/free_memory.h"
 #include "lib/memory_estimate.h"
@@ -20,7 +22,8 @@ size_t AtMost(size_t value) {
 
 }  // namespace
 
-SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options* given) {
+SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options* given,
+                                  ExternalPool* pool) {
   const glint_session_options all =
       ReadStruct(given, glint_session_options_init(), "glint_session_options");
   CheckEnum(all.kv, 1 + std::size(kKvTypes), "kv");
@@ -31,6 +34,17 @@ SessionOptions SessionOptionsFrom(const Model& model, const glint_session_option
   options.kv = all.kv == GLINT_KV_DEFAULT ? DefaultKv(model) : kKvTypes[all.kv - 1];
   if (all.chunk != 0) options.chunk = AtMost(all.chunk);
   if (all.max_batch != 0) options.max_batch = AtMost(all.max_batch);
+  if (all.output == GLINT_OUTPUT_HIDDEN) options.output = SessionOutput::kHidden;
+  if (all.pool) {
+    const glint_thread_pool threads =
+        ReadStruct(all.pool, glint_thread_pool_init(), "glint_thread_pool");
+    if (!threads.run || threads.threads == 0 || threads.threads > kMaxThreads) {
+      ThrowArgument("glint_thread_pool: expected a function and 1 to " +
+                    std::to_string(kMaxThreads) + " threads");
+    }
+    *pool = {threads.threads, threads.user, threads.run};
+    options.pool = pool;
+  }
   return options;
 }
 
@@ -51,7 +65,8 @@ glint_status glint_memory_estimate(const glint_model* model, const glint_session
   return Guard(GLINT_ERROR_UNSUPPORTED, {error, error_size}, [&] {
     CheckNotNull(model, "model");
     const Model& m = *model->model;
-    const SessionOptions all = SessionOptionsFrom(m, options);
+    ExternalPool pool;
+    const SessionOptions all = SessionOptionsFrom(m, options, &pool);
     const MemoryEstimate estimate = EstimateMemory(m, all);
     glint_memory result = glint_memory_init();
     result.total = estimate.Total();
@@ -74,8 +89,9 @@ glint_status glint_session_create(const glint_model* model, const glint_session_
     CheckNotNull(session, "session");
     auto made = std::make_unique<glint_session>();
     made->model = Ref<glint_model>(model);
-    made->session =
-        std::make_unique<Session>(*model->model, SessionOptionsFrom(*model->model, options));
+    ExternalPool pool;
+    const SessionOptions all = SessionOptionsFrom(*model->model, options, &pool);
+    made->session = std::make_unique<Session>(*model->model, all);
     *session = made.release();
     return GLINT_OK;
   });
@@ -99,6 +115,7 @@ glint_status glint_session_get_info(glint_session* session, glint_session_info* 
     result.chunk = s.session->chunk();
     result.threads = s.session->pool().size();
     result.cache_bytes = s.session->cache_bytes();
+    result.output = static_cast<int>(s.session->output());
     result.kv = 1 + static_cast<int>(s.session->cache().type());
     WriteStruct(result, info, "glint_session_info");
     return GLINT_OK;

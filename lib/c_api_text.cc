@@ -31,7 +31,7 @@ constexpr Encode kEncode[] = {&Tokenizer::Encode, &Tokenizer::EncodeWithSpecial,
 // One step of a detokenizer: next() returns the text.
 template <class Fn>
 glint_status NextText(glint_detokenizer* detokenizer, const char** text, size_t* text_size,
-                  const Fn& next) {
+                      const Fn& next) {
   if (text) *text = "";
   if (text_size) *text_size = 0;
   if (!detokenizer || !text) return GLINT_ERROR_ARGUMENT;
@@ -59,8 +59,8 @@ glint_status glint_tokenize(const glint_model* model, const char* text, size_t t
   });
 }
 
-glint_status glint_detokenize(const glint_model* model, const int32_t* ids, size_t n_ids, char* text,
-                              size_t capacity, size_t* text_size) {
+glint_status glint_detokenize(const glint_model* model, const int32_t* ids, size_t n_ids,
+                              char* text, size_t capacity, size_t* text_size) {
   if (text_size) *text_size = 0;
   return Guard(GLINT_ERROR_INTERNAL, {}, [&] {
     CheckNotNull(model, "model");

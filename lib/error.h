@@ -18,6 +18,12 @@ class OutOfMemory : public Error {
   explicit OutOfMemory(const std::string& message) : Error(message) {}
 };
 
+// The caller's own callback asked a load to stop.
+class Cancelled : public Error {
+ public:
+  explicit Cancelled(const std::string& message) : Error(message) {}
+};
+
 // `text` in single quotes, safe for a terminal: control characters and invalid UTF-8 are written as
 // \xNN, and what follows the first 200 bytes is cut.
 std::string Quoted(std::string_view text);

@@ -8,12 +8,13 @@ namespace glint {
 namespace {
 
 // Steps [begin, end) for the rows that `context` names.
-bool RunSteps(const StepContext& context, size_t begin, size_t end,
-              const std::atomic<bool>* cancel, Profile* profile) {
+bool RunSteps(const StepContext& context, size_t begin, size_t end, const std::atomic<bool>* cancel,
+              Profile* profile) {
   for (size_t i = begin; i < end; ++i) {
     if (cancel && cancel->load(std::memory_order_relaxed)) return false;
     const Step& step = context.plan.steps()[i];
     step.run(context, step);
+    if (context.pool.WasCut()) return false;
     if (profile) {
       const size_t end = context.inputs.cache_begin + context.begin + context.n;
       profile->End(i, context.n, step.window == 0 ? end : std::min(end, step.window));
@@ -48,6 +49,7 @@ Status Execute(const Plan& plan, const RunInputs& inputs, size_t n_outputs,
   if (profile && &profile->plan() != &plan) profile = nullptr;
   const BusyScope busy(pool, profile);
   if (profile) profile->End(profile->InputsRow(), inputs.n, 0);
+  const ThreadPool::StopScope stop(pool, cancel);
   StepContext context{plan, inputs, kernels, pool, cache};
   const std::vector<Step>& steps = plan.steps();
   size_t step = 0;

@@ -25,8 +25,8 @@ class OutputSink {
   void (*call_)(const void*, size_t, size_t, const float*, size_t);
 };
 
-// Walks a plan. Allocates nothing. Checks `cancel` (may be null) before each step; a cancelled run
-// leaves the cache entries of its rows undefined.
+// Walks a plan. Allocates nothing. Checks `cancel` (may be null) before each task of each step; a
+// cancelled run leaves the cache entries of its rows undefined.
 // Outputs are computed for the last `n_outputs` rows of the run only (0: none) and given to `sink`.
 // `profile` (null: none, which costs nothing) takes the time of each step, if it is of this plan and its
 // Begin() has been called.

@@ -88,15 +88,32 @@ const Tokenizer& TokenizerOf(const Model& model) {
   throw Error(model.file().path() + ": the model has no tokenizer");
 }
 
-void CheckLookup(const Session& session, const GenerateOptions& options) {
-  if (!options.lookup || session.max_batch() >= 2) return;
-  throw Error("look-up needs a session with a max_batch of at least 2");
+// Whether the session can generate so. Throws Error.
+void CheckSession(const Session& session, const GenerateOptions& options) {
+  if (options.lookup && session.max_batch() < 2) {
+    throw Error("look-up needs a session with a max_batch of at least 2");
+  }
+  if (session.output() != SessionOutput::kLogits) {
+    throw Error("a session of hidden states has no logits to draw from");
+  }
 }
 
 Reply::End EndOf(Status status) {
   return status == Status::kCancelled     ? Reply::End::kCancelled
          : status == Status::kContextFull ? Reply::End::kContextFull
                                           : Reply::End::kError;
+}
+
+// "the prompt has 30 tokens and 50 more are wanted; the context holds 64 (-c raises it)"
+void CheckRoom(size_t context, size_t prompt, const GenerateOptions& options) {
+  if (options.policy != ContextPolicy::kError) return;
+  // The last token of a reply need not fit.
+  const size_t after = options.max_tokens == 0 ? 0 : options.max_tokens - 1;
+  if (prompt <= context && after <= context - prompt) return;
+  const std::string more =
+      after == 0 ? "" : " and " + std::to_string(options.max_tokens) + " more are wanted";
+  throw DoesNotFit("the prompt has " + std::to_string(prompt) + " tokens" + more +
+              "; the context holds " + std::to_string(context) + " (-c raises it)");
 }
 
 bool IsStop(const Model& model, int32_t id) {
@@ -212,11 +229,25 @@ const char* Name(Reply::End end) {
   return kNames[static_cast<size_t>(end)];
 }
 
+constexpr const char* kPolicies[] = {"stop", "drop", "error"};
+
+const char* Name(ContextPolicy policy) { return kPolicies[static_cast<size_t>(policy)]; }
+
+bool ParseContextPolicy(std::string_view name, ContextPolicy* policy) {
+  for (size_t i = 0; i < std::size(kPolicies); ++i) {
+    if (name != kPolicies[i]) continue;
+    *policy = static_cast<ContextPolicy>(i);
+    return true;
+  }
+  return false;
+}
+
 Reply Generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
                const OnText& on_text) {
   Reply reply;
   ReplyText text(TokenizerOf(session.model()), options, on_text, &reply);
-  CheckLookup(session, options);
+  CheckSession(session, options);
+  CheckRoom(session.context(), prompt.size(), options);
   reply.prompt_tokens = prompt.size();
   const auto start = std::chrono::steady_clock::now();
   reply.status = session.Start(prompt);
@@ -237,7 +268,7 @@ Reply Continue(Session& session, int32_t pending, const GenerateOptions& options
                const OnText& on_text) {
   Reply reply;
   ReplyText text(TokenizerOf(session.model()), options, on_text, &reply);
-  CheckLookup(session, options);
+  CheckSession(session, options);
   const auto first = std::chrono::steady_clock::now();
   if (pending >= 0) reply.status = session.Append(pending);
   if (reply.status != Status::kOk) {
@@ -309,11 +340,21 @@ Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& o
   const size_t beyond = n_past - std::min<size_t>(n_past, session_.model().max_history());
   ChatPrompt prompt = Build(std::span(history_).subspan(begins[beyond]), asked);
   size_t dropped = beyond;
-  if (prompt.ids.size() + ReplyRoom(context) > context) {
+  if (options.policy == ContextPolicy::kDropOldest &&
+      prompt.ids.size() + ReplyRoom(context) > context) {
     dropped = ForgetTurns(begins, beyond, asked, &prompt);
   }
+  CheckRoom(context, prompt.ids.size(), options);
+  if (forgotten) *forgotten = 0;
+  if (prompt.ids.size() > context && options.policy == ContextPolicy::kStop) {
+    Reply full;
+    full.prompt_tokens = prompt.ids.size();
+    full.status = Status::kContextFull;
+    full.end = EndOf(full.status);
+    return full;
+  }
   if (prompt.ids.size() > context) {
-    throw Error("the message has " + std::to_string(prompt.ids.size()) +
+    throw DoesNotFit("the message has " + std::to_string(prompt.ids.size()) +
                 " tokens; the context holds " + std::to_string(context) + " (-c raises it)");
   }
   history_.erase(history_.begin(), history_.begin() + static_cast<ptrdiff_t>(begins[dropped]));

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/error.h"
 #include "lib/sampler.h"
 #include "lib/session.h"
 #include "lib/text/chat.h"
@@ -16,9 +17,29 @@ namespace glint {
 // where text was held back at the end. False ends the reply after this token.
 using OnToken = std::function<bool(int32_t id, std::string_view text)>;
 
+// A prompt is longer than the context.
+class DoesNotFit : public Error {
+ public:
+  explicit DoesNotFit(const std::string& message) : Error(message) {}
+};
+
+// What becomes of text that the context does not hold. All of it is decided before anything is computed,
+// but for the end of a reply that grows into the context's end, which is where it stops.
+enum class ContextPolicy : uint8_t {
+  kStop,        // a prompt that does not fit gets no reply (Reply::End::kContextFull)
+  kDropOldest,  // Chat forgets its oldest whole turns; else as kStop, but what one message alone
+                // exceeds is an Error
+  kError,       // Error for a prompt that does not fit, or that leaves no room for max_tokens
+};
+const char* Name(ContextPolicy policy);  // "stop", "drop", "error"
+bool ParseContextPolicy(std::string_view name, ContextPolicy* policy);
+
 struct GenerateOptions {
   SamplerOptions sampler;
-  size_t max_tokens = 0;                // of the reply; 0: what the context holds
+  // Of the reply; 0: what the context holds. A reply ends in any case: with n tokens of prompt it has at
+  // most context - n + 1, the last of which the model has not run on.
+  size_t max_tokens = 0;
+  ContextPolicy policy = ContextPolicy::kDropOldest;
   const ChatFormat* format = nullptr;   // post-processes the reply; null: the text as it comes
   // Drafts tokens from the text so far and verifies them in batches (lib/lookup.h), as many at a
   // time as the session's max_batch allows, which must be at least 2. Changes the speed alone: the
@@ -54,8 +75,8 @@ const char* Name(Reply::End end);  // "stop", "length", ...
 using OnText = std::function<void(std::string_view piece)>;
 
 // Starts the session with `prompt` and generates until a stop id, the limit, or a cancel. Throws Error
-// for a prompt that cannot start a sequence, a model without a tokenizer, or look-up in a session
-// that takes no batches.
+// for a prompt that cannot start a sequence, a model without a tokenizer, a session of hidden states,
+// look-up in a session that takes no batches, or as the policy says.
 Reply Generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
                const OnText& on_text);
 
@@ -83,14 +104,16 @@ class Chat {
   void SetOnPrompt(OnPrompt on_prompt) { on_prompt_ = std::move(on_prompt); }
 
   // Asks and remembers message and reply (a cancelled reply too, as far as it got; not one that
-  // failed or is empty). If the history no longer fits the context, the oldest whole turns are
+  // failed or is empty). If the history no longer fits the context (and the options' policy is
+  // kDropOldest), the oldest whole turns are
   // forgotten, never the system message, until it takes half of what there is for it (the last
   // turn may take more): the prompt then begins otherwise and is read anew, which the next turns
   // are spared. *forgotten (may be
   // null) counts them.
   // Turns beyond the model's max_history go without being counted.
   // A role other than "user" (what a tool answered: "observation", "tool") goes on with the turn.
-  // Throws Error if the message alone does not fit, or the chat format refuses it.
+  // Throws Error if the message alone does not fit, the policy says so, or the chat format refuses it;
+  // then, and where kStop gives no reply, the history stays as it was.
   Reply Ask(std::string_view query, GenerateOptions options, const OnText& on_text,
             size_t* forgotten = nullptr, std::string_view role = "user");
   void Clear() { history_.clear(); }  // system message and tools stay

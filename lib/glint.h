@@ -123,8 +123,9 @@ typedef enum glint_log_level {
   GLINT_LOG_ERROR = 2    /* what the call that fails will say */
 } glint_log_level;
 
-/* One line without a newline. Called while a model is opened and a session created, by whichever
- * thread does so (perhaps by several at once); never while a session computes. */
+/* One line without a newline: what a support person would ask for. Called while a model is opened,
+ * a session of it created, an adapter set, by whichever thread does so (perhaps by several at
+ * once); never while a session computes. */
 typedef void (*glint_log_fn)(void* user, int level, const char* line);
 
 /* A token of a reply, and the text that has become certain with it: whole characters, in all the
@@ -324,10 +325,8 @@ typedef struct glint_session_options {
   size_t max_batch; /* tokens that append takes at once; 0: 1. More than 1 allows look-up */
   const glint_thread_pool* pool; /* null: threads of the library's own. What it points to is copied;
                                     the pool itself must outlive the session */
-  glint_log_fn log;              /* null: none */
-  void* log_user;
-  int kv;     /* type of the cache: a glint_kv */
-  int output; /* a glint_output */
+  int kv;                        /* type of the cache: a glint_kv */
+  int output;                    /* a glint_output */
 } glint_session_options;
 
 static inline glint_session_options glint_session_options_init(void) {
@@ -584,8 +583,8 @@ typedef struct glint_chat glint_chat;
 typedef enum glint_context_policy {
   GLINT_CONTEXT_DROP = 0, /* when the context is full the oldest whole turns are forgotten, never
                              the system message, and the rest is read anew */
-  GLINT_CONTEXT_STOP =
-      1 /* glint_chat_ask then returns GLINT_CONTEXT_FULL and nothing is forgotten */
+  GLINT_CONTEXT_STOP = 1, /* glint_chat_ask then returns GLINT_CONTEXT_FULL; nothing is forgotten */
+  GLINT_CONTEXT_STRICT = 2 /* also if the prompt leaves no room for max_tokens */
 } glint_context_policy;
 
 typedef struct glint_chat_options {

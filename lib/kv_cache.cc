@@ -1,6 +1,7 @@
 #include "lib/kv_cache.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "lib/checked_math.h"
 #include "lib/error.h"
@@ -19,6 +20,8 @@ constexpr KvTypeRow kKvTypes[kKvTypeCount] = {
     {"f32", 4, 1, false}, {"f16", 2, 1, false}, {"int8", 1, 4, true}};
 
 constexpr char kCache[] = "cache";
+// Positions whose keys are interleaved (KvBlock).
+constexpr size_t kKeyLanes = 16;
 
 uint64_t WholeBlocks(uint64_t positions) {
   return CheckedPlus(positions, kKeyBlock - 1, "context") / kKeyBlock;
@@ -93,6 +96,60 @@ KvCache::KvCache(const KvShape& shape) : KvLayout(shape), type_(shape.type) {
 
 KvCache::~KvCache() {
   ReleasePages(data_, bytes_);
+}
+
+uint64_t KvCache::EntryBytes() const {
+  const KvTypeRow& row = kKvTypes[static_cast<size_t>(type_)];
+  return 2 * head_dim_ * row.bytes + (row.has_scales ? 2 * sizeof(float) : 0);
+}
+
+// Calls fn(d, place) for each element d of a key, which lies `place` elements into its block's keys;
+// those from head_dim on are padding.
+template <class Fn>
+void KvCache::ForKeyElements(const Fn& fn, size_t position) const {
+  const KvTypeRow& row = kKvTypes[static_cast<size_t>(type_)];
+  const size_t quanta = (head_dim_ + row.quantum - 1) / row.quantum;
+  const size_t index = position % kKeyBlock, lane = index % kKeyLanes;
+  for (size_t i = 0; i < quanta; ++i) {
+    const size_t place = ((index / kKeyLanes * quanta + i) * kKeyLanes + lane) * row.quantum;
+    for (size_t j = 0; j < row.quantum; ++j) fn(i * row.quantum + j, place + j);
+  }
+}
+
+void KvCache::ReadEntry(size_t layer, size_t head, size_t position, uint8_t* out) const {
+  const size_t bytes = kKvTypes[static_cast<size_t>(type_)].bytes, row = head_dim_ * bytes;
+  const KvBlock block = Block(layer, head, position / kKeyBlock);
+  const size_t index = position % kKeyBlock;
+  const auto* keys = static_cast<const uint8_t*>(block.keys);
+  const auto read = [&](size_t d, size_t place) {
+    if (d < head_dim_) std::memcpy(out + d * bytes, keys + place * bytes, bytes);
+  };
+  ForKeyElements(read, position);
+  std::memcpy(out + row,
+              static_cast<const uint8_t*>(block.values) + index * block.value_stride * bytes, row);
+  if (!block.key_scales) return;
+  std::memcpy(out + 2 * row, block.key_scales + index, sizeof(float));
+  std::memcpy(out + 2 * row + sizeof(float), block.value_scales + index, sizeof(float));
+}
+
+void KvCache::WriteEntry(size_t layer, size_t head, size_t position, const uint8_t* entry) const {
+  const size_t bytes = kKvTypes[static_cast<size_t>(type_)].bytes, row = head_dim_ * bytes;
+  const KvBlock block = Block(layer, head, position / kKeyBlock);
+  const size_t index = position % kKeyBlock;
+  auto* keys = static_cast<uint8_t*>(block.keys);
+  const auto write = [&](size_t d, size_t place) {
+    if (d < head_dim_) {
+      std::memcpy(keys + place * bytes, entry + d * bytes, bytes);
+    } else {
+      std::memset(keys + place * bytes, 0, bytes);
+    }
+  };
+  ForKeyElements(write, position);
+  std::memcpy(static_cast<uint8_t*>(block.values) + index * block.value_stride * bytes, entry + row,
+              row);
+  if (!block.key_scales) return;
+  std::memcpy(block.key_scales + index, entry + 2 * row, sizeof(float));
+  std::memcpy(block.value_scales + index, entry + 2 * row + sizeof(float), sizeof(float));
 }
 
 KvBlock KvCache::Block(size_t layer, size_t head, size_t block) const {

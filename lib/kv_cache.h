@@ -64,7 +64,16 @@ class KvCache : public KvLayout {
   KvBlock Block(size_t layer, size_t head, size_t block) const;
   KvType type() const { return type_; }
 
+  // What one head of a layer holds of one position, as an image of a session has it (docs/FORMAT.md 11):
+  // its key, its value (head_dim elements each), and of int8 their scales (f32).
+  uint64_t EntryBytes() const;
+  void ReadEntry(size_t layer, size_t head, size_t position, uint8_t* out) const;
+  void WriteEntry(size_t layer, size_t head, size_t position, const uint8_t* entry) const;
+
  private:
+  template <class Fn>
+  void ForKeyElements(const Fn& fn, size_t position) const;
+
   KvType type_;
   uint8_t* data_ = nullptr;
 };

@@ -39,8 +39,9 @@ MemoryEstimate EstimateMemory(const Model& model, const SessionOptions& options)
   PlanOptions prompt_options = PromptPlanOptions(model, all);
   PlanOptions batch_options = BatchPlanOptions(model, all);
   prompt_options.sizes_only = batch_options.sizes_only = true;
-  const Plan prompt(model.graph(), find, prompt_options, &rope_tables);
-  const Plan batch(model.graph(), find, batch_options, &rope_tables);
+  const Graph& graph = model.graph(all.output);
+  const Plan prompt(graph, find, prompt_options, &rope_tables);
+  const Plan batch(graph, find, batch_options, &rope_tables);
   KvShape shape = CacheShape(prompt, all);
   MemoryEstimate estimate;
   estimate.cache = KvLayout(shape).bytes();
@@ -49,7 +50,7 @@ MemoryEstimate EstimateMemory(const Model& model, const SessionOptions& options)
   estimate.activations = CheckedPlus(prompt.arena_bytes(), batch.arena_bytes(), "activations");
   for (const auto& [name, table] : rope_tables) estimate.rope_tables += table->bytes;
   estimate.rows = (shape.run * model.positions().n_positions + all.context) * sizeof(int32_t) +
-                  model.n_outputs() * sizeof(float);
+                  model.OutputSize(all.output) * sizeof(float);
   return estimate;
 }
 

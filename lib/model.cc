@@ -1,10 +1,11 @@
 #include "lib/model.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 
+#include "formats/checksum.h"
 #include "formats/json.h"
+#include "lib/adapter.h"
 #include "lib/error.h"
 #include "lib/free_memory.h"
 #include "lib/ops/ops.h"
@@ -34,15 +35,6 @@ std::span<const T> Table(const GlintFile& file, const char* name, bool required)
 
 }  // namespace
 
-void CheckCopyFits(const std::string& path, uint64_t free) {
-  std::error_code error;
-  const uint64_t bytes = std::filesystem::file_size(path, error);
-  if (error || bytes <= free) return;  // opening says what is wrong with the file
-  throw OutOfMemory(path + ": a private copy of its " + std::to_string(bytes >> 20) +
-              " MiB does not fit into the " + std::to_string(free >> 20) +
-              " MiB that this machine has free; mapped (--load map) it needs none");
-}
-
 PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size,
                         const std::string& where) {
   PromptIds ids;
@@ -60,6 +52,10 @@ PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size,
 }
 
 Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
+  if (const std::string kind = AdapterKindOf(*file_); !kind.empty()) {
+    throw Error(file_->path() + ": is " + (kind == "lora" ? "a LoRA" : "a P-Tuning prefix") +
+                ", which goes with a model (glint chat MODEL --adapter FILE), not a model");
+  }
   CheckMainGraph();
   ReadPrompt();
   ReadTokenizer();
@@ -68,15 +64,60 @@ Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
 
 Model::~Model() = default;
 
+// `open_file` gets the options as they are meant for the file. The last call of `progress` is the end.
+template <class OpenFile>
+std::unique_ptr<Model> Model::OpenWith(const LoadOptions& options, const OpenFile& open_file) {
+  try {
+    LoadOptions all = options;
+    if (all.mode == LoadMode::kCopy) all.copy_limit = std::min(all.copy_limit, FreeMemory());
+    std::unique_ptr<Model> model(new Model(open_file(all)));
+    if (options.progress && !options.progress(1)) {
+      throw Cancelled(model->file().path() + ": the loading was stopped");
+    }
+    model->log_ = options.log;
+    if (options.log) {
+      const char* const how = all.mode == LoadMode::kCopy ? ", copied" : "";
+      options.log(LogLevel::kInfo, model->Summary() + how + (all.verify ? ", verified" : ""));
+    }
+    return model;
+  } catch (const Error& error) {
+    if (options.log) options.log(LogLevel::kError, error.what());
+    throw;
+  }
+}
+
 std::unique_ptr<Model> Model::Open(const std::string& path, LoadMode mode) {
-  if (mode == LoadMode::kCopy) CheckCopyFits(path, FreeMemory());
-  return std::unique_ptr<Model>(new Model(GlintFile::Open(path, mode)));
+  LoadOptions options;
+  options.mode = mode;
+  return Open(path, options);
+}
+
+std::unique_ptr<Model> Model::Open(const std::string& path, const LoadOptions& options) {
+  return OpenWith(options, [&](const LoadOptions& all) { return GlintFile::Open(path, all); });
+}
+
+std::unique_ptr<Model> Model::OpenDescriptor(int descriptor, const std::string& name,
+                                             const LoadOptions& options) {
+  return OpenWith(options, [&](const LoadOptions& all) {
+    return GlintFile::OpenDescriptor(descriptor, name, all);
+  });
 }
 
 std::unique_ptr<Model> Model::FromMemory(const void* data, uint64_t size, const std::string& name,
-                                         std::shared_ptr<const void> owner) {
-  return std::unique_ptr<Model>(
-      new Model(GlintFile::FromMemory(data, size, name, std::move(owner))));
+                                         std::shared_ptr<const void> owner,
+                                         const LoadOptions& options) {
+  return OpenWith(options, [&](const LoadOptions& all) {
+    return GlintFile::FromMemory(data, size, name, std::move(owner), all);
+  });
+}
+
+// "m.glint: 3476 MiB, hash 0123456789abcdef, 449 tensors; vocabulary 130528, context 2048, tokenizer,
+// chat"
+std::string Model::Summary() const {
+  return file_->path() + ": " + std::to_string(file_->bytes() >> 20) + " MiB, hash " +
+         ChecksumText(file_->Hash()) + ", " + std::to_string(file_->tensors().size()) +
+         " tensors; vocabulary " + std::to_string(vocab_size_) + ", context " +
+         std::to_string(max_context_) + (tokenizer_ ? ", tokenizer" : "") + (chat_ ? ", chat" : "");
 }
 
 void Model::CheckMainGraph() {
@@ -86,6 +127,12 @@ void Model::CheckMainGraph() {
   const auto values = CheckGraph(file_->path() + ": graph 'main'", *graph_, find);
   if (graph_->outputs.size() != 1) throw Error(file_->path() + ": graph 'main': expected 1 output");
   n_outputs_ = static_cast<uint64_t>(values.at(graph_->outputs[0]).shape[1]);
+
+  const size_t head = FindHead(*graph_);
+  // A graph that computes nothing before its head's input has no steps to run.
+  if (head < graph_->nodes.size() && values.count(graph_->nodes[head].inputs[0]) != 0) {
+    MakeHiddenGraph(static_cast<uint64_t>(values.at(graph_->nodes[head].inputs[0]).shape[1]), head);
+  }
 
   const std::string where = file_->path() + ": graph 'main'";
   std::set<int64_t> layers;
@@ -137,6 +184,19 @@ void Model::CheckMainGraph() {
     cost_.head_parameters += parameters;
     cost_.head_bytes += bytes;
   }
+}
+
+void Model::MakeHiddenGraph(uint64_t width, size_t head) {
+  hidden_size_ = width;
+  hidden_graph_ = {graph_->name, graph_->inputs, {graph_->nodes[head].inputs[0]}, {}};
+  hidden_graph_.nodes.assign(graph_->nodes.begin(),
+                             graph_->nodes.begin() + static_cast<ptrdiff_t>(head));
+}
+
+const Graph& Model::graph(SessionOutput output) const {
+  if (output == SessionOutput::kLogits) return *graph_;
+  if (hidden_size_ != 0) return hidden_graph_;
+  throw Error("the model has no hidden states: its graph does not end with a linear op");
 }
 
 void Model::ReadPrompt() {

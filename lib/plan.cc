@@ -119,6 +119,20 @@ Step* PlanBuilder::LinearToExtend(const std::string& value) {
   return &last;
 }
 
+std::span<const LowRank> PlanBuilder::LowRankOf(const std::string& matrix) const {
+  if (!options().low_rank) return {};
+  const auto found = options().low_rank->find(matrix);
+  return found == options().low_rank->end() ? std::span<const LowRank>() : found->second;
+}
+
+const ActivationRef& PlanBuilder::BeforeGather(const std::string& value) const {
+  const ActivationRef& place = Place(value);
+  for (const Step& step : plan_.steps_) {
+    if (step.index && step.out.buffer == place.buffer) return step.in[0];
+  }
+  return place;
+}
+
 void PlanBuilder::Fuse(Step& step, const Node& node) {
   step.label += "+" + node.op;
   step.fused.push_back(&node);

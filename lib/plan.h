@@ -7,6 +7,7 @@
 
 #include "lib/graph.h"
 #include "lib/kv_cache.h"
+#include "lib/low_rank.h"
 #include "lib/ops/ops.h"
 #include "lib/rope_table.h"
 #include "lib/thread_pool.h"
@@ -60,6 +61,8 @@ struct Step {
   ActivationRef out;                // of the first output
   MatrixView matrix;                // embedding, linear; routed_linear: the first expert's
   std::vector<MatrixView> experts;  // routed_linear
+  std::vector<LowRank> low_rank;    // linear: changes of its matrix (lib/ops/low_rank.h)
+  size_t low_rank_in = 0;           // which of `in` they read
   const float* vectors[2] = {};     // norm: weight, bias; linear: bias
   std::vector<InputId> inputs;      // graph inputs, in order
   const RopeTable* rope = nullptr;
@@ -96,8 +99,11 @@ struct PlanOptions {
   size_t max_rows = 0;      // of a run
   size_t chunk = 0;         // rows at a time
   size_t max_outputs = 1;   // rows of the last segment at a time
-  size_t context = 0;       // positions of the rope tables; cache entries
+  size_t context = 0;       // positions of the rope tables; cache entries of tokens
+  size_t prefix = 0;        // cache entries before them, which belong to no token
   size_t n_threads = 1;
+  // Changes of matrices (null: none); copied, but for what the views show.
+  const LowRankMap* low_rank = nullptr;
   bool sizes_only = false;  // settles all sizes and addresses, but takes no memory: cannot run
 };
 

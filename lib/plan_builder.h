@@ -1,5 +1,6 @@
 #pragma once
 #include <map>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -33,6 +34,10 @@ class PlanBuilder {
   // The latest step if it is a linear that makes `value` for nobody else than the caller, who may
   // then set its epilogue instead of adding a step; null otherwise.
   Step* LinearToExtend(const std::string& value);
+  // The changes that a matrix is to have.
+  std::span<const LowRank> LowRankOf(const std::string& matrix) const;
+  // Where `value` is, or if a gather has made it, what that has gathered from.
+  const ActivationRef& BeforeGather(const std::string& value) const;
   // `node` is done by `step`, in place: its output is the step's.
   void Fuse(Step& step, const Node& node);
   // Scratch memory of the step that lives only while it runs.

@@ -13,8 +13,6 @@
 namespace glint {
 namespace {
 
-constexpr size_t kMaxThreads = 1024;
-
 PlanOptions PlanFor(const SessionOptions& options, size_t max_rows) {
   PlanOptions plan;
   plan.max_rows = max_rows;
@@ -52,6 +50,7 @@ KvType DefaultKv(const Model& model) {
 
 SessionOptions WithDefaults(const Model& model, SessionOptions options) {
   if (options.context == 0) options.context = model.max_context();
+  if (options.pool) options.threads = options.pool->threads;
   if (options.threads == 0) options.threads = DefaultThreads();
   options.chunk = std::clamp<size_t>(options.chunk, 1, options.context);
   options.max_outputs = std::clamp<size_t>(options.max_outputs, 1, options.context);
@@ -82,16 +81,36 @@ KvShape CacheShape(const Plan& prompt_plan, const SessionOptions& options) {
 Session::Session(const Model& model, const SessionOptions& options)
     : model_(model), options_(WithDefaults(model, options)), kernels_(ChooseKernels()) {
   const FpModeScope fp_mode;  // the rotary tables are computed here
+  const auto refuse = [&]<class Kind>(const Kind& why) {
+    const std::string message = model.file().path() + ": " + why.what();
+    if (model.log()) model.log()(LogLevel::kError, message);
+    throw Kind(message);
+  };
   try {
     Allocate();
   } catch (const OutOfMemory& error) {
-    throw OutOfMemory(model.file().path() + ": " + error.what());
+    refuse(error);
   } catch (const Error& error) {
-    throw Error(model.file().path() + ": " + error.what());
+    refuse(error);
   } catch (const std::bad_alloc&) {
-    throw OutOfMemory(model.file().path() + ": out of memory for a context of " +
-                std::to_string(options_.context) + " tokens");
+    refuse(OutOfMemory("out of memory for a context of " + std::to_string(options_.context) +
+                       " tokens"));
   }
+  LogPlan();
+}
+
+// "m.glint: session: kernels avx512, 8 threads, context 2048, chunks of 256; cache f16 112 MiB when
+// full, activations 21 MiB"
+void Session::LogPlan() const {
+  const Log& log = model_.log();
+  if (!log) return;
+  const auto mib = [](uint64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20); };
+  log(LogLevel::kInfo,
+      model_.file().path() + ": session: kernels " + kernels_.isa + ", " +
+          std::to_string(pool_->size()) + " threads, context " + std::to_string(options_.context) +
+          ", chunks of " + std::to_string(options_.chunk) + "; cache " + Name(options_.kv) + " " +
+          mib(cache_->bytes()) + " MiB when full, activations " +
+          mib(prompt_plan_->arena_bytes() + batch_plan_->arena_bytes()) + " MiB");
 }
 
 void Session::Allocate() {
@@ -104,21 +123,34 @@ void Session::Allocate() {
                 std::to_string(kMaxThreads));
   }
   CheckMemory(model_, options_, FreeMemory());
-  const Graph& graph = model_.graph();
-  const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
-  pool_ = std::make_unique<ThreadPool>(options_.threads);
-  prompt_plan_ =
-      std::make_unique<Plan>(graph, find, PromptPlanOptions(model_, options_), &rope_tables_);
-  batch_plan_ =
-      std::make_unique<Plan>(graph, find, BatchPlanOptions(model_, options_), &rope_tables_);
+  pool_ = options_.pool ? std::make_unique<ThreadPool>(*options_.pool)
+                        : std::make_unique<ThreadPool>(options_.threads);
+  options_.pool = nullptr;  // it was copied, and may be gone
+  prompt_plan_ = MakePlan(PromptPlanOptions(model_, options_), {}, 0);
+  batch_plan_ = MakePlan(BatchPlanOptions(model_, options_), {}, 0);
   const KvShape shape = CacheShape(*prompt_plan_, options_);
   cache_ = std::make_unique<KvCache>(shape);
   position_inputs_.resize(model_.positions().n_positions * shape.run);
   ids_.resize(options_.context);
-  logits_.resize(model_.n_outputs());
+  logits_.resize(model_.OutputSize(options_.output));
   n_logits_ = logits_.size();
   // Last: while pages come, whoever reserves memory waits for them.
   model_.file().ReadAhead();
+}
+
+std::unique_ptr<Plan> Session::MakePlan(PlanOptions options, const LowRankMap& low_rank,
+                                        size_t prefix) {
+  options.low_rank = low_rank.empty() ? nullptr : &low_rank;
+  options.prefix = prefix;
+  const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
+  return std::make_unique<Plan>(model_.graph(options_.output), find, options, &rope_tables_);
+}
+
+bool Session::FilesUnchanged() const {
+  for (const AdapterUse& use : adapters_) {
+    if (!use.adapter->file().Unchanged()) return false;
+  }
+  return model_.file().Unchanged();
 }
 
 void Session::CheckIds(std::span<const int32_t> ids) const {
@@ -137,9 +169,9 @@ Status Session::Start(std::span<const int32_t> prompt, const OutputSink* sink) {
   std::string why;
   if (prompt.size() > options_.context) return Status::kContextFull;
   if (!model_.positions().start(prompt, model_.prompt_ids(), &sequence, &why)) throw Error(why);
-  if (!model_.file().Unchanged()) return Status::kFileChanged;
+  if (!FilesUnchanged()) return Status::kFileChanged;
   kept_ = sink ? 0 : CommonBeginning(prompt, sequence);
-  if (kept_ == 0) written_ = 0;
+  if (kept_ == 0) written_ = floor_ = 0;
   sequence_ = sequence;
   length_ = batch_size_ = 0;
   const std::span<const int32_t> rest = prompt.subspan(kept_);
@@ -160,7 +192,7 @@ size_t Session::CommonBeginning(std::span<const int32_t> prompt,
   };
   size_t n = 0;
   while (n < held_ && n + 1 < prompt.size() && same(n)) ++n;
-  return cache_->Holds(written_, n) ? n : 0;
+  return n >= floor_ && cache_->Holds(written_, n) ? n : 0;
 }
 
 Status Session::AppendBatch(std::span<const int32_t> ids) {
@@ -172,7 +204,7 @@ Status Session::AppendBatch(std::span<const int32_t> ids) {
                 std::to_string(options_.max_batch));
   }
   if (ids.size() > options_.context - length_) return Status::kContextFull;
-  if (!model_.file().Unchanged()) return Status::kFileChanged;
+  if (!FilesUnchanged()) return Status::kFileChanged;
   batch_size_ = 0;
   const Status status = Run(*batch_plan_, ids, length_, ids.size(), nullptr);
   if (status != Status::kOk) return status;
@@ -197,7 +229,7 @@ void Session::Truncate(size_t length) {
                 std::to_string(length) + ": its prompt has " + std::to_string(prompt_length_));
   }
   if (length == length_) return;
-  if (!cache_->Holds(written_, length)) {
+  if (length < floor_ || !cache_->Holds(written_, length)) {
     throw Error("cannot cut the sequence of " + std::to_string(length_) + " tokens to " +
                 std::to_string(length) + ": a layer's window no longer reaches so far back");
   }
@@ -244,8 +276,10 @@ Status Session::RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t 
   RunInputs inputs;
   inputs.n = ids.size();
   inputs.ids = ids.data();
-  inputs.cache_begin = cache_begin;
-  inputs.prefix_len = sequence_.prefix_len;
+  // A prefix lies before the tokens in the cache, and moves no position. Where the beginning of the
+  // prompt sees itself, it sees the prefix with it.
+  inputs.cache_begin = prefix_length_ + cache_begin;
+  inputs.prefix_len = prefix_length_ + sequence_.prefix_len;
   for (size_t p = 0; p < scheme.n_positions; ++p) {
     inputs.positions[p] = position_inputs_.data() + p * most;
   }

@@ -1,10 +1,12 @@
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "lib/adapter.h"
 #include "lib/executor.h"
 #include "lib/kv_cache.h"
 #include "lib/model.h"
@@ -19,6 +21,10 @@ struct SessionOptions {
   size_t context = 0;            // tokens; 0: what the model was trained on
   KvType kv = KvType::kF16;
   size_t threads = 0;            // 0: DefaultThreads()
+  // Works in place of threads of the session's own, and says how many; copied. No bit depends on it.
+  const ExternalPool* pool = nullptr;
+  // What the session's rows of outputs are. "Logits" below are hidden states where these are asked for.
+  SessionOutput output = SessionOutput::kLogits;
   size_t chunk = 256;            // prompt tokens that pass a layer together; changes no bit
   size_t max_outputs = 1;        // rows of logits computed together by Start; changes no bit
   size_t max_batch = 1;          // tokens that AppendBatch takes at most; each has a row of logits
@@ -75,14 +81,28 @@ class Session {
   // overwritten; never for a length within the last AppendBatch or just before it.
   void Truncate(size_t length);
 
-  std::span<const float> logits() const {  // (model.n_outputs())
+  // From now on the session computes with these adapters, and with no others: the low-rank changes in
+  // this order; at most one prefix. None, or scales of 0: every bit is the model's own. A loading call:
+  // it plans anew, may allocate, and ends the sequence and SetProfile. Throws Error, and then changes
+  // nothing, if an adapter is not of this model, a scale is not finite, or memory lacks. They must
+  // outlive the session, or their use by it.
+  void SetAdapters(std::span<const AdapterUse> adapters);
+  // Those in use; without those whose scale is 0.
+  std::span<const AdapterUse> adapters() const { return adapters_; }
+  // Cache entries of the prefix, which come before those of tokens and count for none of them.
+  size_t prefix_length() const { return prefix_length_; }
+
+  std::span<const float> logits() const {  // (model.OutputSize(output()))
     return {logits_.data(), n_logits_};
   }
   size_t length() const { return length_; }  // tokens in the cache
   size_t prompt_length() const { return prompt_length_; }  // of the last Start, if length() is not 0
   std::span<const int32_t> ids() const { return {ids_.data(), length_}; }
   // Rows that BatchLogits has: tokens of the last AppendBatch that are still there.
-  size_t batch_size() const { return length_ == 0 ? 0 : std::min(batch_size_, length_ - std::min(batch_begin_, length_)); }
+  size_t batch_size() const {
+    return length_ > batch_begin_ ? std::min(batch_size_, length_ - batch_begin_) : 0;
+  }
+  SessionOutput output() const { return options_.output; }
   size_t context() const { return options_.context; }
   size_t max_batch() const { return options_.max_batch; }
   size_t chunk() const { return options_.chunk; }
@@ -90,7 +110,10 @@ class Session {
   const KernelTable& kernels() const { return kernels_; }
   ThreadPool& pool() { return *pool_; }
 
-  // May be called from any thread or a signal handler: ends the computation at the next step.
+  // May be called from any thread or a signal handler: ends the computation at the next task of
+  // a step (docs/ARCHITECTURE.md has times), and every later one until ClearCancel. The call that is
+  // running returns kCancelled. A Start leaves no sequence, and what the cache holds of finished
+  // chunks is kept for the next one; an Append or AppendBatch leaves the sequence as it was before.
   void Cancel() { cancel_.store(true); }
   // Forgets an earlier Cancel.
   void ClearCancel() { cancel_.store(false); }
@@ -106,12 +129,18 @@ class Session {
   uint64_t cache_bytes() const { return cache_->bytes(); }  // when full
 
  private:
+  friend class SessionImage;  // lib/session_file.cc
   size_t CommonBeginning(std::span<const int32_t> prompt, const SequencePositions& sequence) const;
   Status Run(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin, size_t n_outputs,
              const OutputSink* sink);
   Status RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin,
                   size_t n_outputs, const OutputSink& sink);
   void Allocate();
+  void LogPlan() const;
+  // A plan with these low-rank changes and so many cache entries before the tokens'.
+  std::unique_ptr<Plan> MakePlan(PlanOptions options, const LowRankMap& low_rank, size_t prefix);
+  void StorePrefix(const Adapter& prefix, const KvCache& cache) const;
+  bool FilesUnchanged() const;
   void CheckIds(std::span<const int32_t> ids) const;
 
   const Model& model_;
@@ -121,6 +150,8 @@ class Session {
   RopeTables rope_tables_;
   std::unique_ptr<Plan> prompt_plan_, batch_plan_;
   std::unique_ptr<KvCache> cache_;
+  std::vector<AdapterUse> adapters_;
+  size_t prefix_length_ = 0;
   SequencePositions sequence_;
   std::vector<int32_t> position_inputs_;  // (n_positions, most rows of a run)
   // What the cache is of: the first held_ of these ids, whether of this sequence or beyond it.
@@ -128,6 +159,9 @@ class Session {
   size_t held_ = 0;
   size_t written_ = 0;  // positions below it have been stored since the cache last began anew
   size_t kept_ = 0;
+  // In a model with windows, after a restore: what is cut off must leave so many tokens, since what
+  // their windows saw before is not there.
+  size_t floor_ = 0;
   std::vector<float> logits_;
   size_t n_logits_ = 0;          // logits_.size(), or 0: Truncate has left none
   size_t length_ = 0;            // 0: there is no sequence

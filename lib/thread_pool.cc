@@ -1,5 +1,6 @@
 #include "lib/thread_pool.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <system_error>
@@ -60,6 +61,13 @@ ThreadPool::ThreadPool(size_t n_threads)
   }
 }
 
+ThreadPool::ThreadPool(const ExternalPool& external) : spin_time_(kSpinTime), external_(external) {
+  if (!external.run) throw Error("the external thread pool has no function to run tasks");
+  if (external.threads != 0 && external.threads <= kMaxThreads) return;
+  throw Error("the external thread pool has " + std::to_string(external.threads) +
+              " threads, expected 1 to " + std::to_string(kMaxThreads));
+}
+
 ThreadPool::~ThreadPool() { Stop(); }
 
 void ThreadPool::Stop() {
@@ -77,10 +85,20 @@ void ThreadPool::Work(size_t worker) {
   busy_->fetch_add(spent.count(), std::memory_order_relaxed);
 }
 
+// Sticky, so that nobody works on with what a job that was cut short has left undone.
+bool ThreadPool::MustStop() {
+  if (!stop_tasks_) return false;
+  if (!cut_.load(std::memory_order_relaxed)) {
+    if (!stop_tasks_->load(std::memory_order_relaxed)) return false;
+    cut_.store(true, std::memory_order_relaxed);
+  }
+  return true;
+}
+
 void ThreadPool::RunTasks(size_t worker) {
   for (;;) {
     const size_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= n_tasks_) return;
+    if (task >= n_tasks_ || MustStop()) return;
     call_(fn_, task, worker);
   }
 }
@@ -94,12 +112,27 @@ void ThreadPool::RunErased(size_t n_tasks, TaskFn call, const void* fn) {
   fn_ = fn;
   n_tasks_ = n_tasks;
   next_task_.store(0, std::memory_order_relaxed);
+  if (external_.run && n_tasks > 1) return RunExternal();
   if (workers_.empty() || n_tasks <= 1) return Work(0);
   epoch_.fetch_add(1);  // Odd: open.
   WakeSome();
   Work(0);
   epoch_.fetch_add(1);  // Even: closed. A worker that enters from now on sees so and leaves.
   WaitForWorkers();
+}
+
+// Each of the pool's tasks is a worker, numbered as they come, that takes the job's tasks until none is
+// left. So it may run them in turn, and what it leaves out is done here.
+void ThreadPool::RunExternal() {
+  next_worker_.store(0, std::memory_order_relaxed);
+  const auto join = [](void* context, size_t, size_t) {
+    ThreadPool& pool = *static_cast<ThreadPool*>(context);
+    const FpModeScope fp_mode;
+    const size_t worker = pool.next_worker_.fetch_add(1, std::memory_order_relaxed);
+    if (worker < pool.external_.threads) pool.Work(worker);
+  };
+  external_.run(external_.user, std::min(n_tasks_, external_.threads), join, this);
+  Work(0);
 }
 
 void ThreadPool::WaitForWorkers() {

@@ -9,6 +9,21 @@
 
 namespace glint {
 
+// Threads of the caller's own, in place of a ThreadPool's. Copied; what `user` leads to must outlive its
+// use. `run` calls task(context, i, worker) for each i < n_tasks, in any order, on any threads, side by
+// side or one after another, and returns when all have returned and what they wrote can be seen. It is
+// called by the thread that uses the session, by several at once where sessions share the pool. Tasks
+// neither throw nor wait for each other; n_tasks is at most `threads`, of which each takes all the
+// work it finds, so a pool without a free thread costs speed and nothing else. Which task and worker
+// it says is never relied on: no memory is chosen by them.
+struct ExternalPool {
+  size_t threads = 0;  // that work at the same time at most; 1 to kMaxThreads
+  void* user = nullptr;
+  void (*run)(void* user, size_t n_tasks, void (*task)(void* context, size_t task, size_t worker),
+              void* context) = nullptr;
+};
+inline constexpr size_t kMaxThreads = 1024;
+
 // A fixed set of threads that share the tasks of one job at a time.  Tasks are handed out one by one, so slow and fast cores finish together; whoever waits
 // spins for a bounded time and then sleeps. The calling thread works too, and never waits for a worker
 // that has not started, so an oversubscribed machine degrades gently. docs/ARCHITECTURE.md has times.
@@ -16,10 +31,12 @@ class ThreadPool {
  public:
   // n_threads counts the calling thread; at least 1. Throws Error if the system refuses a thread.
   explicit ThreadPool(size_t n_threads);
+  // Throws Error for no threads, too many, or no function.
+  explicit ThreadPool(const ExternalPool& external);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
 
-  size_t size() const { return workers_.size() + 1; }
+  size_t size() const { return external_.run ? external_.threads : workers_.size() + 1; }
 
   // Calls fn(task, worker) once for each task < n_tasks, worker < size(), and returns when all are
   // done. One Run at a time. fn must not throw.
@@ -33,6 +50,26 @@ class ThreadPool {
         &fn);
   }
 
+  // While one lives, tasks that have not begun when *stop (may be null) is seen to be true are not
+  // done any more, nor any that follow, even if *stop becomes false again: then WasCut() is true, and
+  // what the tasks should have made is undefined.
+  class StopScope {
+   public:
+    StopScope(ThreadPool& pool, const std::atomic<bool>* stop) : pool_(pool) {
+      pool_.stop_tasks_ = stop;
+      pool_.cut_.store(false, std::memory_order_relaxed);
+    }
+    ~StopScope() {
+      pool_.stop_tasks_ = nullptr;
+      pool_.cut_.store(false, std::memory_order_relaxed);
+    }
+    StopScope(const StopScope&) = delete;
+
+   private:
+    ThreadPool& pool_;
+  };
+  bool WasCut() const { return cut_.load(std::memory_order_relaxed); }
+
   // From now on adds the nanoseconds that threads spend inside tasks to *busy (null: no longer).
   // What a job's threads spent is there when its Run returns.
   void CountBusy(std::atomic<int64_t>* busy) { busy_ = busy; }
@@ -40,6 +77,8 @@ class ThreadPool {
  private:
   using TaskFn = void (*)(const void* fn, size_t task, size_t worker);
   void Stop();
+  bool MustStop();
+  void RunExternal();
   void RunErased(size_t n_tasks, TaskFn call, const void* fn);
   void WaitForWorkers();
   void WakeSome();
@@ -54,6 +93,10 @@ class ThreadPool {
   const void* fn_ = nullptr;
   size_t n_tasks_ = 0;
   std::atomic<int64_t>* busy_ = nullptr;
+  const std::atomic<bool>* stop_tasks_ = nullptr;
+  std::atomic<bool> cut_{false};
+  ExternalPool external_;
+  std::atomic<size_t> next_worker_{0};  // of the external pool's calls for one job
   // On lines of their own: the counter is written by all who work, the epoch is read by all who wait.
   alignas(64) std::atomic<size_t> next_task_{0};
 

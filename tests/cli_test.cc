@@ -65,8 +65,9 @@ TEST_CASE("help and version") {
   const std::string help = Output({"--help"});
   CHECK(Output({"-h"}) == help);
   CHECK(Output({"--version"}).starts_with("glint "));
-  for (const char* command : {"chat", "generate", "convert", "info", "verify", "tokenize", "logits",
-                              "greedy", "synth", "bench", "perplexity", "quantize-report"}) {
+  for (const char* command :
+       {"chat", "embed", "generate", "convert", "info", "verify", "tokenize", "logits", "greedy",
+        "synth", "bench", "perplexity", "quantize-report"}) {
     CAPTURE(command);
     CHECK(help.find(std::string("\n  ") + command + " ") != std::string::npos);
     const std::string own = Output({command, "--help"});

@@ -41,6 +41,7 @@ check_files() {
   sort > "$work/expected" <<END
 bin/glint
 include/glint.h
+include/glint.hpp
 $libdir/cmake/glint/glintConfig.cmake
 $libdir/cmake/glint/glintConfigVersion.cmake
 $libdir/libglint.a

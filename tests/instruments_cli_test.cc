@@ -1,4 +1,4 @@
-// glint perplexity and glint quantize-report as a user meets them.
+// glint perplexity, glint quantize-report and glint embed as a user meets them.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -292,4 +292,51 @@ TEST_CASE("quantize-report of models that do not go together") {
   const std::string other = ReferenceDir() + "/goldens/chatglm1-tiny";
   CheckFails(1, {"quantize-report", TinyModel("int4"), "--base", other},
              {other, "'embedding'", "expected shape (2880, 128), found (512, 64)"});
+}
+
+TEST_CASE("embed: a list of numbers for each text, the same with any threads") {
+  if (!IsProgramThere()) return;
+  const std::string one = Output({"embed", "builtin", "-p", "hello", "-t", "1"});
+  const std::string lines = Output({"embed", "builtin", "-t", "2"}, "hello\n\u4f60\u597d\n");
+  CHECK(lines.starts_with(one));
+  CHECK(std::count(lines.begin(), lines.end(), '\n') == 2);
+  const json list = json::parse(one);
+  double length = 0;
+  for (const json& value : list) length += value.get<double>() * value.get<double>();
+  CHECK(length == doctest::Approx(1).epsilon(1e-5));
+  const json object = JsonOutput({"embed", "builtin", "-p", "hello", "--json"});
+  CHECK(object["embedding"] == list);
+  CHECK(object["tokens"] == JsonOutput({"generate", "builtin", "-p", "hello", "-n", "1", "--temp",
+                                        "0", "--json"})["prompt_tokens"]);
+  const json mean = JsonOutput({"embed", "builtin", "-p", "hello", "--json", "--pooling", "mean"});
+  CHECK(mean["embedding"].size() == list.size());
+  CHECK(mean["embedding"] != list);
+  const std::string raw = Output({"embed", "builtin", "-p", "hello", "--no-normalize"});
+  const json longer = json::parse(raw);
+  CHECK(longer[0].get<double>() / list[0].get<double>() ==
+        doctest::Approx(longer[1].get<double>() / list[1].get<double>()));
+  CheckFails(1, {"embed", "builtin", "-c", "4", "-p", "hello, how are you?"},
+             {"the context holds 4"});
+  CheckFails(2, {"embed", "builtin", "--pooling", "median", "-p", "x"}, {"--pooling"});
+}
+
+TEST_CASE("chat --overflow says what a full context does") {
+  if (!IsProgramThere()) return;
+  std::string questions;
+  for (int i = 0; i < 12; ++i) questions += "hello, how are you? what is 7 plus 5?\n";
+  const auto ask = [&](const std::string& policy) {
+    return Glint({"chat", "builtin", "-c", "120", "--temp", "0", "--overflow", policy}, questions);
+  };
+  const Result drop = ask("drop");
+  CHECK(drop.status == 0);
+  CHECK(drop.err.find("forgot the oldest turn") != std::string::npos);
+  const Result stop = ask("stop");
+  CHECK(stop.status == 0);
+  CHECK(stop.err.find("forgot") == std::string::npos);
+  CHECK(stop.err.find("the context of 120 tokens is full") != std::string::npos);
+  const Result error = ask("error");
+  CHECK(error.status == 1);
+  CHECK(error.err.find("the prompt has ") != std::string::npos);
+  CHECK(error.err.find("; the context holds 120") != std::string::npos);
+  CheckFails(2, {"chat", "builtin", "--overflow", "shift"}, {"--overflow"});
 }

@@ -106,13 +106,14 @@ Row Part(const Row& x, size_t begin, size_t size) {
 
 class Decoder {
  public:
-  Decoder(const json& config, const TensorMap& tensors, size_t context)
+  Decoder(const json& config, const TensorMap& tensors, size_t context, const PlainPrefix* prefix)
       : config_(config),
         tensors_(tensors),
         family_(FamilyOf(config)),
         names_(NamesOf(config)),
         type_(ModelType(config)),
-        rope_(PlainRopeOf(config, context)) {
+        rope_(PlainRopeOf(config, context)),
+        prefix_(prefix) {
     CheckSettings();
     const bool chatglm = type_ == "chatglm";
     n_layers_ = config.at(chatglm ? "num_layers" : "num_hidden_layers");
@@ -273,18 +274,21 @@ class Decoder {
   }
 
   // softmax(cap(q k^T * scale)) v of head h of the token at `position`.
-  void Attend(const std::vector<Qkv>& tokens, size_t position, size_t h, size_t window,
-              double* out) {
+  void Attend(const std::vector<Qkv>& prefix, const std::vector<Qkv>& tokens, size_t position, size_t h,
+              size_t window, double* out) {
     const double cap = Setting(config_, "attn_logit_softcapping", 0.0);
     const double width = type_ == "gemma2" ? config_.at("query_pre_attn_scalar").get<double>()
                                            : static_cast<double>(head_dim_);
     const size_t kv = h / (n_heads_ / n_kv_heads_) * head_dim_;
     const size_t first = window == 0 || position < window ? 0 : position + 1 - window;
+    std::vector<const Qkv*> seen;
+    for (const Qkv& entry : prefix) seen.push_back(&entry);
+    for (size_t t = first; t <= position; ++t) seen.push_back(&tokens[t]);
     Row scores;
-    for (size_t t = first; t <= position; ++t) {
+    for (const Qkv* other : seen) {
       double dot = 0;
       for (size_t i = 0; i < head_dim_; ++i) {
-        dot += tokens[position].q[h * head_dim_ + i] * tokens[t].k[kv + i];
+        dot += tokens[position].q[h * head_dim_ + i] * other->k[kv + i];
       }
       const bool own = type_ == "granite";
       const double scale = own ? Multiplier("attention_multiplier") : 1 / std::sqrt(width);
@@ -293,8 +297,19 @@ class Decoder {
     Softmax(scores);
     for (size_t i = 0; i < head_dim_; ++i) {
       out[i] = 0;
-      for (size_t t = first; t <= position; ++t) out[i] += scores[t - first] * tokens[t].v[kv + i];
+      for (size_t s = 0; s < seen.size(); ++s) out[i] += scores[s] * seen[s]->v[kv + i];
     }
+  }
+
+  // Keys and values of the prefix in a layer.
+  std::vector<Qkv> Prefix(size_t layer) const {
+    std::vector<Qkv> entries;
+    const size_t part = n_kv_heads_ * head_dim_;
+    for (size_t e = 0; prefix_ && e < prefix_->length; ++e) {
+      const float* row = prefix_->rows.data() + (e * n_layers_ + layer) * 2 * part;
+      entries.push_back({{}, {row, row + part}, {row + part, row + 2 * part}});
+    }
+    return entries;
   }
 
   // `x` are the normed inputs; gives what is added to the residual.
@@ -312,7 +327,7 @@ class Decoder {
     for (size_t t = 0; t < x.size(); ++t) {
       Row heads(n_heads_ * head_dim_);
       for (size_t h = 0; h < n_heads_; ++h) {
-        Attend(tokens, t, h, Window(layer), heads.data() + h * head_dim_);
+        Attend(Prefix(layer), tokens, t, h, Window(layer), heads.data() + h * head_dim_);
       }
       result.push_back(Linear(heads, name + names_.out, BiasOf().out));
     }
@@ -440,6 +455,7 @@ class Decoder {
   const Names names_;
   const std::string type_;
   const PlainRope rope_;
+  const PlainPrefix* prefix_;
   size_t n_layers_ = 0, n_heads_ = 0, n_kv_heads_ = 0, head_dim_ = 0;
   double eps_ = 0;
   std::set<std::string> used_;
@@ -448,8 +464,9 @@ class Decoder {
 }  // namespace
 
 std::vector<double> PlainLogits(const json& config, const TensorMap& tensors,
-                                std::span<const int32_t> ids, size_t context) {
-  return Decoder(config, tensors, context == 0 ? ids.size() : context).Logits(ids);
+                                std::span<const int32_t> ids, size_t context,
+                                const PlainPrefix* prefix) {
+  return Decoder(config, tensors, context == 0 ? ids.size() : context, prefix).Logits(ids);
 }
 
 }  // namespace glint::test

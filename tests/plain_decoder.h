@@ -27,11 +27,20 @@ struct PlainTensor {
 // By the names that the architecture's Hugging Face checkpoints use; fused matrices stay fused.
 using TensorMap = std::map<std::string, PlainTensor>;
 
+// A P-Tuning v2 prefix as THUDM's encoder gives it (get_prompt of modeling_chatglm.py of
+// THUDM/chatglm2-6b): a row per entry; in a row each layer's key heads, then its value heads. The keys
+// are used as they are, without rotation, and every token sees all entries.
+struct PlainPrefix {
+  size_t length = 0;
+  std::vector<float> rows{};  // (length, layers * 2 * kv_heads * head_dim)
+};
+
 // The logits (n_ids, vocab) of a checkpoint whose config.json is `config`. `context`: the length
 // that decides the frequencies of dynamic and longrope scaling; 0: the number of ids, as the
 // published code does for a prompt. Throws std::runtime_error, or json's exceptions: a model_type
 // or a setting that is not known, a tensor that is missing, of another shape, or left over.
 std::vector<double> PlainLogits(const nlohmann::json& config, const TensorMap& tensors,
-                                std::span<const int32_t> ids, size_t context = 0);
+                                std::span<const int32_t> ids, size_t context = 0,
+                                const PlainPrefix* prefix = nullptr);
 
 }  // namespace glint::test

@@ -7,6 +7,7 @@
 
 #include "examples/commands/bench_measure.h"
 #include "examples/commands/bench_report.h"
+#include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/import_side.h"
@@ -76,6 +77,8 @@ void Sweep(const Options& options, const Model& model, double open_seconds, size
     session_options.context = std::max(session_options.context, longest + options.tokens);
   }
   Session session(model, session_options);
+  const OpenAdapters adapters = OpenAdaptersOf(model, options.compute);
+  session.SetAdapters(adapters.uses);
   Measurement row;
   row.threads = session.pool().size();
   row.load_ms = (open_seconds + Now() - start) * 1000;
@@ -147,6 +150,7 @@ RunCommand SetUpBench(CLI::App& app) {
   app.add_flag("--profile", options->profile, "where the time goes, op by op");
   app.add_flag("--json", options->json, "one JSON object; a list of them for a sweep");
   AddComputeOptions(app, &options->compute, &options->threads);
+  AddAdapterOption(app, &options->compute);
   app.footer(
       "Prefill is the median run (with the slowest and the fastest), decode the median token\n"
       "(with the quartiles). Lists (-p 128,512 -t 1,2) make a sweep: a row for each prompt and\n"

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/interrupt.h"
@@ -20,7 +21,7 @@ namespace {
 struct Options {
   ComputeOptions compute;
   SamplingOptions sampling;
-  std::string system, tools_file;
+  std::string system, tools_file, overflow = "drop";
   bool show_prompt = false, json = false, stats = false;
 };
 
@@ -54,7 +55,7 @@ std::optional<std::string> CommandText(const std::string& line, const std::strin
 
 class ChatLoop {
  public:
-  ChatLoop(const Model& model, const Options& options)
+  ChatLoop(const Model& model, const Options& options, const OpenAdapters& adapters)
       : model_(model),
         options_(options),
         session_(model, SessionOptionsFor(model, options.compute, options.sampling)),
@@ -62,6 +63,7 @@ class ChatLoop {
         at_terminal_(StdinIsTerminal()),
         to_terminal_(StdoutIsTerminal()),
         show_prompt_(options.show_prompt) {
+    session_.SetAdapters(adapters.uses);
     sampler_ = SamplerFor(options.sampling);
     chat_.SetSystem(options.system);
     if (!options.tools_file.empty()) chat_.SetTools(ReadTools(options.tools_file));
@@ -180,6 +182,7 @@ class ChatLoop {
     sampler_.seed += 1;
     generate.max_tokens = options_.sampling.max_tokens;
     generate.lookup = options_.sampling.lookup;
+    ParseContextPolicy(options_.overflow, &generate.policy);
     size_t forgotten = 0;
     bool begun = false;
     const auto begin = [&] {
@@ -268,6 +271,11 @@ RunCommand SetUpChat(CLI::App& app) {
   app.add_option("--system", options->system, "System message, where the model knows one");
   app.add_option("--tools", options->tools_file, "JSON list of the tools that the model may call")
       ->check(CLI::ExistingFile);
+  app.add_option("--overflow", options->overflow,
+                 "When the context is full: forget the oldest turns (drop, the default), give no\n"
+                 "reply (stop), or an error that says so, also where -n tokens would not fit (error)")
+      ->check(CLI::IsMember({"stop", "drop", "error"}).description(""))
+      ->option_text("POLICY");
   app.add_flag("--show-prompt", options->show_prompt,
                "Print what the model sees, special tokens written out, before each reply");
   app.add_flag("--json", options->json,
@@ -278,6 +286,7 @@ RunCommand SetUpChat(CLI::App& app) {
                "from the turn before, speeds");
   AddSamplingOptions(app, &options->sampling);
   AddComputeOptions(app, &options->compute);
+  AddAdapterOption(app, &options->compute);
   app.footer(
       "In the chat: clear forgets the conversation, stop or Ctrl-D leaves, Ctrl-C stops a reply;\n"
       "/system TEXT sets the system message, /observation TEXT or /tool TEXT says what a tool answered,\n"
@@ -290,7 +299,8 @@ RunCommand SetUpChat(CLI::App& app) {
       "  echo 'What is \"cat\" in Chinese?' | glint chat --temp 0");
   return [options] {
     const std::unique_ptr<Model> model = OpenModel(options->compute);
-    ChatLoop chat(*model, *options);
+    const OpenAdapters adapters = OpenAdaptersOf(*model, options->compute);
+    ChatLoop chat(*model, *options, adapters);
     NoteDefaultContext(*model, options->compute);
     chat.Run();
   };

@@ -23,6 +23,7 @@ struct Command {
 RunCommand SetUpBench(CLI::App& app);
 RunCommand SetUpChat(CLI::App& app);
 RunCommand SetUpConvert(CLI::App& app);
+RunCommand SetUpEmbed(CLI::App& app);
 RunCommand SetUpGenerate(CLI::App& app);
 RunCommand SetUpGreedy(CLI::App& app);
 RunCommand SetUpInfo(CLI::App& app);

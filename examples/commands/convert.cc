@@ -1,6 +1,8 @@
 // glint convert: from a published checkpoint to a .glint file.
 #include "formats/convert/convert.h"
 
+#include "formats/convert/convert_adapter.h"
+
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/interrupt.h"
@@ -15,7 +17,7 @@ struct Options {
   ConvertOptions convert;
   std::string type;
   std::vector<std::string> tensor_types;
-  std::string recipe;
+  std::string recipe, base;
 };
 
 std::pair<std::string, DType> ParseTensorType(const std::string& text) {
@@ -40,8 +42,47 @@ void ChooseRecipe(const std::string& name, ConvertOptions* convert) {
                               "the model will read");
 }
 
+// A LoRA or a prefix: their numbers stay floats.
+void RunAdapter(const Options& options, AdapterSource kind) {
+  const ConvertOptions& convert = options.convert;
+  if (!options.recipe.empty() || !convert.calibrate.empty() || !options.tensor_types.empty()) {
+    throw UsageError("--recipe, --calibrate and --tensor-type are for models, not for adapters");
+  }
+  AdapterConvertOptions adapter;
+  adapter.source = convert.source;
+  adapter.write = convert.write;
+  if (!options.type.empty()) {
+    DType type = DType::kF32;
+    ParseDType(options.type, &type);
+    if (Info(type).block != 1) throw UsageError("--type of an adapter: expected f32, f16 or bf16");
+    adapter.type = type;
+  }
+  std::unique_ptr<Model> base;
+  if (kind == AdapterSource::kLora) {
+    if (options.base.empty()) {
+      throw UsageError("a LoRA needs --base MODEL, which says what its tensors are called");
+    }
+    ComputeOptions compute;
+    compute.model = options.base;
+    base = OpenModelOutline(compute);
+    adapter.base = &base->file();
+  } else if (!options.base.empty()) {
+    throw UsageError("--base is for a LoRA; a prefix has its own config.json");
+  }
+  WriteWithProgress("converting", convert.write.output, [&](std::function<void(double)> progress) {
+    adapter.write.progress = std::move(progress);
+    ConvertAdapter(adapter);
+  });
+}
+
 void Run(Options& options) {
   ConvertOptions& convert = options.convert;
+  const AdapterSource kind = AdapterSourceOf(convert.source);
+  if (kind != AdapterSource::kNone) {
+    RefuseReplacingSource(convert.source, convert.write.output);
+    return RunAdapter(options, kind);
+  }
+  if (!options.base.empty()) throw UsageError("--base is for a LoRA's folder");
   convert.has_type = !options.type.empty();
   if (convert.has_type) ParseDType(options.type, &convert.type);
   for (const std::string& text : options.tensor_types) {
@@ -61,7 +102,8 @@ void Run(Options& options) {
 RunCommand SetUpConvert(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   app.add_option("SRC", options->convert.source,
-                 "a .gguf file, a Hugging Face folder, a .safetensors, .bin or .glint file")
+                 "a .gguf file, a Hugging Face folder, a .safetensors, .bin or .glint file; or an\n"
+                 "adapter: a PEFT folder of a LoRA, THUDM's folder of a P-Tuning prefix")
       ->required()
       ->option_text(" ");
   app.add_option("-o,--output", options->convert.write.output, "the file to write")
@@ -92,6 +134,9 @@ RunCommand SetUpConvert(CLI::App& app) {
                  "best: at least twice the widest input of a matrix)")
       ->check(WholeNumber(16, 1 << 24))
       ->option_text("N");
+  app.add_option("--base", options->base,
+                 "SRC is a LoRA's folder (PEFT): the model that it is for, in any form")
+      ->option_text("MODEL");
   app.add_flag("--force", options->convert.write.overwrite, "replace the file if it exists");
   AddThreadsOption(app, &options->convert.write.threads);
   app.footer(
@@ -101,7 +146,8 @@ RunCommand SetUpConvert(CLI::App& app) {
       "  glint convert ~/models/chatglm-6b -o chatglm-6b.glint\n"
       "  glint convert chatglm-6b -o best.glint --recipe best --calibrate book.txt\n"
       "  glint convert chatglm-6b -o mixed.glint --type int4 --tensor-type "
-      "'layer.*.ffn_down.*=int8'");
+      "'layer.*.ffn_down.*=int8'\n"
+      "  glint convert my-lora -o my-lora.glint --base llama.glint");
   return [options] { Run(*options); };
 }
 

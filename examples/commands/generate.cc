@@ -3,6 +3,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/options.h"
@@ -32,6 +33,8 @@ void Run(const Options& options) {
   const size_t more = options.sampling.max_tokens != 0 ? options.sampling.max_tokens : kReplyTokens;
   Session session(*model, SessionOptionsFor(*model, options.compute, options.sampling,
                                             ids.size() + more));
+  const OpenAdapters adapters = OpenAdaptersOf(*model, options.compute);
+  session.SetAdapters(adapters.uses);
   if (ids.size() > session.context()) throw Error(PromptTooLong(ids.size(), session.context()));
 
   GenerateOptions generate;
@@ -83,6 +86,7 @@ RunCommand SetUpGenerate(CLI::App& app) {
   app.add_flag("--json", options->json, "one JSON object with the text, ids and speeds");
   AddSamplingOptions(app, &options->sampling);
   AddComputeOptions(app, &options->compute);
+  AddAdapterOption(app, &options->compute);
   app.footer(
       "The text goes to the model as it is, with only the special tokens that its tokenizer adds; "
       "for\n"

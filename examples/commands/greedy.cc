@@ -1,4 +1,5 @@
 // glint greedy: the likeliest token again and again, as ids. What tests compare with goldens.
+#include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/options.h"
@@ -17,6 +18,8 @@ void Run(const Options& options) {
   const std::vector<int64_t> ids = ParseIds(options.ids);
   const std::unique_ptr<Model> model = OpenModel(options.compute);
   Session session(*model, SessionOptionsFor(*model, options.compute, ids.size() + options.n - 1));
+  const OpenAdapters adapters = OpenAdaptersOf(*model, options.compute);
+  session.SetAdapters(adapters.uses);
   // The last token is chosen, not computed with.
   Expect(session.Start(CheckIds(ids, session, options.n - 1)), *model);
   std::string line;
@@ -46,6 +49,7 @@ RunCommand SetUpGreedy(CLI::App& app) {
       ->check(WholeNumber(1, 1 << 24))
       ->option_text("N");
   AddComputeOptions(app, &options->compute);
+  AddAdapterOption(app, &options->compute);
   app.footer(
       "Prints the ids of the N likeliest tokens that follow, comma-separated. Does not stop where "
       "the\n"

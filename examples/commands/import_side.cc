@@ -8,6 +8,7 @@
 #include "examples/commands/report.h"
 #include "formats/architectures/architecture.h"
 #include "formats/convert/convert.h"
+#include "formats/convert/convert_adapter.h"
 #include "formats/convert/source_model.h"
 #include "formats/import/checkpoint.h"
 #include "formats/import/gguf.h"
@@ -91,6 +92,15 @@ void PrintCheckpoint(const std::string& path, bool as_json) {
   Print(OneLine(path) + ": checkpoint\n");
   if (!config.is_null()) PrintObject("config", config);
   PrintTensors(rows);
+}
+
+std::unique_ptr<Adapter> ImportAdapter(const Model& model, const std::string& path, size_t threads) {
+  AdapterConvertOptions options;
+  options.source = path;
+  options.base = &model.file();
+  options.write.threads = threads;
+  const std::shared_ptr<const OutputMemory> memory = ConvertAdapterToMemory(options);
+  return Adapter::FromMemory(model, memory->data(), memory->bytes(), path, memory);
 }
 
 BaseModel ImportBase(const std::string& path) {

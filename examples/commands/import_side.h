@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/adapter.h"
 #include "lib/matrix_error.h"
 #include "lib/model.h"
 #include "lib/text/tokenizer.h"
@@ -36,6 +37,9 @@ struct DirectRun {
 std::unique_ptr<Model> OpenDirectly(const DirectRun& run);
 // What it would be converted to, without the numbers of the matrices: at once, and in little memory.
 std::unique_ptr<Model> OpenOutline(const DirectRun& run);
+
+// An adapter of a PEFT folder or of THUDM's prefix, converted into memory. threads: 0: DefaultThreads().
+std::unique_ptr<Adapter> ImportAdapter(const Model& model, const std::string& path, size_t threads);
 
 // What `quantize-report` compares a model with.
 struct BaseTensor {

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "examples/commands/adapters.h"
 #include "examples/commands/builtin.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
@@ -88,7 +89,33 @@ std::string DescribePromptPlan(const Model& model) {
   return DescribePlan(plan, find);
 }
 
+// A LoRA's targets are many: told by number, as the tensors show each.
+void PrintAdapter(const Options& options, const GlintFile& file) {
+  if (options.graph || options.planned) throw Error(options.file + ": an adapter has no graph");
+  Json config = *file.header().config;
+  const std::vector<TensorRow> rows = TensorRows(file);
+  if (options.json) {
+    return PrintJson({{"file", options.file},
+                      {"format", "glint"},
+                      {"bytes", file.bytes()},
+                      {"metadata", *file.header().metadata},
+                      {"config", config},
+                      {"tensors", TensorsJson(rows, "tied_to")}});
+  }
+  Print(OneLine(options.file) + ": glint adapter (" + AdapterKindOf(file) + "), " +
+        HumanBytes(file.bytes()) + "\n");
+  PrintObject("metadata", *file.header().metadata);
+  if (config.contains("targets") && config["targets"].is_array()) {
+    config["targets"] = config["targets"].size();
+  }
+  PrintObject("config", config);
+  PrintTensors(rows);
+}
+
 void PrintModel(const Options& options) {
+  if (const std::unique_ptr<GlintFile> adapter = OpenAdapterFile(options.file)) {
+    return PrintAdapter(options, *adapter);
+  }
   // Opening the whole model, not the file alone, also checks graph, tokenizer and prompt.
   const std::unique_ptr<Model> model = OpenModel(options.file);
   const GlintFile& file = model->file();

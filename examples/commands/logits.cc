@@ -1,6 +1,7 @@
 // glint logits: what the model computes for every token of a prompt, as a NumPy file.
 #include <exception>
 
+#include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/options.h"
@@ -43,6 +44,8 @@ void Run(const Options& options) {
   session_options.chunk = options.chunk;
   session_options.max_outputs = kRowsTogether;
   Session session(*model, session_options);
+  const OpenAdapters adapters = OpenAdaptersOf(*model, options.compute);
+  session.SetAdapters(adapters.uses);
   const std::vector<int32_t> prompt = CheckIds(ids, session, 0);
 
   const size_t cols = model->n_outputs(), row_bytes = cols * sizeof(float);
@@ -89,6 +92,7 @@ RunCommand SetUpLogits(CLI::App& app) {
       ->option_text("N");
   app.add_flag("--force", options->force, "replace the file if it exists");
   AddComputeOptions(app, &options->compute);
+  AddAdapterOption(app, &options->compute);
   app.footer(
       "Writes the logits of every token as f32 (tokens, vocabulary) in NumPy's format: the same "
       "bytes\n"

@@ -28,6 +28,9 @@ std::unique_ptr<Model> OpenDirectly(const DirectRun& run) {
 std::unique_ptr<Model> OpenOutline(const DirectRun& run) {
   Refuse(run.path);
 }
+std::unique_ptr<Adapter> ImportAdapter(const Model&, const std::string& path, size_t) {
+  Refuse(path);
+}
 BaseModel ImportBase(const std::string& path) {
   Refuse(path);
 }

@@ -17,8 +17,6 @@
 namespace glint {
 namespace {
 
-constexpr size_t kMaxThreads = 1024;
-
 // The value of all of `text`, false if it has another form or does not fit.
 template <class T>
 bool ParseAll(const std::string& text, T* value) {

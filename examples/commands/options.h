@@ -30,6 +30,7 @@ struct ComputeOptions {
   std::string load = "map";
   std::string type;    // of what is converted on opening; empty: as it is, or int4
   bool cache = false;  // keep what was converted
+  std::vector<std::string> adapters{};  // FILE[=SCALE] (adapters.h)
 };
 
 // Adds MODEL, required unless `model_default` is given.

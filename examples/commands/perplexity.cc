@@ -6,6 +6,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/options.h"
@@ -148,6 +149,8 @@ void Run(const Options& options) {
   const WindowSet set = options.windows.empty() ? TextWindows(options, *model, base.get())
                                                 : FileWindows(options, *model);
   const std::unique_ptr<Session> session = SessionFor(*model, options.compute, set.longest);
+  const OpenAdapters adapters = OpenAdaptersOf(*model, options.compute);
+  session->SetAdapters(adapters.uses);
   std::unique_ptr<Session> base_session;
   if (base) {
     ComputeOptions compute = options.compute;
@@ -181,10 +184,11 @@ RunCommand SetUpPerplexity(CLI::App& app) {
       ->check(WholeNumber(1, kMaxContext))
       ->option_text("N");
   app.add_option("--base", options->base,
-                 "another model of the same vocabulary: how far MODEL is\nfrom it")
+                 "another model of the same vocabulary: how far MODEL is\nfrom it (--adapter is MODEL's alone)")
       ->option_text("OTHER");
   app.add_flag("--json", options->json, "one JSON object");
   AddComputeOptions(app, &options->compute);
+  AddAdapterOption(app, &options->compute);
   app.get_option("--context")
       ->description("tokens of a window (default: the model's context, at most 512)");
   app.footer(

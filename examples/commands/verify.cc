@@ -1,4 +1,5 @@
 // glint verify: reads every byte of a model file and compares checksums.
+#include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/options.h"
@@ -15,13 +16,15 @@ RunCommand SetUpVerify(CLI::App& app) {
       "Example:\n"
       "  glint verify chatglm-6b.glint");
   return [options] {
-    const std::unique_ptr<Model> model = OpenModel(options->model);
+    const std::unique_ptr<GlintFile> adapter = OpenAdapterFile(options->model);
+    const std::unique_ptr<Model> model = adapter ? nullptr : OpenModel(options->model);
+    const GlintFile& file = adapter ? *adapter : model->file();
     {
       ProgressBar bar("verifying");
-      model->file().Verify(bar.Callback());
+      file.Verify(bar.Callback());
     }
-    Print(OneLine(options->model) + ": ok, " + std::to_string(model->file().tensors().size()) +
-          " tensors, " + std::to_string(model->file().bytes()) + " bytes\n");
+    Print(OneLine(options->model) + ": ok, " + std::to_string(file.tensors().size()) + " tensors, " +
+          std::to_string(file.bytes()) + " bytes\n");
   };
 }
 

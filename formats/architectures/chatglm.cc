@@ -36,7 +36,8 @@ bool Accepts(const Json& c) {
 Hyper ReadHyper(const Json& c, const std::string& where) {
   RequireOption(c, "position_encoding_2d", true, where);
   if (UintOr(c, "pre_seq_len", 0, UINT32_MAX, where) != 0) {
-    throw Error(where + ": 'pre_seq_len': P-Tuning prefixes are not supported");
+    throw Error(where + ": 'pre_seq_len': a model and its P-Tuning prefix in one are not supported "
+                "(the prefix alone becomes an adapter)");
   }
   Hyper h;
   h.dim = GetUint(c, "hidden_size", 1, 1 << 20, where);

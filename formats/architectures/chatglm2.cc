@@ -34,7 +34,8 @@ void RefuseOtherOptions(const Json& c, const std::string& where) {
     throw Error(where + ": ChatGLM2-6B-32k has positions of its own, which are not supported");
   }
   if (UintOr(c, "pre_seq_len", 0, UINT32_MAX, where) != 0) {
-    throw Error(where + ": 'pre_seq_len': P-Tuning prefixes are not supported");
+    throw Error(where + ": 'pre_seq_len': a model and its P-Tuning prefix in one are not supported "
+                "(the prefix alone becomes an adapter)");
   }
 }
 

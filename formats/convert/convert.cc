@@ -14,6 +14,7 @@
 #include "formats/json.h"
 #include "formats/output_file.h"
 #include "lib/fp_mode.h"
+#include "lib/low_rank.h"
 #include "lib/version.h"
 #include "quant/fit_table.h"
 
@@ -171,6 +172,12 @@ class Conversion {
         if (other.plan.name == job.plan.tied_to) job.plan.dtype = other.plan.dtype;
       }
     }
+    for (const auto& [norm, scales] : source_.folded) {
+      TensorJob job{{norm + kFoldedEnding, DType::kF32, BlockOffset::kNone, {scales.size()}, ""}};
+      const auto* bytes = reinterpret_cast<const uint8_t*>(scales.data());
+      job.bytes.assign(bytes, bytes + scales.size() * sizeof(float));
+      jobs.push_back(std::move(job));
+    }
     ModelHeader header = source_.header;
     Describe(jobs, header.metadata.get());
     header.graphs = source_.build(TensorMetas(jobs));
@@ -261,6 +268,8 @@ class Conversion {
     (*metadata)["created_by"] = kProgramName;
     metadata->erase("calibration");
     metadata->erase("blas");
+    metadata->erase("folded");
+    if (!source_.folded.empty() || !fast) (*metadata)["folded"] = source_.folded.size();
     if (fast) return;
     (*metadata)["calibration"] = std::to_string(windows_.n()) + " windows of " +
                                  std::to_string(windows_.length) + " tokens of " +

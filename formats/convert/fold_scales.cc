@@ -161,6 +161,9 @@ size_t FoldScales(SourceModel* source, const TypeOf& type_of, Moments* moments, 
     const std::vector<float> scales =
         ScalesFor(moments->at(groups[g].matrices[0]->name), best[g]);
     DivideVector(groups[g].norm, scales);
+    std::vector<float>& all = source->folded[groups[g].norm->name];
+    all.resize(scales.size(), 1.0f);
+    for (size_t c = 0; c < scales.size(); ++c) all[c] *= scales[c];
     if (groups[g].bias) DivideVector(groups[g].bias, scales);
     for (SourceWeight* weight : groups[g].matrices) {
       ScaleColumns(weight, scales);

@@ -19,6 +19,7 @@
 #include "formats/import/input_file.h"
 #include "formats/json.h"
 #include "lib/error.h"
+#include "lib/low_rank.h"
 #include "lib/ops/ops.h"
 #include "lib/version.h"
 
@@ -268,6 +269,11 @@ SourceModel OpenGlint(const std::string& path) {
   model.header.graphs.clear();
   std::map<const uint8_t*, std::string> stored;  // by address: a tied name comes second
   for (const Tensor& tensor : file->tensors()) {
+    if (tensor.name.ends_with(kFoldedEnding) && tensor.dtype == DType::kF32 && !tensor.IsMatrix()) {
+      const std::string norm = tensor.name.substr(0, tensor.name.size() - std::strlen(kFoldedEnding));
+      model.folded[norm].assign(tensor.As<float>(), tensor.As<float>() + tensor.shape[0]);
+      continue;
+    }
     const auto [first, is_new] = stored.emplace(tensor.data, tensor.name);
     if (!is_new) {
       model.weights.push_back(
@@ -312,19 +318,6 @@ std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& sour
   std::map<std::string, const SourceWeight*> weights;
   for (const SourceWeight& weight : source.weights) weights[weight.name] = &weight;
   return weights;
-}
-
-size_t FindHead(const Graph& graph) {
-  if (graph.outputs.size() != 1) return graph.nodes.size();
-  std::string value = graph.outputs[0];
-  for (size_t i = graph.nodes.size(); i-- > 0;) {
-    const Node& node = graph.nodes[i];
-    if (node.outputs != std::vector<std::string>{value}) continue;
-    if (node.op == "linear") return i;
-    if (node.inputs.size() != 1) break;
-    value = node.inputs[0];
-  }
-  return graph.nodes.size();
 }
 
 std::set<std::string> ExpertsOf(const SourceModel& source) {

@@ -47,6 +47,8 @@ struct SourceModel {
   ModelHeader header;  // without graphs
   std::vector<SourceWeight> weights;  // in the file's order; the tokenizer's tables are among them
   bool tied_vocabulary = false;
+  // By the names of norms' weights: what they have been divided by (FoldScales, now or before).
+  std::map<std::string, std::vector<float>> folded{};
   // The graphs over the tensors, whose types are then decided. Throws Error.
   std::function<std::vector<Graph>(const std::vector<Tensor>& tensors)> build;
   std::shared_ptr<const void> owner;  // of the open file
@@ -59,10 +61,6 @@ SourceModel OpenSource(const std::string& path,
                        const std::function<void(const std::string&)>& warn = {});
 
 std::map<std::string, const SourceWeight*> WeightsByName(const SourceModel& source);
-
-// The place among the nodes of the linear op that makes the graph's output, or makes what ops of one
-// input (softcap, scale) turn into it; the number of nodes if there is none.
-size_t FindHead(const Graph& graph);
 // The names of the matrices that an op routed_linear reads. Throws Error as `build` does.
 std::set<std::string> ExpertsOf(const SourceModel& source);
 

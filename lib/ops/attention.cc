@@ -173,7 +173,7 @@ size_t WorkerFloats(size_t head_dim) {
 }
 size_t SplitFloats(const PlanOptions& options, size_t window, size_t heads, size_t head_dim) {
   const size_t rows = std::min(options.max_rows, kSplitRows);
-  size_t blocks = BlocksOf(options.context);
+  size_t blocks = BlocksOf(options.prefix + options.context);
   // A span that need not begin with a block.
   if (window != 0) blocks = std::min(blocks, BlocksOf(window + rows) + 1);
   return States::Floats(rows * heads * blocks, head_dim);

@@ -47,7 +47,7 @@ void CheckTable(const MatrixView& matrix, const std::string& name) {
 
 size_t TilesPerTask(uint64_t tiles, size_t n_threads) {
   const uint64_t share = tiles / (n_threads * 8);
-  return std::clamp<uint64_t>(share / 2 * 2, 2, 32);
+  return std::clamp<uint64_t>(share / 2 * 2, 2, kMaxTaskTiles);
 }
 
 MatrixView TilesOf(const MatrixView& matrix, size_t begin, size_t end) {

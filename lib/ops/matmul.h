@@ -18,7 +18,8 @@ const MatmulKernel& MatmulOf(const MatrixView& matrix);
 void CheckTable(const MatrixView& matrix, const std::string& name);
 
 // Tiles of 16 rows per task: several tasks per thread, so that a slow core holds nobody up, in even
-// numbers, since wide targets take tiles in pairs. 2 to 32.
+// numbers, since wide targets take tiles in pairs. 2 to kMaxTaskTiles.
+inline constexpr size_t kMaxTaskTiles = 32;
 size_t TilesPerTask(uint64_t tiles, size_t n_threads);
 
 // Tiles [begin, end) of a matrix as one of their own, whose rows begin at 0.

@@ -30,6 +30,19 @@ std::span<const std::string> WeightsOf(const Node& node) {
                         std::min(op->weights.most, inputs.size() - op->weights.first));
 }
 
+size_t FindHead(const Graph& graph) {
+  if (graph.outputs.size() != 1) return graph.nodes.size();
+  std::string value = graph.outputs[0];
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    const Node& node = graph.nodes[i];
+    if (node.outputs != std::vector<std::string>{value}) continue;
+    if (node.op == "linear") return i;
+    if (node.inputs.size() != 1) break;
+    value = node.inputs[0];
+  }
+  return graph.nodes.size();
+}
+
 const std::vector<GraphInput> kGraphInputs = {
     {"ids", {kTokens}},         {"position.0", {kTokens}}, {"position.1", {kTokens}},
     {"cache_index", {kTokens}}, {"prefix_len", {1}},

@@ -115,6 +115,10 @@ struct GraphInput {
 enum class InputId : uint8_t { kIds, kPosition0, kPosition1, kCacheIndex, kPrefixLen };
 extern const std::vector<GraphInput> kGraphInputs;  // in the order of InputId
 
+// The place among the nodes of the linear op that makes the graph's output, or makes what ops of one
+// input (softcap, scale) turn into it; the number of nodes if there is none.
+size_t FindHead(const Graph& graph);
+
 using FindTensor = std::function<const Tensor*(const std::string& name)>;
 
 // Checks one node against its op and infers its outputs. `values` holds every value known so far; the

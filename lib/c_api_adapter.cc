@@ -1,0 +1,66 @@
+// The C interface: adapters.
+#include "lib/adapter.h"
+
+#include "lib/c_api.h"
+
+using namespace glint;
+using namespace glint::c_api;
+
+struct glint_adapter : Counted {
+  Ref<glint_model> model;
+  std::unique_ptr<const Adapter> adapter;
+};
+
+namespace glint::c_api {
+
+void AdapterRelease::operator()(const glint_adapter* adapter) const {
+  Release(adapter);
+}
+
+}  // namespace glint::c_api
+
+glint_status glint_adapter_open(const glint_model* model, const char* path,
+                                const glint_model_options* options, glint_adapter** adapter,
+                                char* error, size_t error_size) {
+  if (adapter) *adapter = nullptr;
+  return Guard(GLINT_ERROR_FILE, {error, error_size}, [&] {
+    CheckNotNull(model, "model");
+    CheckNotNull(path, "path");
+    CheckNotNull(adapter, "adapter");
+    const LoadOptions all = LoadOptionsFrom(ModelOptionsFrom(options));
+    auto made = std::make_unique<glint_adapter>();
+    made->model = Ref<glint_model>(model);
+    made->adapter = Adapter::Open(*model->model, path, all.mode);
+    *adapter = made.release();
+    return GLINT_OK;
+  });
+}
+
+void glint_adapter_free(glint_adapter* adapter) {
+  Release(adapter);
+}
+
+const char* glint_adapter_kind(const glint_adapter* adapter) {
+  return adapter ? adapter->adapter->kind().c_str() : "";
+}
+
+glint_status glint_session_set_adapters(glint_session* session,
+                                        const glint_adapter* const* adapters, const float* scales,
+                                        size_t n_adapters) {
+  return WithSession(session, GLINT_ERROR_ARGUMENT, [&](glint_session& s) {
+    if (n_adapters != 0) CheckNotNull(adapters, "adapters");
+    std::vector<AdapterUse> uses;
+    std::vector<AdapterPointer> kept;
+    for (size_t i = 0; i < n_adapters; ++i) {
+      CheckNotNull(adapters[i], "an adapter");
+      kept.emplace_back(nullptr);
+      adapters[i]->users.fetch_add(1, std::memory_order_relaxed);
+      kept.back().reset(adapters[i]);
+      uses.push_back({adapters[i]->adapter.get(), scales ? scales[i] : 1.0f});
+    }
+    s.session->SetAdapters(uses);
+    s.adapters.swap(kept);  // those of before are freed after the session has let go of them
+    s.pending = -1;
+    return GLINT_OK;
+  });
+}
