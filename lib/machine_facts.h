@@ -1,7 +1,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,7 +16,5 @@ struct MachineFacts {
   std::string huge_pages;                                  // "madvise"
 };
 MachineFacts FindMachineFacts();
-
-void CalendarTime(std::time_t time, std::tm* utc);  // gmtime, for threads
 
 }  // namespace glint

@@ -60,6 +60,4 @@ MachineFacts FindMachineFacts() {
   return facts;
 }
 
-void CalendarTime(std::time_t time, std::tm* utc) { gmtime_r(&time, utc); }
-
 }  // namespace glint

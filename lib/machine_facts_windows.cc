@@ -41,6 +41,4 @@ MachineFacts FindMachineFacts() {
   return facts;
 }
 
-void CalendarTime(std::time_t time, std::tm* utc) { gmtime_s(utc, &time); }
-
 }  // namespace glint

@@ -6,6 +6,7 @@
 
 #include "lib/machine_facts.h"
 #include "lib/pages.h"
+#include "lib/system/clock.h"
 #include "simd/cpu_info.h"
 
 namespace glint {
@@ -14,7 +15,7 @@ namespace {
 std::string UtcNow() {
   const std::time_t now = std::time(nullptr);
   std::tm utc = {};
-  CalendarTime(now, &utc);
+  UtcTime(now, &utc);
   char text[32];
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
   return text;
