@@ -3,7 +3,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#elif defined(__aarch64__) && defined(__linux__)
+#elif (defined(__aarch64__) || defined(__arm__)) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
@@ -19,7 +19,7 @@ constexpr FeatureName kFeatureNames[] = {
     {kCpuAvx2, "avx2"},     {kCpuAvxVnni, "avxvnni"},
     {kCpuAvx512, "avx512"}, {kCpuAvx512Vnni, "avx512vnni"},
     {kCpuNeon, "neon"},     {kCpuDotProd, "dotprod"},
-    {kCpuI8mm, "i8mm"},
+    {kCpuI8mm, "i8mm"},     {kCpuNeon32, "neon32"},
 };
 
 }  // namespace
@@ -71,6 +71,22 @@ uint32_t CpuFeatures() {
 
 std::string CpuModelName() {
   return "aarch64";
+}
+
+#elif defined(__arm__)
+
+uint32_t CpuFeatures() {
+  uint32_t features = 0;
+#if defined(__linux__)
+  // NEON alone (Cortex-A8, A9) lacks the fused multiply-add that the kernels are built on.
+  const unsigned long needed = HWCAP_NEON | HWCAP_VFPv4 | HWCAP_VFPD32;
+  if ((getauxval(AT_HWCAP) & needed) == needed) features |= kCpuNeon32;
+#endif
+  return features;
+}
+
+std::string CpuModelName() {
+  return "arm";
 }
 
 #else

@@ -8,13 +8,18 @@ namespace glint::ISA {
 namespace {
 
 // Shapes of the register tiles. Every kernel's accumulators, and what it multiplies them with,
-// should fit the registers: 32 of 512 bits, 16 of 256 bits, 32 of 128 bits.
-#if HWY_TARGET == HWY_NEON
+// should fit the registers: 32 of 512 bits, 16 of 256 bits, 32 of 128 bits, on 32-bit ARM 16 of
+// 128 bits or 32 floats.
+#if GLINT_NEON32
+constexpr size_t kGroups = 1;
+constexpr size_t kGemvGroups = 2;
+#elif HWY_TARGET == HWY_NEON
 constexpr size_t kGroups = 4;
+constexpr size_t kGemvGroups = 4;
 #else
 constexpr size_t kGroups = 2;
-#endif
 constexpr size_t kGemvGroups = 4;  // with one token
+#endif
 
 // Where group `group` of the matrix lies: its tile, and its first row within the tile.
 struct GroupPlace {
