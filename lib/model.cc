@@ -1,7 +1,6 @@
 #include "lib/model.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 
 #include "formats/json.h"
@@ -9,6 +8,7 @@
 #include "lib/free_memory.h"
 #include "lib/ops/ops.h"
 #include "lib/positions.h"
+#include "lib/system/file.h"
 #include "lib/text/chat.h"
 
 namespace glint {
@@ -35,9 +35,8 @@ std::span<const T> Table(const GlintFile& file, const char* name, bool required)
 }  // namespace
 
 void CheckCopyFits(const std::string& path, uint64_t free) {
-  std::error_code error;
-  const uint64_t bytes = std::filesystem::file_size(path, error);
-  if (error || bytes <= free) return;  // opening says what is wrong with the file
+  const uint64_t bytes = StateOf(path).bytes;
+  if (bytes <= free) return;  // opening says what is wrong with the file
   throw Error(path + ": a private copy of its " + std::to_string(bytes >> 20) +
               " MiB does not fit into the " + std::to_string(free >> 20) +
               " MiB that this machine has free; mapped (--load map) it needs none");

@@ -4,19 +4,29 @@
 
 #include "tiny_model.h"  // made by meson: GLINT_TINY_MODEL, the path of the file
 
+#if defined(_WIN32)
+#define GLINT_READ_ONLY ".section .rdata,\"dr\"\n"
+#define GLINT_HIDDEN(name) ""
+#define GLINT_BACK ".text\n"
+#else
+#define GLINT_READ_ONLY ".pushsection .rodata\n"
+#define GLINT_HIDDEN(name) ".hidden " name "\n"
+#define GLINT_BACK ".popsection\n"
+#endif
+
 __asm__(
-    ".pushsection .rodata\n"
+    GLINT_READ_ONLY
     ".balign 4096\n"
-    ".hidden glint_tiny_model\n"
+    GLINT_HIDDEN("glint_tiny_model")
     ".global glint_tiny_model\n"
     "glint_tiny_model:\n"
     ".incbin \"" GLINT_TINY_MODEL
     "\"\n"
-    ".hidden glint_tiny_model_end\n"
+    GLINT_HIDDEN("glint_tiny_model_end")
     ".global glint_tiny_model_end\n"
     "glint_tiny_model_end:\n"
     ".byte 0\n"
-    ".popsection\n");
+    GLINT_BACK);
 
 extern "C" {
 [[gnu::visibility("hidden")]] extern const uint8_t glint_tiny_model[];

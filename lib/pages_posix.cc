@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <string>
 
 namespace glint {
 namespace {
@@ -62,12 +65,23 @@ void ReleasePages(uint8_t* data, uint64_t bytes) {
   if (data) munmap(data, std::max<uint64_t>(bytes, 1));
 }
 
+void ForbidWriting(uint8_t* data, uint64_t bytes) { mprotect(data, bytes, PROT_READ); }
+
 void ReadInPages(const void* data, uint64_t bytes) {
   void* const at = const_cast<void*>(data);
 #if defined(__linux__)
   if (madvise(at, bytes, kPopulateRead) == 0) return;
 #endif
   madvise(at, bytes, MADV_WILLNEED);
+}
+
+// Linux tells. "RssAnon:      1234 kB"
+uint64_t PrivateMemory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssAnon:")) return std::strtoull(line.c_str() + 8, nullptr, 10) << 10;
+  }
+  return 0;
 }
 
 uint64_t MachineMemory() {
