@@ -6,6 +6,8 @@
 #elif (defined(__aarch64__) || defined(__arm__)) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace glint {
@@ -60,16 +62,33 @@ std::string CpuModelName() {
 
 #elif defined(__aarch64__)
 
+#if defined(__APPLE__)
+// Kernels that do not know the name do not know the feature.
+static bool HasFeature(const char* name) {
+  int value = 0;
+  size_t bytes = sizeof value;
+  return sysctlbyname(name, &value, &bytes, nullptr, 0) == 0 && value != 0;
+}
+#endif
+
 uint32_t CpuFeatures() {
   uint32_t features = kCpuNeon;  // Part of every AArch64.
 #if defined(__linux__)
   if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) features |= kCpuDotProd;
   if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) features |= kCpuI8mm;
+#elif defined(__APPLE__)
+  if (HasFeature("hw.optional.arm.FEAT_DotProd")) features |= kCpuDotProd;
+  if (HasFeature("hw.optional.arm.FEAT_I8MM")) features |= kCpuI8mm;
 #endif
   return features;
 }
 
 std::string CpuModelName() {
+#if defined(__APPLE__)
+  char name[64] = {};
+  size_t bytes = sizeof name - 1;
+  if (sysctlbyname("machdep.cpu.brand_string", name, &bytes, nullptr, 0) == 0) return name;
+#endif
   return "aarch64";
 }
 

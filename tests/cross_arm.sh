@@ -55,10 +55,11 @@ Libs: -L$deps/lib -lutf8proc
 Cflags: -DUTF8PROC_STATIC
 EOF
 
+ccache=$(command -v ccache >/dev/null && echo "'ccache', ")
 cat > "$deps/cross.ini" <<EOF
 [binaries]
-cpp = '$triple-g++'
-c = '$triple-gcc'
+cpp = [$ccache'$triple-g++']
+c = [$ccache'$triple-gcc']
 ar = '$triple-ar'
 strip = '$triple-strip'
 pkgconfig = 'pkg-config'
@@ -76,6 +77,7 @@ EOF
 export NM=$triple-nm
 [ -e "$build/build.ninja" ] ||
   meson setup "$build" "$source" --cross-file "$deps/cross.ini" "$@"
+[ -z "$GLINT_SETUP_ONLY" ] || exit 0
 ninja -C "$build" arch_tests
 
 # QEMU_CPU and QEMU_LD_PREFIX reach also what a test starts.
