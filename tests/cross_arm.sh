@@ -8,14 +8,14 @@
 set -e
 usage() { echo "usage: cross_arm.sh aarch64|armhf BUILD_DIR [MESON_OPTION...]" >&2; exit 2; }
 [ -n "$2" ] || usage
-# Of each target: compiler's prefix, Debian's name, meson's, CPUs for the tests and the kernels that each must
-# choose, and CPUs for the program alone.
+# Of each target: compiler's prefix, Debian's name, meson's, the suite, CPUs for the tests and the kernels that
+# each must choose, and CPUs for the program alone.
 case $1 in
   aarch64)
-    triple=aarch64-linux-gnu debian=arm64 family=aarch64 qemu=qemu-aarch64
+    triple=aarch64-linux-gnu debian=arm64 family=aarch64 qemu=qemu-aarch64 suite=arch
     cpus='cortex-a72:neon neoverse-n1:dotprod max:i8mm' program_cpus= ;;
   armhf)
-    triple=arm-linux-gnueabihf debian=armhf family=arm qemu=qemu-arm
+    triple=arm-linux-gnueabihf debian=armhf family=arm qemu=qemu-arm suite=arch32
     cpus='cortex-a15:neon32' program_cpus='max:neon32 cortex-a9:reference' ;;
   *) usage ;;
 esac
@@ -78,14 +78,14 @@ export NM=$triple-nm
 [ -e "$build/build.ninja" ] ||
   meson setup "$build" "$source" --cross-file "$deps/cross.ini" "$@"
 [ -z "$GLINT_SETUP_ONLY" ] || exit 0
-ninja -C "$build" arch_tests
+ninja -C "$build" "${suite}_tests"
 
 # QEMU_CPU and QEMU_LD_PREFIX reach also what a test starts.
 export QEMU_LD_PREFIX=$prefix
 for pair in $cpus; do
   cpu=${pair%%:*}
   echo "== $cpu"
-  QEMU_CPU=$cpu meson test -C "$build" --suite arch --no-rebuild --print-errorlogs \
+  QEMU_CPU=$cpu meson test -C "$build" --suite "$suite" --no-rebuild --print-errorlogs \
     --timeout-multiplier 10
   grep -h '^targets' "$build/meson-logs/testlog.txt" | sort -u
   grep -q "^targets run:.*${pair##*:}" "$build/meson-logs/testlog.txt" ||
@@ -97,12 +97,20 @@ native=${GLINT_NATIVE:-}
 [ -n "$native" ] || exit 0
 ids=5,6,7,8,9,10,$("$native" info builtin --json |
   python3 -c 'import json, sys; p = json.load(sys.stdin)["prompt"]; print(p["gmask_id"], p["sop_id"], sep=",")')
-"$native" logits builtin --ids "$ids" -o "$build/native.npy"
-for pair in $cpus $program_cpus; do
-  cpu=${pair%%:*}
-  QEMU_CPU=$cpu "$qemu" "$build/examples/glint" info --cpu | grep -q "${pair##*:}"
-  QEMU_CPU=$cpu "$qemu" "$build/examples/glint" logits builtin --ids "$ids" -o "$build/$cpu.npy"
-  cmp "$build/native.npy" "$build/$cpu.npy"
-  rm -f "$build/$cpu.npy"
+models=builtin
+for type in f32 int8 int4; do
+  "$native" convert "$source/examples/tiny/model" -o "$deps/$type.glint" --type "$type" --force
+  models="$models $deps/$type.glint"
 done
-echo "glint logits: the same bytes on x86-64 and under qemu: $cpus $program_cpus"
+for pair in $cpus $program_cpus; do
+  QEMU_CPU=${pair%%:*} "$qemu" "$build/examples/glint" info --cpu | grep -q "^isa.*${pair##*:}" ||
+    { echo "${pair%%:*} does not choose ${pair##*:}"; exit 1; }
+  for model in $models; do
+    "$native" logits "$model" --ids "$ids" -o "$build/native.npy"
+    QEMU_CPU=${pair%%:*} "$qemu" "$build/examples/glint" logits "$model" --ids "$ids" \
+      -o "$build/target.npy"
+    cmp "$build/native.npy" "$build/target.npy"
+    rm -f "$build/native.npy" "$build/target.npy"
+  done
+done
+echo "glint logits of builtin, f32, int8, int4: the same bytes here and under qemu: $cpus $program_cpus"
