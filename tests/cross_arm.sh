@@ -5,8 +5,9 @@
 # `glint` of this machine, the program's logits are compared byte for byte.
 #   aarch64  every test program, as CPUs without dotprod, with it, and with i8mm
 #   armhf    the same for 32-bit ARM: with NEON and fused multiply-add; the program also without them
+#   phone    the phone build for aarch64, its tests as one CPU, and its size (docs/PLATFORMS.md)
 set -e
-usage() { echo "usage: cross_arm.sh aarch64|armhf BUILD_DIR [MESON_OPTION...]" >&2; exit 2; }
+usage() { echo "usage: cross_arm.sh aarch64|armhf|phone BUILD_DIR [MESON_OPTION...]" >&2; exit 2; }
 [ -n "$2" ] || usage
 # Of each target: compiler's prefix, Debian's name, meson's, the suite, CPUs for the tests and the kernels that
 # each must choose, and CPUs for the program alone.
@@ -17,12 +18,19 @@ case $1 in
   armhf)
     triple=arm-linux-gnueabihf debian=armhf family=arm qemu=qemu-arm suite=arch32
     cpus='cortex-a15:neon32' program_cpus='max:neon32 cortex-a9:reference' ;;
+  phone)
+    triple=aarch64-linux-gnu debian=arm64 family=aarch64 qemu=qemu-aarch64 suite=arch
+    cpus='max:i8mm' program_cpus= ;;
   *) usage ;;
 esac
+target=$1
 source=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$2"
 build=$(cd "$2" && pwd)
 shift 2
+# gold, as Android's lld, folds functions whose code is the same.
+[ $target != phone ] || set -- -Dimport=disabled -Ddefault_library=static --buildtype=release \
+  -Doptimization=s -Dcpp_link_args=-fuse-ld=gold "$@"
 deps=$build.deps
 prefix=/usr/$triple
 
@@ -91,6 +99,11 @@ for pair in $cpus; do
   grep -q "^targets run:.*${pair##*:}" "$build/meson-logs/testlog.txt" ||
     { echo "target ${pair##*:} did not run"; exit 1; }
 done
+
+if [ $target = phone ]; then
+  ninja -C "$build" lib/libglint.a
+  sh "$source/tests/check_phone_size.sh" "$build" $triple -fuse-ld=gold -Wl,--icf=all "$deps/lib/libutf8proc.a"
+fi
 
 # The program itself, byte for byte: what this machine computes is what the target computes.
 native=${GLINT_NATIVE:-}
