@@ -29,6 +29,15 @@ constexpr size_t kCopyThreads = 4;
   throw Error(path + ": " + what + ": " + LastSystemError());
 }
 
+// Half of the address space, so that differences of pointers fit too.
+void CheckFits(const std::string& path, uint64_t bytes) {
+  constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<ptrdiff_t>::max());
+  if (bytes <= kMax) return;
+  throw Error(path + ": too large for this machine's address space: " + std::to_string(bytes) +
+              " bytes, at most " + std::to_string(kMax) + " in a program of " +
+              std::to_string(8 * sizeof(void*)) + " bits");
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
@@ -79,9 +88,7 @@ void MappedFile::ReadAt(uint64_t offset, void* data, uint64_t size) const {
 }
 
 const uint8_t* MappedFile::Map() {
-  if (opened_.bytes > std::numeric_limits<size_t>::max()) {
-    throw Error(path_ + ": too large for this machine's address space");
-  }
+  CheckFits(path_, opened_.bytes);
   memory_ = file_.Map(opened_.bytes);
   if (!memory_) Fail(path_, "cannot map into memory");
   memory_bytes_ = opened_.bytes;
@@ -148,9 +155,7 @@ void MappedFile::ReadParallel(uint64_t offset, uint8_t* data, uint64_t size,
 
 const uint8_t* MappedFile::Copy(uint64_t offset, const std::function<void(double)>& progress) {
   const uint64_t size = opened_.bytes - offset;
-  if (size > std::numeric_limits<size_t>::max()) {
-    throw Error(path_ + ": too large for this machine's address space");
-  }
+  CheckFits(path_, size);
   uint8_t* const memory = ReservePages(size);
   if (!memory) Fail(path_, "no memory for a copy of the file");
   memory_ = memory;

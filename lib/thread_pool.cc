@@ -9,6 +9,10 @@
 #include "lib/fp_mode.h"
 #include "lib/system/wait.h"
 
+#if defined(__APPLE__)
+#include <pthread/qos.h>
+#endif
+
 namespace glint {
 namespace {
 
@@ -157,6 +161,10 @@ uint32_t ThreadPool::WaitForJob(uint32_t seen) {
 
 void ThreadPool::WorkerLoop(size_t worker) {
   const FpModeScope fp_mode;
+#if defined(__APPLE__)
+  // Somebody waits for the result: on the performance cores. By default workers may end up on the others.
+  pthread_set_qos_class_self_np(QOS_CLASS_USER_INITIATED, 0);
+#endif
   uint32_t seen = 0;
   while (!stop_.load()) {
     seen = WaitForJob(seen);

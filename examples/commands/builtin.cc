@@ -8,23 +8,30 @@
 #define GLINT_READ_ONLY ".section .rdata,\"dr\"\n"
 #define GLINT_HIDDEN(name) ""
 #define GLINT_BACK ".text\n"
+#define GLINT_SYMBOL(name) name
+#elif defined(__APPLE__)
+#define GLINT_READ_ONLY ".section __TEXT,__const\n"
+#define GLINT_HIDDEN(name) ".private_extern " name "\n"
+#define GLINT_BACK ".text\n"
+#define GLINT_SYMBOL(name) "_" name
 #else
 #define GLINT_READ_ONLY ".pushsection .rodata\n"
 #define GLINT_HIDDEN(name) ".hidden " name "\n"
 #define GLINT_BACK ".popsection\n"
+#define GLINT_SYMBOL(name) name
 #endif
+
+#define GLINT_BEGIN GLINT_SYMBOL("glint_tiny_model")
+#define GLINT_END GLINT_SYMBOL("glint_tiny_model_end")
 
 __asm__(
     GLINT_READ_ONLY
     ".balign 4096\n"
-    GLINT_HIDDEN("glint_tiny_model")
-    ".global glint_tiny_model\n"
-    "glint_tiny_model:\n"
-    ".incbin \"" GLINT_TINY_MODEL
-    "\"\n"
-    GLINT_HIDDEN("glint_tiny_model_end")
-    ".global glint_tiny_model_end\n"
-    "glint_tiny_model_end:\n"
+    GLINT_HIDDEN(GLINT_BEGIN)
+    ".global " GLINT_BEGIN "\n" GLINT_BEGIN ":\n"
+    ".incbin \"" GLINT_TINY_MODEL "\"\n"
+    GLINT_HIDDEN(GLINT_END)
+    ".global " GLINT_END "\n" GLINT_END ":\n"
     ".byte 0\n"
     GLINT_BACK);
 

@@ -13,6 +13,7 @@
 #include "lib/error.h"
 #include "lib/generate.h"
 #include "lib/system/file.h"
+#include "lib/text/parse_float.h"
 
 namespace glint {
 namespace {
@@ -21,8 +22,13 @@ namespace {
 template <class T>
 bool ParseAll(const std::string& text, T* value) {
   const char* const end = text.data() + text.size();
-  const auto [next, error] = std::from_chars(text.data(), end, *value);
-  return error == std::errc() && next == end;
+  std::from_chars_result result;
+  if constexpr (std::is_floating_point_v<T>) {
+    result = ParseFloat(text.data(), end, *value);
+  } else {
+    result = std::from_chars(text.data(), end, *value);
+  }
+  return result.ec == std::errc() && result.ptr == end;
 }
 
 // The numbers of "128,512"; empty if `text` has another form or one is not within [low, high].

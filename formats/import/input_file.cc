@@ -1,6 +1,7 @@
 #include "formats/import/input_file.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "lib/error.h"
 
@@ -39,6 +40,12 @@ constexpr size_t kKindBytes = 262;  // enough for every row
 InputFile::InputFile(const std::string& path) : path_(path) {
   if (!file_.OpenToRead(path) || !file_.State(&opened_)) {
     throw Error(path + ": cannot open: " + LastSystemError());
+  }
+  // Sizes of what is in a file are not checked again where they become a size_t.
+  constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<ptrdiff_t>::max());
+  if (opened_.bytes > kMax) {
+    throw Error(path + ": has " + std::to_string(opened_.bytes) +
+                " bytes; converting files above 2 GiB needs a 64-bit build of glint");
   }
   if (opened_.kind == FileKind::kRegular) return;
   throw Error(path + ": cannot open: " +

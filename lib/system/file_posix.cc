@@ -135,6 +135,13 @@ bool SystemFile::Reserve([[maybe_unused]] uint64_t bytes) {
                         : fallocate(static_cast<int>(handle_), 0, 0, static_cast<off_t>(bytes));
   } while (result != 0 && errno == EINTR);
   return result == 0 || errno == EOPNOTSUPP || errno == ENOSYS;
+#elif defined(__APPLE__)
+  fstore_t store = {};
+  store.fst_flags = F_ALLOCATEALL;
+  store.fst_posmode = F_PEOFPOSMODE;
+  store.fst_length = static_cast<off_t>(bytes);
+  if (bytes == 0 || fcntl(static_cast<int>(handle_), F_PREALLOCATE, &store) != -1) return true;
+  return errno != ENOSPC;
 #else
   return true;
 #endif
@@ -144,7 +151,13 @@ bool SystemFile::Resize(uint64_t bytes) {
   return ftruncate(static_cast<int>(handle_), static_cast<off_t>(bytes)) == 0;
 }
 
-bool SystemFile::Sync() { return fsync(static_cast<int>(handle_)) == 0; }
+bool SystemFile::Sync() {
+#if defined(__APPLE__)
+  // fsync leaves the bytes in the disk's own memory; not every file system can do more.
+  if (fcntl(static_cast<int>(handle_), F_FULLFSYNC) == 0) return true;
+#endif
+  return fsync(static_cast<int>(handle_)) == 0;
+}
 
 SystemFile::Renamed SystemFile::Rename(const std::string& from, const std::string& to,
                                        bool replace) {
