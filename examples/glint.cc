@@ -9,6 +9,7 @@
 
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
+#include "examples/commands/file_fault.h"
 #include "examples/commands/interrupt.h"
 #include "examples/commands/options.h"
 #include "lib/error.h"
@@ -17,7 +18,7 @@
 namespace glint {
 namespace {
 
-enum ExitStatus { kSuccess = 0, kReportedError = 1, kWrongUsage = 2 };
+enum ExitStatus { kSuccess = 0, kReportedError = 1, kWrongUsage = 2 };  // 3: kFileFaultStatus
 
 constexpr Command kCommands[] = {
     {"chat", "talk with a model", SetUpChat},
@@ -110,6 +111,7 @@ int Dispatch(const std::vector<std::string>& args) {
 
 int main(int argc, char** argv) {
   using namespace glint;
+  InstallFileFaultHandler();
   std::signal(SIGXFSZ, SIG_IGN);  // writing fails then, and no half-made file stays
   try {
     return Dispatch({argv + (argc > 0 ? 1 : 0), argv + argc});
@@ -119,7 +121,7 @@ int main(int argc, char** argv) {
     std::raise(SIGINT);
     return kReportedError;
   } catch (const std::bad_alloc&) {
-    return Fail(kReportedError, "not enough memory");
+    return Fail(kReportedError, "out of memory");
   } catch (const std::exception& error) {
     return Fail(kReportedError, Joined(error.what()));
   } catch (...) {
