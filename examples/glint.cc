@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string>
@@ -106,12 +107,27 @@ int Dispatch(const std::vector<std::string>& args) {
   return Fail(kWrongUsage, "unknown command " + Quoted(name), "; try glint --help");
 }
 
+// A destructor that needs memory where there is none leaves no other way: that of the JSON library does.
+[[noreturn]] void HandleTerminate() {
+  std::fputs("glint: out of memory\n", stderr);
+  std::_Exit(kReportedError);
+}
+
 }  // namespace
 }  // namespace glint
 
 int main(int argc, char** argv) {
   using namespace glint;
   InstallFileFaultHandler();
+  std::set_terminate([] {
+    try {
+      if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
+    } catch (const std::bad_alloc&) {
+      HandleTerminate();
+    } catch (...) {
+    }
+    std::abort();
+  });
   std::signal(SIGXFSZ, SIG_IGN);  // writing fails then, and no half-made file stays
   try {
     return Dispatch({argv + (argc > 0 ? 1 : 0), argv + argc});
