@@ -76,8 +76,8 @@ TEST_CASE("the quantizers refuse what they cannot store, by tensor and place, an
   for (const DType type : kTypes) {
     for (const Place& place : kPlaces) {
       for (const float bad : {kNan, kInf, -kInf}) {
-        CAPTURE(Info(type).name);
-        CAPTURE(place.theirs);
+        CAPTURE(std::string(Info(type).name));
+        CAPTURE(std::string(place.theirs));
         WriteFile(folder + "/model.safetensors", good);
         Poke(folder, place.theirs, place.index, bad);
         const std::string output = TempDir() + "/out.glint";
@@ -101,14 +101,13 @@ TEST_CASE("numbers at the edge of a type: kept, or refused by name") {
   const std::string folder = LlamaFolder({});
   Poke(folder, "model.layers.0.mlp.up_proj.weight", 3, 1e38f);
   for (const DType type : kTypes) {
-    CAPTURE(Info(type).name);
+    CAPTURE(std::string(Info(type).name));
     std::string path;
     const std::string message = ErrorOf([&] { path = Converted(folder, type); });
     CAPTURE(message);
     const bool is_kept = message.empty();
     if (!is_kept) CHECK(message.find("row 0, column 3: ") != std::string::npos);
-    // f32 and bf16 reach so far, and so do row scales of f32; a scale of f16 does not.
-    CHECK(is_kept == (type != DType::kF16 && type != DType::kInt8));
+    CHECK(is_kept == (type == DType::kF32 || type == DType::kBF16));
     if (!is_kept) continue;
     const auto model = Model::Open(path);
     CheckNumbers(model->file());
@@ -128,7 +127,7 @@ TEST_CASE("denormal weights convert and run everywhere") {
   }
   for (size_t i = 0; i < 64; ++i) Poke(folder, "model.layers.1.mlp.gate_proj.weight", i, kDenormal);
   for (const DType type : kTypes) {
-    CAPTURE(Info(type).name);
+    CAPTURE(std::string(Info(type).name));
     const auto model = Model::Open(Converted(folder, type));
     Session session(*model, {});
     const std::vector<int32_t> ids = {1, 90, 17};
@@ -174,7 +173,15 @@ Status Outcome(const Model& model) {
   options.context = 16;
   options.threads = 1;
   options.max_batch = 2;
-  Session session(model, options);
+  std::unique_ptr<Session> made;
+  try {
+    made = std::make_unique<Session>(model, options);
+  } catch (const Error& error) {
+    // Rotary frequencies are looked at when their tables are made.
+    REQUIRE(std::string(error.what()).find("rope.inv_freq") != std::string::npos);
+    return Status::kNonFinite;
+  }
+  Session& session = *made;
   const std::vector<int32_t> ids = {0, 1, 90, 0};  // row 0 of the embedding is read
   const Status status = session.Start(ids);
   if (status != Status::kOk) {
@@ -204,7 +211,7 @@ TEST_CASE("nan and inf in any tensor of a loaded file are found by name and neve
       if (!poked.file().TiedTo(i).empty() || tensor.dtype == DType::kI32) continue;
       ++n_tensors;
       for (const float bad : {kNan, kInf, -kInf}) {
-        CAPTURE(Info(type).name);
+        CAPTURE(std::string(Info(type).name));
         CAPTURE(tensor.name);
         CAPTURE(bad);
         const auto model = poked.With(tensor, bad);
@@ -287,7 +294,6 @@ TEST_CASE("the program: verify --numbers names the tensor, generate ends with on
     WriteFile(path, bytes);
     CheckFails(1, {"verify", path}, {tensor.name, "damaged"});
     CheckFails(1, {"generate", path, "-p", "hello"}, {path, "not finite", "may be damaged"});
-    CheckFails(1, {"greedy", path, "--ids", "5,6,7", "-n", "2"}, {"bad.glint"});
     return;
   }
   FAIL("no tensor was tried");

@@ -181,18 +181,21 @@ TEST_CASE("one tokenizer and chat format serve many threads") {
   std::atomic<size_t> n_equal{0};
   const auto ids = model->tokenizer()->Encode(kQuestions[3]);
   const auto prompt = model->chat()->Build({{{"user", kQuestions[3]}}}, nullptr).ids;
+  const auto text_of_ids = [&] {
+    Detokenizer detokenizer(*model->tokenizer());
+    std::string text;
+    for (const int32_t id : ids) text += detokenizer.Add(id);
+    return text + detokenizer.Finish();
+  };
+  const std::string want = text_of_ids();
   FromThreads(kClients, [&](size_t) {
     for (int i = 0; i < 50; ++i) {
-      Detokenizer detokenizer(*model->tokenizer());
-      std::string text;
-      for (const int32_t id : ids) text += detokenizer.Add(id);
-      text += detokenizer.Finish();
-      const bool equal = model->tokenizer()->Encode(kQuestions[3]) == ids && text == kQuestions[3] &&
+      const bool equal = model->tokenizer()->Encode(kQuestions[3]) == ids && text_of_ids() == want &&
                          model->chat()->Build({{{"user", kQuestions[3]}}}, nullptr).ids == prompt;
       n_equal += equal ? 1 : 0;
     }
   });
-  CHECK(n_equal == kClients * 50);
+  CHECK(n_equal.load() == kClients * 50);
 }
 
 }  // namespace
