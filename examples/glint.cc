@@ -1,5 +1,6 @@
 // The command line of glint. The commands are rows of one table; each has a file in commands/.
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string>
@@ -7,6 +8,7 @@
 
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
+#include "examples/commands/file_fault.h"
 #include "examples/commands/interrupt.h"
 #include "examples/commands/options.h"
 #include "lib/error.h"
@@ -15,7 +17,7 @@
 namespace glint {
 namespace {
 
-enum ExitStatus { kSuccess = 0, kReportedError = 1, kWrongUsage = 2 };
+enum ExitStatus { kSuccess = 0, kReportedError = 1, kWrongUsage = 2 };  // 3: kFileFaultStatus
 
 constexpr Command kCommands[] = {
     {"chat", "talk with a model", SetUpChat},
@@ -104,18 +106,33 @@ int Dispatch(const std::vector<std::string>& args) {
   return Fail(kWrongUsage, "unknown command " + Quoted(name), "; try glint --help");
 }
 
+// A destructor that needs memory where there is none ends the program: that of the JSON library does.
+[[noreturn]] void Terminate() {
+  try {
+    if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
+  } catch (const std::bad_alloc&) {
+    WriteError("glint: out of memory\n");
+    std::_Exit(kReportedError);
+  } catch (...) {
+    // Not a fault of the machine.
+  }
+  std::abort();
+}
+
 }  // namespace
 }  // namespace glint
 
 int main(int argc, char** argv) {
   using namespace glint;
   SetUpProcess();
+  InstallFileFaultHandler();
+  std::set_terminate(Terminate);
   try {
     return Dispatch(ProgramArguments(argc, argv));
   } catch (const Interrupted&) {
     EndAsInterrupted();
   } catch (const std::bad_alloc&) {
-    return Fail(kReportedError, "not enough memory");
+    return Fail(kReportedError, "out of memory");
   } catch (const std::exception& error) {
     return Fail(kReportedError, Joined(error.what()));
   } catch (...) {

@@ -8,6 +8,7 @@
 
 #include "formats/checksum.h"
 #include "formats/header.h"
+#include "formats/json.h"
 #include "formats/mapped_file.h"
 #include "formats/prefix.h"
 #include "lib/error.h"
@@ -20,8 +21,28 @@ using nlohmann::json;
 // Bytes checked between two calls of `progress`.
 constexpr uint64_t kVerifyStep = uint64_t{1} << 20;
 
-std::unique_ptr<json> CopyOf(const std::unique_ptr<json>& section) {
-  return section ? std::make_unique<json>(*section) : nullptr;
+// Member by member into a value that is owned: what nlohmann's copy leaves behind where memory ends
+// half way, it would destroy itself.
+void Copy(const json& from, json* to) {
+  if (from.is_array()) {
+    *to = json::array();
+    for (const json& item : from) {
+      to->push_back(nullptr);
+      Copy(item, &to->back());
+    }
+  } else if (from.is_object()) {
+    *to = json::object();
+    for (const auto& [key, item] : from.get_ref<const json::object_t&>()) Copy(item, &(*to)[key]);
+  } else {
+    *to = from;
+  }
+}
+
+JsonSection CopyOf(const JsonSection& section) {
+  if (!section) return nullptr;
+  JsonSection copy(new json);
+  Copy(*section, copy.get());
+  return copy;
 }
 
 // Part [begin, end) of a load's progress, as a function that throws where the caller wants to stop.
@@ -56,10 +77,15 @@ AlignedBytes AllocateAligned(uint64_t bytes) {
 
 }  // namespace
 
+void DeleteJson::operator()(json* section) const {
+  TakeApart(section);
+  delete section;
+}
+
 ModelHeader::ModelHeader()
-    : metadata(std::make_unique<json>(json::object())),
-      config(std::make_unique<json>(json::object())),
-      prompt(std::make_unique<json>(json::object())) {}
+    : metadata(new json(json::object())),
+      config(new json(json::object())),
+      prompt(new json(json::object())) {}
 
 ModelHeader::ModelHeader(const ModelHeader& other)
     : metadata(CopyOf(other.metadata)),
@@ -78,6 +104,8 @@ ModelHeader& ModelHeader::operator=(const ModelHeader& other) {
   return *this;
 }
 
+ModelHeader::ModelHeader(ModelHeader&&) noexcept = default;
+ModelHeader& ModelHeader::operator=(ModelHeader&&) noexcept = default;
 ModelHeader::~ModelHeader() = default;
 
 struct GlintFile::Impl {

@@ -14,18 +14,24 @@
 namespace glint {
 
 class MappedFile;  // formats/mapped_file.h
+// A JSON object. Held by pointer so that this header needs no JSON library.
+struct DeleteJson {
+  void operator()(nlohmann::json* section) const;
+};
+using JsonSection = std::unique_ptr<nlohmann::json, DeleteJson>;
 
 // What a .glint file says apart from its tensors' bytes. docs/FORMAT.md is the specification.
 struct ModelHeader {
   ModelHeader();
   ModelHeader(const ModelHeader&);
+  ModelHeader(ModelHeader&&) noexcept;
   ModelHeader& operator=(const ModelHeader&);
+  ModelHeader& operator=(ModelHeader&&) noexcept;
   ~ModelHeader();
-  // Each is a JSON object. Held by pointer so that this header needs no JSON library.
-  std::unique_ptr<nlohmann::json> metadata;   // name, source, licence, recipe, created_by, numerics
-  std::unique_ptr<nlohmann::json> config;     // hyperparameters: dim, n_layers, ...
-  std::unique_ptr<nlohmann::json> tokenizer;  // algorithm and options; null if there is none
-  std::unique_ptr<nlohmann::json> prompt;     // chat format, special ids, position scheme, stop ids
+  JsonSection metadata;   // name, source, licence, recipe, created_by, numerics
+  JsonSection config;     // hyperparameters: dim, n_layers, ...
+  JsonSection tokenizer;  // algorithm and options; null if there is none
+  JsonSection prompt;     // chat format, special ids, position scheme, stop ids
   std::vector<Graph> graphs;
 };
 

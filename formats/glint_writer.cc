@@ -28,7 +28,7 @@ std::vector<TensorEntry> EntriesOf(std::vector<TensorPlan> plan) {
   return entries;
 }
 
-void CheckSame(const std::unique_ptr<json>& given, const std::unique_ptr<json>& read,
+void CheckSame(const JsonSection& given, const JsonSection& read,
                const char* section, const std::string& path) {
   const json absent;
   if (!given || given->is_null() || *given == (read ? *read : absent)) return;

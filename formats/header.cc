@@ -200,12 +200,16 @@ std::string EntryText(const TensorEntry& entry) {
 }
 
 // A section that the file keeps as it is: an object, or null where there is none.
-std::string SectionText(const std::unique_ptr<json>& section, const char* absent) {
+std::string SectionText(const JsonSection& section, const char* absent) {
   return section && !section->is_null() ? section->dump() : absent;
 }
 
-std::unique_ptr<json> ParseSection(const json& root, const char* key, const std::string& path) {
-  return std::make_unique<json>(GetObject(root, key, path + ": header"));
+// Taken out of the root.
+JsonSection TakeSection(json* root, const char* key, const std::string& path) {
+  GetObject(*root, key, path + ": header");
+  JsonSection section(new json);
+  section->swap((*root)[key]);
+  return section;
 }
 
 }  // namespace
@@ -244,15 +248,16 @@ std::string HeaderText(const ModelHeader& model, const std::vector<TensorEntry>&
 }
 
 FileHeader ParseHeader(std::string_view text, const std::string& path) {
-  const json root = ParseJson(text, path + ": header");
+  json root = ParseJson(text, path + ": header");
+  const JsonScope scope(&root);
   CheckKeys(root, kHeaderKeys, path + ": header");
   FileHeader header;
-  header.model.metadata = ParseSection(root, "metadata", path);
-  header.model.config = ParseSection(root, "config", path);
-  header.model.prompt = ParseSection(root, "prompt", path);
+  header.model.metadata = TakeSection(&root, "metadata", path);
+  header.model.config = TakeSection(&root, "config", path);
+  header.model.prompt = TakeSection(&root, "prompt", path);
   const auto tokenizer = root.find("tokenizer");
   if (tokenizer == root.end() || !tokenizer->is_null()) {
-    header.model.tokenizer = ParseSection(root, "tokenizer", path);
+    header.model.tokenizer = TakeSection(&root, "tokenizer", path);
   }
   header.tensors = ParseTensors(root, &header.data_bytes, path);
   header.model.graphs = ParseGraphs(root, path);

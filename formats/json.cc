@@ -130,9 +130,14 @@ json ParseJson(std::string_view text, const std::string& where) {
     throw Error(where + ": not valid JSON at byte 0: a byte order mark");
   }
   json root;
-  CheckedBuilder builder(where, &root);
-  if (!json::sax_parse(text.begin(), text.end(), &builder)) throw Error(where + ": not valid JSON");
-  return root;
+  try {
+    CheckedBuilder builder(where, &root);
+    if (json::sax_parse(text.begin(), text.end(), &builder)) return root;
+    throw Error(where + ": not valid JSON");
+  } catch (...) {
+    TakeApart(&root);
+    throw;
+  }
 }
 
 uint64_t GetUint(const json& object, const char* key, uint64_t low, uint64_t high,

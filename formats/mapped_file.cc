@@ -104,7 +104,7 @@ void MappedFile::ReadAhead() {
         ReadInPages(memory_ + at, std::min(kAheadStep, memory_bytes_ - at));
       }
     });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {  // no thread, or no memory for one
     // Pages come when they are touched.
   }
 }
@@ -145,7 +145,7 @@ void MappedFile::ReadParallel(uint64_t offset, uint8_t* data, uint64_t size,
   try {
     const size_t n = std::min<size_t>(kCopyThreads, std::thread::hardware_concurrency());
     for (size_t i = 1; i < n && i * kStep < size; ++i) threads.emplace_back(read, false);
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {  // no thread, or no memory for one
     // Those that started, and this one, are enough.
   }
   read(progress != nullptr);

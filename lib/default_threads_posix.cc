@@ -22,7 +22,8 @@ constexpr int kMaxCpus = 1 << 16;  // of a list in a file
 // Cores of one kind differ by their turbo bins, by some 10% at most; efficiency cores, by 25% or more.
 constexpr double kFrequencyShare = 0.8;
 
-double Number(const std::string& text) { return std::atof(text.c_str()); }
+// A whole number, whatever the locale.
+double Number(const std::string& text) { return static_cast<double>(std::atoll(text.c_str())); }
 
 // The CPUs of a list such as "0-3,8"; empty if it is.
 std::set<int> ParseCpuList(const std::string& list) {

@@ -334,6 +334,13 @@ size_t Chat::ForgetTurns(const std::vector<size_t>& begins, size_t dropped,
 Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& on_text,
                 size_t* forgotten, std::string_view role) {
   const ChatMessage asked{std::string(role), std::string(query)};
+  if (!session_.model().file().Unchanged()) {
+    // Before the text is read: the tokenizer's tables lie in the file too.
+    Reply reply;
+    reply.status = Status::kFileChanged;
+    reply.end = EndOf(reply.status);
+    return reply;
+  }
   // What a tool answers belongs to the last turn, which is then no past one.
   const std::vector<size_t> begins = TurnsBegin(history_, IsQuestion(asked));
   const size_t n_past = begins.size() - 1, context = session_.context();

@@ -1,6 +1,8 @@
 #include "lib/sampler.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "lib/fp_mode.h"
 #include "simd/scalar_math.h"
@@ -25,7 +27,11 @@ double Sampler::NextUniform() {
 }
 
 int32_t Sampler::Greedy(std::span<const float> logits) {
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  size_t best = 0;
+  for (size_t i = 1; i < logits.size(); ++i) {
+    if (logits[i] > logits[best] || std::isnan(logits[best])) best = i;
+  }
+  return static_cast<int32_t>(best);
 }
 
 int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> history) {
@@ -43,7 +49,10 @@ int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> 
   if (options_.temperature == 0) return Greedy(logits_);
 
   for (size_t i = 0; i < logits_.size(); ++i) {
-    candidates_[i] = {logits_[i] / options_.temperature, static_cast<int32_t>(i)};
+    const float logit = logits_[i] / options_.temperature;
+    // A nan has no place in an order, and sorting by one would be undefined.
+    constexpr float kLeast = -std::numeric_limits<float>::infinity();
+    candidates_[i] = {std::isnan(logit) ? kLeast : logit, static_cast<int32_t>(i)};
   }
   size_t n = logits_.size();
   if (options_.top_k != 0) n = std::min<size_t>(n, options_.top_k);

@@ -20,7 +20,8 @@ class Sampler {
  public:
   Sampler(const SamplerOptions& options, size_t n_logits);
 
-  // `history`: ids so far, for the repetition penalty; may be empty. Logits must be finite.
+  // `history`: ids so far, for the repetition penalty; may be empty. Logits should be finite, as those of a
+  // session are (Status::kNonFinite); a nan is never chosen while there is anything else.
   int32_t Sample(std::span<const float> logits, std::span<const int32_t> history);
 
   // Begins the random numbers anew.

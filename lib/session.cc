@@ -265,6 +265,11 @@ Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t cache
     if (status != Status::kOk) return status;
     held_ = cache_begin + end;
   }
+  if (!model_.file().Unchanged()) {
+    // What was computed meanwhile is of no model.
+    held_ = n_logits_ = 0;
+    return Status::kFileChanged;
+  }
   return finite ? Status::kOk : Status::kNonFinite;
 }
 

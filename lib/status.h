@@ -10,7 +10,7 @@ enum class Status : uint8_t {
   kCancelled,    // the cancel flag was set; the tokens of this call were not taken
   kContextFull,  // the tokens do not fit into the context; nothing was computed
   kNonFinite,    // the logits hold inf or nan
-  kFileChanged,  // the mapped file is no longer the one that was opened; nothing was computed
+  kFileChanged,  // the mapped file is no longer the one that was opened, before or after the call
 };
 
 // One line for a user: "the context is full", ...

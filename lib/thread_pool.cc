@@ -63,6 +63,9 @@ ThreadPool::ThreadPool(size_t n_threads)
     Stop();
     throw Error("the system refuses more than " + std::to_string(started) + " of the " +
                 std::to_string(n_threads) + " threads asked for");
+  } catch (...) {  // no memory for a thread
+    Stop();
+    throw;
   }
 }
 

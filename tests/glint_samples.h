@@ -58,7 +58,7 @@ inline Sample SampleModel() {
   *header.metadata = {{"name", "sample"}, {"licence", "MIT"}, {"numerics", 1}};
   *header.config = {{"architecture", "chatglm"}, {"dim", 64}, {"norm_eps", 1e-5}};
   *header.prompt = {{"format", "chatglm-6b"}, {"stop_ids", {5, 6}}};
-  header.tokenizer = std::make_unique<nlohmann::json>(nlohmann::json{{"algorithm", "unigram"}});
+  header.tokenizer.reset(new nlohmann::json{{"algorithm", "unigram"}});
   header.graphs.push_back(MainGraph());
   Graph encoder;
   encoder.name = "encoder";

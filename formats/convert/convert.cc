@@ -1,6 +1,7 @@
 #include "formats/convert/convert.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <set>
@@ -229,11 +230,25 @@ class Conversion {
     return encode;
   }
 
+  // What the encoders of matrices report too.
+  void CheckFinite(const SourceWeight& weight) const {
+    if (weight.stored != DType::kF32) return;
+    for (size_t i = 0; i + sizeof(float) <= weight.bytes.size(); i += sizeof(float)) {
+      float value;
+      std::memcpy(&value, weight.bytes.data() + i, sizeof value);
+      if (std::isfinite(value)) continue;
+      throw Error(options_.source + ": tensor " + Quoted(weight.name) + ": element " +
+                  std::to_string(i / sizeof value) + ": " + std::to_string(value) +
+                  " is not a finite number");
+    }
+  }
+
   TensorJob JobFor(const SourceWeight& weight) {
     const DType type = types_.For(weight);
     TensorJob job{{weight.name, type, BlockOffset::kNone, weight.shape, weight.tied_to}};
     if (!weight.tied_to.empty()) return job;
     if (weight.role == Role::kVector) {
+      CheckFinite(weight);
       job.plan.dtype = weight.stored;
       job.bytes = weight.bytes;
     } else if (KeepsNumbers(weight, type)) {

@@ -84,7 +84,7 @@ void AddTokenizer(const std::optional<ImportedTokenizer>& tokenizer, const nlohm
     model->weights.push_back(
         VectorWeight(std::string("tokenizer.") + name, dtype, table.data(), table.size()));
   });
-  model->header.tokenizer = std::make_unique<nlohmann::json>(tokenizer->options);
+  model->header.tokenizer.reset(new nlohmann::json(tokenizer->options));
   model->header.tokenizer->update(more);
   if (model->header.prompt->contains("format")) FinishChat(*tokenizer, where, warn, model);
 }
