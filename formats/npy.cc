@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "formats/mapped_file.h"
+#include "formats/reader.h"
 #include "lib/error.h"
 #include "lib/tensor.h"
 
@@ -121,27 +122,21 @@ class HeadParser {
 
 // Reads the head; *data_offset: where the numbers begin.
 Head ReadHead(const MappedFile& file, const std::string& path, uint64_t* data_offset) {
-  uint8_t start[12] = {};
-  const uint64_t n = std::min<uint64_t>(file.bytes(), sizeof start);
-  file.ReadAt(0, start, n);
-  if (n < sizeof start || std::memcmp(start, "\x93NUMPY", 6) != 0) {
+  const auto fill = [&file](uint64_t offset, void* out, uint64_t n) { file.ReadAt(offset, out, n); };
+  Reader reader(fill, std::min(file.bytes(), kMaxHeadBytes), path);
+  constexpr std::string_view kMagic("\x93NUMPY", 6);
+  if (reader.remaining() < 12 || reader.TakeString(6, "magic") != kMagic) {
     throw Error(path + ": not a NumPy file (.npy)");
   }
-  const int version = start[6];
-  if (version < 1 || version > 3 || start[7] != 0) {
-    throw Error(path + ": NumPy format " + std::to_string(version) + "." +
-                std::to_string(start[7]) + "; known: 1.0, 2.0, 3.0");
+  const auto version = reader.Read<uint8_t>("version"), minor = reader.Read<uint8_t>("version");
+  if (version < 1 || version > 3 || minor != 0) {
+    throw Error(path + ": NumPy format " + std::to_string(version) + "." + std::to_string(minor) +
+                "; known: 1.0, 2.0, 3.0");
   }
-  uint64_t length = start[8] | start[9] << 8;
-  if (version > 1) length |= uint64_t{start[10]} << 16 | uint64_t{start[11]} << 24;
-  const uint64_t begin = version == 1 ? 10 : 12;
-  if (length > kMaxHeadBytes || length > file.bytes() - begin) {
-    throw Error(path + ": head of " + std::to_string(length) + " bytes in a file of " +
-                std::to_string(file.bytes()));
-  }
-  std::string text(length, '\0');
-  file.ReadAt(begin, text.data(), length);
-  *data_offset = begin + length;
+  const uint32_t length = version == 1 ? reader.Read<uint16_t>("length of the head")
+                                       : reader.Read<uint32_t>("length of the head");
+  const std::string text(reader.TakeString(length, "head"));
+  *data_offset = reader.position();
   return HeadParser(text, path).Parse();
 }
 

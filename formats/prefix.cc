@@ -1,6 +1,7 @@
 #include "formats/prefix.h"
 
 #include "formats/checksum.h"
+#include "formats/reader.h"
 #include "lib/error.h"
 
 namespace glint {
@@ -23,10 +24,20 @@ constexpr Lookalike kLookalikes[] = {
     {"\x1F\x8B", "a gzip archive: unpack it first"},
 };
 
-uint64_t ReadUint(std::string_view bytes, uint64_t offset, size_t size) {
-  uint64_t value = 0;
-  for (size_t i = size; i-- > 0;) value = value << 8 | static_cast<uint8_t>(bytes[offset + i]);
-  return value;
+// The fields of a prefix, which is whole.
+struct Fields {
+  uint32_t version = 0, reserved = 0;
+  uint64_t header_bytes = 0, checksum = 0;
+};
+Fields ReadFields(std::string_view head, const std::string& path) {
+  Reader reader({reinterpret_cast<const uint8_t*>(head.data()), head.size()}, path);
+  reader.Take(kMagic.size(), "magic");
+  Fields fields;
+  fields.version = reader.Read<uint32_t>("version");
+  fields.reserved = reader.Read<uint32_t>("reserved");
+  fields.header_bytes = reader.Read<uint64_t>("header length");
+  fields.checksum = reader.Read<uint64_t>("checksum");
+  return fields;
 }
 
 void AppendUint(std::string* bytes, uint64_t value, size_t size) {
@@ -41,7 +52,7 @@ void AppendUint(std::string* bytes, uint64_t value, size_t size) {
     }
   }
   // safetensors: the length of a JSON header, then its brace.
-  if (prefix.size() > 8 && prefix[8] == '{' && ReadUint(prefix, 0, 8) <= 100000000) {
+  if (prefix.size() > 8 && prefix[8] == '{' && prefix.substr(4, 4) == std::string_view("\0\0\0", 4)) {
     throw Error(path + ": " + what + " but a safetensors file: use glint convert on its folder");
   }
   throw Error(path + ": " + what + ": expected it to begin with " + Quoted(kMagic) + ", got " +
@@ -80,16 +91,15 @@ uint64_t CheckPrefix(std::string_view prefix, uint64_t file_bytes, const std::st
     throw Error(path + ": truncated: a .glint file has at least " + std::to_string(kPrefixBytes) +
                 " bytes, this one has " + std::to_string(file_bytes));
   }
-  const uint64_t version = ReadUint(prefix, 8, 4);
-  if (version != kFormatVersion) {
-    throw Error(path + ": format version " + std::to_string(version) +
+  const Fields fields = ReadFields(prefix, path);
+  if (fields.version != kFormatVersion) {
+    throw Error(path + ": format version " + std::to_string(fields.version) +
                 ", this build reads version " + std::to_string(kFormatVersion));
   }
-  const uint64_t reserved = ReadUint(prefix, 12, 4);
-  if (reserved != 0) {
-    throw Error(path + ": reserved field: expected 0, got " + std::to_string(reserved));
+  if (fields.reserved != 0) {
+    throw Error(path + ": reserved field: expected 0, got " + std::to_string(fields.reserved));
   }
-  const uint64_t header_bytes = ReadUint(prefix, 16, 8);
+  const uint64_t header_bytes = fields.header_bytes;
   if (header_bytes == 0 || header_bytes > kMaxHeaderBytes) {
     throw Error(path + ": header length: expected 1 to " + std::to_string(kMaxHeaderBytes) +
                 " bytes, got " + std::to_string(header_bytes));
@@ -102,16 +112,17 @@ uint64_t CheckPrefix(std::string_view prefix, uint64_t file_bytes, const std::st
   return head_bytes;
 }
 
-uint64_t StoredChecksum(std::string_view head) { return ReadUint(head, kChecksumAt, 8); }
+uint64_t StoredChecksum(std::string_view head) { return ReadFields(head, "head").checksum; }
 
 std::string_view CheckHead(std::string_view head, const std::string& path) {
-  const uint64_t stored = StoredChecksum(head);
+  const Fields fields = ReadFields(head, path);
+  const uint64_t stored = fields.checksum;
   const uint64_t found = HeadChecksum(head);
   if (stored != found) {
     throw Error(path + ": header: its checksum is " + ChecksumText(found) + ", the file says " +
                 ChecksumText(stored) + ": the file is damaged");
   }
-  const uint64_t end = kPrefixBytes + ReadUint(head, 16, 8);
+  const uint64_t end = kPrefixBytes + fields.header_bytes;
   const size_t bad = head.find_first_not_of('\0', end);
   if (bad != std::string_view::npos) {
     throw Error(path + ": header: the padding after it is not zero at byte " + std::to_string(bad));

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "formats/import/byte_reader.h"
+#include "formats/reader.h"
 #include "formats/import/checkpoint.h"
 #include "formats/import/input_file.h"
 #include "formats/json.h"
@@ -342,9 +342,9 @@ TEST_CASE("sharded PyTorch files") {
   CHECK(FloatsOf(*checkpoint, "b") == std::vector<float>{4});
 }
 
-TEST_CASE("ByteReader compares before it reads") {
+TEST_CASE("Reader compares before it reads") {
   const std::vector<uint8_t> bytes = {1, 2, 3, 4, 5};
-  ByteReader reader(bytes, "f: part", 100);
+  Reader reader(bytes, "f: part", 100);
   CHECK(reader.Read<uint32_t>("number") == 0x04030201);
   CHECK_THROWS_WITH(reader.Read<uint32_t>("number"),
                     "f: part: at byte 104: expected 4 bytes (number), only 1 are left");

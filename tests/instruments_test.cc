@@ -447,7 +447,7 @@ TEST_CASE("hostile NumPy files") {
   fails(other, "NumPy format 4.0");
   other = good;
   other[8] = other[9] = static_cast<char>(0xFF);
-  fails(other, "head of 65535 bytes");
+  fails(other, "expected 65535 bytes (head)");
   fails(NpyFile<int32_t>("<i4", "(2, 3)", {1, 2, 3, 4, 100, 6}),
         "row 1, column 1: not an id below 100");
   fails(NpyFile<int32_t>("<i4", "(2, 3)", {1, 2, -3, 4, 5, 6}), "row 0, column 2");

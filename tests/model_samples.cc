@@ -345,11 +345,12 @@ std::vector<std::string> GgufSampleNames() {
   return names;
 }
 
-SampleModel SampleOf(const std::string& name) {
+SampleModel SampleOf(const std::string& name, const json& change) {
   for (const Variant& v : kVariants) {
     if (name != v.name) continue;
     SampleModel sample{.name = name, .config = FamilyConfig(v.family), .tensors{}, .gguf = v.gguf};
     sample.config.merge_patch(json::parse(v.change));
+    sample.config.merge_patch(change);
     SampleMaker(&sample).Make();
     return sample;
   }

@@ -30,7 +30,9 @@ struct SampleModel {
 std::vector<std::string> SampleNames();      // of all samples
 std::vector<std::string> GgufSampleNames();  // of those with a GGUF form
 
-SampleModel SampleOf(const std::string& name);  // throws std::runtime_error: no such sample
+// Throws std::runtime_error: no such sample. `change` is merged into its config (RFC 7396).
+SampleModel SampleOf(const std::string& name,
+                     const nlohmann::json& change = nlohmann::json::object());
 
 // A prompt of n ids, longer than the windows if n > 7.
 std::vector<int32_t> SampleIds(const SampleModel& sample, size_t n);

@@ -1,6 +1,7 @@
 #include "formats/architectures/gguf_config.h"
 
 #include <algorithm>
+#include <charconv>
 #include <span>
 #include <vector>
 
@@ -286,7 +287,8 @@ GgufPlace FindGgufPlace(const GgufDialect& dialect, const std::string& hf_name) 
       continue;
     }
     if (IsNumber(word)) {
-      place.part = std::stoull(word);
+      const char* end_of_word = word.data() + word.size();
+      if (std::from_chars(word.data(), end_of_word, place.part).ec != std::errc()) return {};
       place.is_part = true;
     }
     rest += (rest.empty() ? "" : ".") + (IsNumber(word) ? "*" : word);

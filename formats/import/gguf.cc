@@ -5,12 +5,15 @@
 #include <iterator>
 #include <utility>
 
-#include "formats/import/byte_reader.h"
+#include "formats/import/input_file.h"
 #include "formats/import/source_tensor.h"
+#include "formats/reader.h"
 
 namespace glint {
 namespace {
 
+// Nothing says how long the header is. A vocabulary of 256,000 tokens with its merges takes 16 MiB.
+constexpr uint64_t kMaxHeaderBytes = uint64_t{256} << 20;
 constexpr uint64_t kMaxTensors = 1 << 17;  // more than any file has
 constexpr uint64_t kMaxNameBytes = 65535;  // ggml has 63, but no reason to refuse what it would
 constexpr uint32_t kMaxDims = 4;           // the format's own limit
@@ -28,7 +31,7 @@ struct Part {
   std::vector<GgufTensor> tensors{};
 };
 
-uint32_t ReadVersion(GgufReader& reader, const InputFile& file) {
+uint32_t ReadVersion(Reader& reader, const InputFile& file) {
   char magic[4];
   reader.ReadBytes(magic, sizeof magic, "magic");
   if (std::string_view(magic, sizeof magic) != "GGUF") {
@@ -51,14 +54,18 @@ uint32_t ReadVersion(GgufReader& reader, const InputFile& file) {
 
 uint64_t AlignmentOf(const GgufMetadata& metadata, const std::string& path) {
   constexpr const char* kKey = "general.alignment";
-  if (metadata.Find(kKey) == nullptr) return kDefaultAlignment;
-  const uint64_t alignment = metadata.Uint(kKey, 8, kMaxAlignment);
+  const GgufValue* value = metadata.Find(kKey);
+  if (value == nullptr) return kDefaultAlignment;
+  if (value->is_array || value->type != GgufType::kU32) {
+    throw Error(path + ": key 'general.alignment': expected a uint32, got " + value->TypeName());
+  }
+  const uint64_t alignment = metadata.Uint(kKey, 1, kMaxAlignment);
   if ((alignment & (alignment - 1)) == 0) return alignment;
   throw Error(path + ": key 'general.alignment': expected a power of two, got " +
               std::to_string(alignment));
 }
 
-const GgmlType* ReadType(GgufReader& reader) {
+const GgmlType* ReadType(Reader& reader) {
   const auto id = reader.Read<uint32_t>("type");
   const GgmlType* type = FindGgmlType(id);
   if (type == nullptr) {
@@ -71,10 +78,10 @@ const GgmlType* ReadType(GgufReader& reader) {
   return type;
 }
 
-void ReadShape(GgufReader& reader, GgufTensor* tensor) {
+void ReadShape(Reader& reader, GgufTensor* tensor) {
   const auto dims = reader.Read<uint32_t>("number of dimensions");
-  if (dims > kMaxDims) {
-    reader.Fail("expected at most " + std::to_string(kMaxDims) + " dimensions, got " +
+  if (dims == 0 || dims > kMaxDims) {
+    reader.Fail("expected 1 to " + std::to_string(kMaxDims) + " dimensions, got " +
                 std::to_string(dims));
   }
   tensor->shape.resize(dims);
@@ -90,15 +97,15 @@ void ReadShape(GgufReader& reader, GgufTensor* tensor) {
 }
 
 // An entry of the table; its offset is relative to the data, which begins behind the table.
-GgufTensor ReadTensor(GgufReader& reader, const std::string& path) {
+GgufTensor ReadTensor(Reader& reader, const std::string& path) {
   GgufTensor tensor;
   tensor.name = reader.ReadString(kMaxNameBytes, "tensor name");
   CheckTensorName(tensor.name, path);
-  reader.SetSubject("tensor " + Quoted(tensor.name));
+  reader.SetWhere(path + ": tensor " + Quoted(tensor.name));
   ReadShape(reader, &tensor);
   tensor.type = ReadType(reader);
   tensor.offset = reader.Read<uint64_t>("offset");
-  const uint64_t columns = tensor.shape.empty() ? 1 : tensor.shape.back();
+  const uint64_t columns = tensor.shape.back();
   if (columns % tensor.type->block_elements != 0) {
     reader.Fail("expected rows of a multiple of " + std::to_string(tensor.type->block_elements) +
                 " for " + tensor.type->name + ", got " + std::to_string(columns));
@@ -110,14 +117,19 @@ GgufTensor ReadTensor(GgufReader& reader, const std::string& path) {
   return tensor;
 }
 
-// Offsets become those in the file.
-void PlaceTensor(GgufTensor* tensor, uint64_t data_begin, uint64_t alignment,
-                 const InputFile& file) {
+// Checks where a tensor says that it is: where the one before it ends, padded, which is how everybody
+// writes and what llama.cpp demands. So nothing overlaps, and no byte hides in a hole. Its offset
+// becomes that in the file; returns where the next one is, from the data's beginning on.
+uint64_t PlaceTensor(GgufTensor* tensor, uint64_t expected, uint64_t data_begin, uint64_t alignment,
+                     const InputFile& file) {
   const std::string where = file.path() + ": tensor " + Quoted(tensor->name) + ": ";
   const std::string offset = std::to_string(tensor->offset);
-  if (tensor->offset % alignment != 0) {
-    throw Error(where + "expected an offset that is a multiple of " + std::to_string(alignment) +
-                ", got " + offset);
+  if (tensor->offset != expected) {
+    throw Error(where + "expected offset " + std::to_string(expected) + ", got " + offset +
+                (tensor->offset % alignment != 0
+                     ? ", which is no multiple of " + std::to_string(alignment)
+                 : tensor->offset < expected ? ": it overlaps the tensor before it"
+                                             : ": there is a hole before it"));
   }
   uint64_t end = 0;
   if (!CheckedAdd(data_begin, tensor->offset, &tensor->offset) ||
@@ -127,26 +139,16 @@ void PlaceTensor(GgufTensor* tensor, uint64_t data_begin, uint64_t alignment,
                 ", are not within the file's " + std::to_string(file.size()) +
                 ": is it cut off, or still downloading?");
   }
-}
-
-// An overlap is how a small file claims to be a large one. Holes are the padding.
-void CheckNoOverlap(const std::vector<GgufTensor>& tensors, const std::string& path) {
-  std::vector<const GgufTensor*> order;
-  for (const GgufTensor& tensor : tensors) order.push_back(&tensor);
-  std::sort(order.begin(), order.end(),
-            [](const auto* a, const auto* b) { return a->offset < b->offset; });
-  for (size_t i = 1; i < order.size(); ++i) {
-    const GgufTensor &before = *order[i - 1], &tensor = *order[i];
-    if (before.offset + before.bytes <= tensor.offset) continue;
-    throw Error(path + ": tensor " + Quoted(tensor.name) + ": its data at byte " +
-                std::to_string(tensor.offset) + " overlaps that of " + Quoted(before.name) +
-                ", which ends at " + std::to_string(before.offset + before.bytes));
-  }
+  // Below the file's size, so the sum cannot wrap.
+  return (expected + tensor->bytes + alignment - 1) / alignment * alignment;
 }
 
 Part ReadPart(const std::string& path) {
   Part part{InputFile(path)};
-  GgufReader reader(part.file);
+  const auto fill = [&file = part.file](uint64_t offset, void* out, uint64_t n) {
+    file.ReadAt(offset, out, n);
+  };
+  Reader reader(fill, std::min(part.file.size(), kMaxHeaderBytes), path + ": header");
   part.version = ReadVersion(reader, part.file);
   const auto tensors = reader.Read<uint64_t>("number of tensors");
   const auto pairs = reader.Read<uint64_t>("number of key-value pairs");
@@ -156,15 +158,17 @@ Part ReadPart(const std::string& path) {
   }
   part.metadata = GgufMetadata::Read(reader, pairs, path);
   const uint64_t alignment = AlignmentOf(part.metadata, path);
-  reader.SetSubject("tensor table");
+  reader.SetWhere(path + ": tensor table");
   reader.Require(tensors, kMinTensorBytes, "tensors");
   for (uint64_t i = 0; i < tensors; ++i) {
-    reader.SetSubject("tensor " + std::to_string(i) + " of " + std::to_string(tensors));
+    reader.SetWhere(path + ": tensor " + std::to_string(i) + " of " + std::to_string(tensors));
     part.tensors.push_back(ReadTensor(reader, path));
   }
   const uint64_t data_begin = (reader.position() + alignment - 1) / alignment * alignment;
-  for (GgufTensor& tensor : part.tensors) PlaceTensor(&tensor, data_begin, alignment, part.file);
-  CheckNoOverlap(part.tensors, path);
+  uint64_t next = 0;
+  for (GgufTensor& tensor : part.tensors) {
+    next = PlaceTensor(&tensor, next, data_begin, alignment, part.file);
+  }
   return part;
 }
 

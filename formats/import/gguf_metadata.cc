@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "formats/import/byte_reader.h"
 #include "lib/text/utf8.h"
 
 namespace glint {
@@ -14,10 +13,8 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxKeyBytes = 65535;  // the format's own limit
-// More than any file has; a pair or an array takes more memory here than in the file.
+// More than any file has; a pair takes more memory here than in the file.
 constexpr uint64_t kMaxPairs = 65536;
-constexpr uint64_t kMaxNestedArrays = 65536;
-constexpr int kMaxArrayDepth = 4;
 constexpr uint64_t kMinPairBytes = 8 + 4 + 1;  // length of the key, type, value
 
 template <class T>
@@ -53,7 +50,7 @@ const TypeRow& RowOf(GgufType type) {
   return kTypes[static_cast<size_t>(type)];
 }
 
-GgufType ReadType(GgufReader& reader, const char* what) {
+GgufType ReadType(Reader& reader, const char* what) {
   const auto type = reader.Read<uint32_t>(what);
   if (type >= std::size(kTypes)) {
     reader.Fail(std::string(what) + ": expected 0 to " + std::to_string(std::size(kTypes) - 1) +
@@ -62,7 +59,7 @@ GgufType ReadType(GgufReader& reader, const char* what) {
   return static_cast<GgufType>(type);
 }
 
-void ReadStrings(GgufReader& reader, GgufValue* value) {
+void ReadStrings(Reader& reader, GgufValue* value) {
   reader.Require(value->count, 8, "strings");
   value->ends.reserve(static_cast<size_t>(value->count));
   for (uint64_t i = 0; i < value->count; ++i) {
@@ -75,7 +72,7 @@ void ReadStrings(GgufReader& reader, GgufValue* value) {
   }
 }
 
-void ReadNumbers(GgufReader& reader, GgufValue* value) {
+void ReadNumbers(Reader& reader, GgufValue* value) {
   const uint64_t item_bytes = RowOf(value->type).bytes;
   reader.Require(value->count, item_bytes, "values");
   value->bytes.resize(static_cast<size_t>(value->count * item_bytes));
@@ -87,36 +84,16 @@ void ReadNumbers(GgufReader& reader, GgufValue* value) {
   reader.Fail("expected a bool, 0 or 1, got " + std::to_string(*wrong));
 }
 
-// An array of arrays costs a GgufValue for each of 12 bytes, hence `budget`.
-GgufValue ReadArray(GgufReader& reader, int depth, uint64_t* budget) {
-  if (depth > kMaxArrayDepth) {
-    reader.Fail("arrays are nested deeper than " + std::to_string(kMaxArrayDepth));
-  }
-  GgufValue value;
-  value.is_array = true;
-  value.type = ReadType(reader, "type of an array's items");
-  value.count = reader.Read<uint64_t>("length of an array");
-  if (value.type == GgufType::kString) {
-    ReadStrings(reader, &value);
-  } else if (value.type != GgufType::kArray) {
-    ReadNumbers(reader, &value);
-  } else {
-    if (value.count > *budget) {
-      reader.Fail("expected at most " + std::to_string(kMaxNestedArrays) +
-                  " arrays within arrays, got " + std::to_string(value.count) + " more");
-    }
-    *budget -= value.count;
-    for (uint64_t i = 0; i < value.count; ++i) {
-      value.items.push_back(ReadArray(reader, depth + 1, budget));
-    }
-  }
-  return value;
-}
-
-GgufValue ReadValue(GgufReader& reader, uint64_t* budget) {
+// A value, or an array of them. Nobody writes arrays of arrays, and llama.cpp reads none.
+GgufValue ReadValue(Reader& reader) {
   GgufValue value;
   value.type = ReadType(reader, "type of a value");
-  if (value.type == GgufType::kArray) return ReadArray(reader, 1, budget);
+  if (value.type == GgufType::kArray) {
+    value.is_array = true;
+    value.type = ReadType(reader, "type of an array's items");
+    if (value.type == GgufType::kArray) reader.Fail("arrays within an array are not supported");
+    value.count = reader.Read<uint64_t>("length of an array");
+  }
   if (value.type == GgufType::kString) {
     ReadStrings(reader, &value);
   } else {
@@ -125,7 +102,7 @@ GgufValue ReadValue(GgufReader& reader, uint64_t* budget) {
   return value;
 }
 
-std::string ReadKey(GgufReader& reader) {
+std::string ReadKey(Reader& reader) {
   const std::string key = reader.ReadString(kMaxKeyBytes, "key");
   const char* reason = nullptr;
   if (key.empty()) reason = "is empty";
@@ -150,13 +127,7 @@ std::string_view GgufValue::String(uint64_t i) const {
 
 json GgufValue::Item(uint64_t i) const {
   if (type == GgufType::kString) return std::string(String(i));
-  if (type != GgufType::kArray) {
-    return RowOf(type).at(bytes.data() + static_cast<size_t>(i * RowOf(type).bytes));
-  }
-  json out = json::array();
-  const GgufValue& array = items.at(static_cast<size_t>(i));
-  for (uint64_t k = 0; k < array.count; ++k) out.push_back(array.Item(k));
-  return out;
+  return RowOf(type).at(bytes.data() + static_cast<size_t>(i * RowOf(type).bytes));
 }
 
 std::string GgufValue::TypeName() const {
@@ -164,7 +135,7 @@ std::string GgufValue::TypeName() const {
   return "array of " + std::to_string(count) + " " + Name(type) + (count == 1 ? "" : "s");
 }
 
-GgufMetadata GgufMetadata::Read(GgufReader& reader, uint64_t count, const std::string& file) {
+GgufMetadata GgufMetadata::Read(Reader& reader, uint64_t count, const std::string& file) {
   if (count > kMaxPairs) {
     reader.Fail("expected at most " + std::to_string(kMaxPairs) + " key-value pairs, got " +
                 std::to_string(count));
@@ -172,12 +143,11 @@ GgufMetadata GgufMetadata::Read(GgufReader& reader, uint64_t count, const std::s
   reader.Require(count, kMinPairBytes, "key-value pairs");
   GgufMetadata metadata;
   metadata.file_ = file;
-  uint64_t budget = kMaxNestedArrays;
   for (uint64_t i = 0; i < count; ++i) {
-    reader.SetSubject("key " + std::to_string(i) + " of " + std::to_string(count));
+    reader.SetWhere(file + ": key " + std::to_string(i) + " of " + std::to_string(count));
     std::string key = ReadKey(reader);
-    reader.SetSubject("key " + Quoted(key));
-    metadata.pairs_.push_back({std::move(key), ReadValue(reader, &budget)});
+    reader.SetWhere(file + ": key " + Quoted(key));
+    metadata.pairs_.push_back({std::move(key), ReadValue(reader)});
   }
   metadata.CheckUnique();
   return metadata;

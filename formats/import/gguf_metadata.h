@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "formats/import/gguf_reader.h"
+#include "formats/reader.h"
 
 namespace glint {
 
@@ -32,9 +32,8 @@ struct GgufValue {
   GgufType type = GgufType::kU8;  // of each item
   bool is_array = false;
   uint64_t count = 1;
-  std::vector<uint8_t> bytes{};    // numbers as they lie in the file; strings one after another
-  std::vector<uint64_t> ends{};    // of strings: the end of each in `bytes`
-  std::vector<GgufValue> items{};  // of an array of arrays
+  std::vector<uint8_t> bytes{};  // numbers as they lie in the file; strings one after another
+  std::vector<uint64_t> ends{};  // of strings: the end of each in `bytes`
 
   // Item i < count. A string is as the file has it: perhaps not UTF-8.
   std::string_view String(uint64_t i = 0) const;  // of strings only
@@ -52,7 +51,7 @@ struct GgufPair {
 class GgufMetadata {
  public:
   // The next `count` pairs of the reader. Throws Error.
-  static GgufMetadata Read(GgufReader& reader, uint64_t count, const std::string& file);
+  static GgufMetadata Read(Reader& reader, uint64_t count, const std::string& file);
 
   const std::vector<GgufPair>& pairs() const { return pairs_; }
   const GgufValue* Find(std::string_view key) const;  // null if absent

@@ -36,19 +36,19 @@ constexpr struct {
 // GGUF's token types are sentencepiece's.
 constexpr uint64_t kLastType = static_cast<uint64_t>(PieceType::kByte);
 
-class Reader {
+class VocabularyReader {
  public:
-  explicit Reader(const Gguf& gguf)
+  explicit VocabularyReader(const Gguf& gguf)
       : metadata_(gguf.metadata()), where_(gguf.path() + ": tokenizer.ggml") {}
 
   std::optional<ImportedTokenizer> Read() {
     if (metadata_.Find(kKeys + "model") == nullptr) return std::nullopt;
     const std::string model(metadata_.String(kKeys + "model"));
-    constexpr std::pair<std::string_view, void (Reader::*)()> kModels[] = {
-        {"llama", &Reader::ReadLlama},
-        {"gpt2", &Reader::ReadGpt2},
-        {"bert", &Reader::ReadBert},
-        {"t5", &Reader::ReadT5}};
+    constexpr std::pair<std::string_view, void (VocabularyReader::*)()> kModels[] = {
+        {"llama", &VocabularyReader::ReadLlama},
+        {"gpt2", &VocabularyReader::ReadGpt2},
+        {"bert", &VocabularyReader::ReadBert},
+        {"t5", &VocabularyReader::ReadT5}};
     const auto row = std::find_if(std::begin(kModels), std::end(kModels),
                                   [&](const auto& known) { return known.first == model; });
     if (row == std::end(kModels)) {
@@ -255,7 +255,7 @@ class Reader {
 }  // namespace
 
 std::optional<ImportedTokenizer> ReadGgufTokenizer(const Gguf& gguf) {
-  return Reader(gguf).Read();
+  return VocabularyReader(gguf).Read();
 }
 
 }  // namespace glint

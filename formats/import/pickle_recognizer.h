@@ -6,8 +6,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "formats/import/byte_reader.h"
 #include "formats/import/torch_pickle.h"
+#include "formats/reader.h"
 
 // The parts of RecognizePickle, for its two sources alone: pickle_recognizer.cc has the machine
 // (opcodes, stack, memo), torch_pickle.cc what the allowed names mean and the tensors.
@@ -128,7 +128,7 @@ class Recognizer {
   static const Global kGlobals[];
 
   std::span<const uint8_t> bytes_;
-  ByteReader reader_;
+  Reader reader_;
   bool stopped_ = false;
   std::vector<Value> stack_;
   std::vector<size_t> marks_;  // heights of the stack

@@ -3,7 +3,7 @@
 #include <span>
 #include <string>
 
-#include "formats/import/byte_reader.h"
+#include "formats/reader.h"
 
 namespace glint {
 
@@ -19,18 +19,18 @@ class ProtoReader {
   // Moves to the next field; false at the end. Throws Error if the bytes are no protobuf.
   bool Next() {
     if (in_.AtEnd()) return false;
-    const uint64_t tag = Varint("tag");
+    const uint64_t tag = in_.ReadVarint("tag");
     field_ = tag >> 3;
     wire_ = static_cast<uint32_t>(tag & 7);
     if (field_ == 0 || tag > UINT32_MAX) in_.Fail("expected a field number, found none");
     if (wire_ == kVarint) {
-      number_ = Varint("number");
+      number_ = in_.ReadVarint("number");
     } else if (wire_ == kFixed64) {
       number_ = in_.Read<uint64_t>("number");
     } else if (wire_ == kFixed32) {
       number_ = in_.Read<uint32_t>("number");
     } else if (wire_ == kBytes) {
-      const uint64_t size = Varint("length");
+      const uint64_t size = in_.ReadVarint("length");
       bytes_base_ = base_ + in_.position();
       bytes_ = {in_.Take(size, "value"), static_cast<size_t>(size)};
     } else {
@@ -78,18 +78,7 @@ class ProtoReader {
     }
   }
 
-  uint64_t Varint(const char* what) {
-    uint64_t value = 0;
-    for (uint32_t shift = 0; shift < 64; shift += 7) {
-      const uint64_t byte = in_.Read<uint8_t>(what);
-      if (shift == 63 && byte > 1) break;  // bits beyond 64
-      value |= (byte & 0x7F) << shift;
-      if (byte < 0x80) return value;
-    }
-    in_.Fail("expected a number of at most 64 bits");
-  }
-
-  ByteReader in_;
+  Reader in_;
   uint64_t base_, bytes_base_ = 0;
   uint64_t field_ = 0, number_ = 0;
   uint32_t wire_ = 0;

@@ -6,9 +6,9 @@
 #include <string_view>
 #include <utility>
 
-#include "formats/import/byte_reader.h"
 #include "formats/import/source_tensor.h"
 #include "formats/json.h"
+#include "lib/checked_math.h"
 
 namespace glint {
 namespace {

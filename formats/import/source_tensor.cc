@@ -2,7 +2,7 @@
 
 #include <iterator>
 
-#include "formats/import/byte_reader.h"
+#include "lib/checked_math.h"
 #include "lib/text/utf8.h"
 
 namespace glint {

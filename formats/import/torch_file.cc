@@ -4,9 +4,9 @@
 #include <string_view>
 #include <utility>
 
-#include "formats/import/byte_reader.h"
 #include "formats/import/torch_pickle.h"
 #include "formats/import/torch_zip.h"
+#include "lib/checked_math.h"
 
 namespace glint {
 namespace {

@@ -6,7 +6,7 @@
 #include <span>
 #include <utility>
 
-#include "formats/import/byte_reader.h"
+#include "formats/reader.h"
 #include "lib/text/utf8.h"
 
 namespace glint {
@@ -70,7 +70,7 @@ uint64_t FindEnd(const InputFile& file) {
 // Reads the zip64 end record that ends at `locator`, just before the locator.
 Directory ReadEnd64(const InputFile& file, uint64_t locator) {
   const std::vector<uint8_t> bytes = ReadPart(file, locator, kLocator64Bytes);
-  ByteReader reader(bytes, Where(file, "locator"), locator);
+  Reader reader(bytes, Where(file, "locator"), locator);
   reader.Take(4, "signature");
   const auto disk = reader.Read<uint32_t>("disk");
   const auto offset = reader.Read<uint64_t>("offset");
@@ -80,7 +80,7 @@ Directory ReadEnd64(const InputFile& file, uint64_t locator) {
     reader.Fail("the zip64 end record at " + std::to_string(offset) + " does not fit before it");
   }
   const std::vector<uint8_t> record = ReadPart(file, offset, kEnd64Bytes);
-  ByteReader end(record, Where(file, "end record"), offset);
+  Reader end(record, Where(file, "end record"), offset);
   if (end.Read<uint32_t>("signature") != kEnd64Signature) end.Fail("wrong signature");
   if (end.Read<uint64_t>("size") != locator - offset - 12) end.Fail("wrong size");
   end.Take(4, "versions");
@@ -101,7 +101,7 @@ Directory ReadEnd64(const InputFile& file, uint64_t locator) {
 Directory FindDirectory(const InputFile& file) {
   const uint64_t end = FindEnd(file);
   const std::vector<uint8_t> bytes = ReadPart(file, end, kEndBytes);
-  ByteReader reader(bytes, Where(file, "end record"), end);
+  Reader reader(bytes, Where(file, "end record"), end);
   reader.Take(4, "signature");
   const auto disk = reader.Read<uint16_t>("disk");
   const auto start_disk = reader.Read<uint16_t>("disk");
@@ -143,13 +143,13 @@ Directory FindDirectory(const InputFile& file) {
 // order.
 void ApplyZip64(std::span<const uint8_t> extra, const std::string& where,
                 std::initializer_list<uint64_t*> fields) {
-  ByteReader reader(extra, where + ": extra field");
+  Reader reader(extra, where + ": extra field");
   while (reader.remaining() >= 4) {
     const auto id = reader.Read<uint16_t>("id");
     const auto bytes = reader.Read<uint16_t>("size");
     const uint8_t* data = reader.Take(bytes, "field");
     if (id != kZip64Extra) continue;
-    ByteReader numbers({data, bytes}, reader.where());
+    Reader numbers({data, bytes}, reader.where());
     for (uint64_t* field : fields) {
       if (*field == kMax32) *field = numbers.Read<uint64_t>("zip64 number");
     }
@@ -170,7 +170,7 @@ void CheckRecordName(std::string_view name, const std::string& where) {
   if (!is_plain || has_dots) throw Error(where + ": unsafe member name " + Quoted(name));
 }
 
-Entry ReadCentral(ByteReader* reader) {
+Entry ReadCentral(Reader* reader) {
   if (reader->Read<uint32_t>("signature") != kCentralSignature) reader->Fail("wrong signature");
   Entry entry;
   const auto made_by = reader->Read<uint16_t>("version");
@@ -214,7 +214,7 @@ ZipRecord ReadLocal(const InputFile& file, const Entry& entry, uint64_t limit) {
                 " is not before the directory");
   }
   const std::vector<uint8_t> bytes = ReadPart(file, entry.local, kLocalBytes);
-  ByteReader reader(bytes, where, entry.local);
+  Reader reader(bytes, where, entry.local);
   if (reader.Read<uint32_t>("signature") != kLocalSignature) reader.Fail("wrong signature");
   reader.Take(2, "version");
   const auto flags = reader.Read<uint16_t>("flags");
@@ -288,7 +288,7 @@ ZipDirectory ReadZipDirectory(const InputFile& file) {
   }
   const Directory place = FindDirectory(file);
   const std::vector<uint8_t> bytes = ReadPart(file, place.offset, place.bytes);
-  ByteReader reader(bytes, Where(file, "directory"), place.offset);
+  Reader reader(bytes, Where(file, "directory"), place.offset);
   ZipDirectory directory;
   std::vector<std::pair<uint64_t, uint64_t>> ranges;
   for (uint64_t i = 0; i < place.entries; ++i) {

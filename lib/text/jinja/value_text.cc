@@ -151,7 +151,9 @@ std::string FloatText(double value) {
   const size_t e = text.find('e');
   std::string digits(text.substr(0, 1));
   if (e > 2) digits += text.substr(2, e - 2);
-  const int exponent = std::atoi(std::string(text.substr(e + 1)).c_str());
+  const bool plus = text[e + 1] == '+';
+  int exponent = 0;
+  std::from_chars(text.data() + e + (plus ? 2 : 1), end.ptr, exponent);
   const int n = static_cast<int>(digits.size());
   if (exponent < -4 || exponent >= 16) {
     out += digits.substr(0, 1);
