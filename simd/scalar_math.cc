@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "simd/float_math.h"
+#include "simd/fma.h"
 
 namespace glint {
 namespace {
@@ -57,12 +58,12 @@ float Exp(float x) {
   if (x != x) return x;
   float clamped = x < kExpLow ? kExpLow : x;
   clamped = clamped > kExpHigh ? kExpHigh : clamped;
-  const float shifted = std::fma(clamped, kLog2E, kRoundMagic);
+  const float shifted = Fma(clamped, kLog2E, kRoundMagic);
   const float n = shifted - kRoundMagic;
-  float r = std::fma(n, -kLn2High, clamped);
-  r = std::fma(n, -kLn2Low, r);
+  float r = Fma(n, -kLn2High, clamped);
+  r = Fma(n, -kLn2Low, r);
   float p = kExpTerms[0];
-  for (int i = 1; i < 8; ++i) p = std::fma(p, r, kExpTerms[i]);
+  for (int i = 1; i < 8; ++i) p = Fma(p, r, kExpTerms[i]);
   const int32_t whole = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRoundMagic);
   const int32_t half = whole >> 1;
   return p * PowerOfTwo(half) * PowerOfTwo(whole - half);
@@ -71,16 +72,16 @@ float Exp(float x) {
 float Tanh(float x) {
   if (x != x) return x;
   const float u = std::fabs(x) * -2.0f, clamped = u < kTanhLow ? kTanhLow : u;
-  const float shifted = std::fma(clamped, kLog2E, kRoundMagic);
+  const float shifted = Fma(clamped, kLog2E, kRoundMagic);
   const float n = shifted - kRoundMagic;
-  float r = std::fma(n, -kLn2High, clamped);
-  r = std::fma(n, -kLn2Low, r);
+  float r = Fma(n, -kLn2High, clamped);
+  r = Fma(n, -kLn2Low, r);
   float p = kExpTerms[0];
-  for (int i = 1; i < 6; ++i) p = std::fma(p, r, kExpTerms[i]);
-  p = std::fma(p, r * r, r);
+  for (int i = 1; i < 6; ++i) p = Fma(p, r, kExpTerms[i]);
+  p = Fma(p, r * r, r);
   const float s =
       PowerOfTwo(std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRoundMagic));
-  const float e = std::fma(p, s, s - 1.0f);
+  const float e = Fma(p, s, s - 1.0f);
   return std::copysign(e / (e + 2.0f), x);
 }
 

@@ -13,6 +13,7 @@
 #include "lib/sampler.h"
 #include "lib/session.h"
 #include "simd/cpu.h"
+#include "tests/system.h"
 #include "tests/test_util.h"
 
 // Hashes of files and logits, to be compared with a record in tests/data on every target.
@@ -55,10 +56,10 @@ inline void ForEachTarget(const std::function<void(const std::string& isa)>& fn)
     const std::string isa = (*table)->isa;
     if (((*table)->requires_ & ~CpuFeatures()) != 0) continue;
     CAPTURE(isa);
-    setenv("GLINT_ISA", isa.c_str(), 1);
+    SetVariable("GLINT_ISA", isa);
     fn(isa);
   }
-  unsetenv("GLINT_ISA");
+  ClearVariable("GLINT_ISA");
 }
 
 // A line of a record: a name, a hash of the file's data, one of the logits.

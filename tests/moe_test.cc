@@ -15,6 +15,7 @@
 #include "lib/plan.h"
 #include "lib/thread_pool.h"
 #include "quant/encode.h"
+#include "simd/fma.h"
 #include "simd/scalar_math.h"
 #include "tests/guarded_pages.h"
 
@@ -237,7 +238,7 @@ TEST_CASE("routed_linear in f32 is what plain loops give") {
         const float* row = &rows[static_cast<size_t>(ids[t]) * width + (width == 29 ? 0 : s * 29)];
         for (size_t r = 0; r < 37; ++r) {
           float sum = 0;
-          for (size_t c = 0; c < 29; ++c) sum = std::fma(w[r * 29 + c], row[c], sum);
+          for (size_t c = 0; c < 29; ++c) sum = Fma(w[r * 29 + c], row[c], sum);
           want.push_back(sum + 0.0f);
         }
       }
@@ -328,7 +329,7 @@ TEST_CASE("combine and gate do what they say") {
     const std::vector<float> weights = Route({&logits[id * 6], &logits[id * 6] + 6}, 3, false);
     for (size_t i = 0; i < 32; ++i) {
       float want = weights[0] * y[id * 96 + i];
-      for (size_t s = 1; s < 3; ++s) want = std::fma(weights[s], y[id * 96 + s * 32 + i], want);
+      for (size_t s = 1; s < 3; ++s) want = Fma(weights[s], y[id * 96 + s * 32 + i], want);
       CHECK(got[t * 32 + i] == want);
     }
   }

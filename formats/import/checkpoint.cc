@@ -168,8 +168,8 @@ std::unique_ptr<Checkpoint> Checkpoint::Open(const std::string& path) {
     impl.SortTensors();
     impl.CheckIndex(weights);
   } else {
-    const size_t slash = path.rfind('/');
-    impl.folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+    const size_t begin = NameBegin(path);
+    impl.folder = begin == 0 ? "." : path.substr(0, begin);
     impl.AddFile(path);
     impl.SortTensors();
   }

@@ -69,12 +69,8 @@ WeightFiles ReadIndex(const std::string& folder, const Form& form) {
 
 }  // namespace
 
-std::string JoinPath(const std::string& folder, const std::string& name) {
-  return folder.ends_with('/') ? folder + name : folder + "/" + name;
-}
-
 std::string BaseName(const std::string& path) {
-  return path.substr(path.rfind('/') + 1);
+  return path.substr(NameBegin(path));
 }
 
 json ReadJsonFile(const std::string& path, uint64_t max_bytes) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "lib/system/file.h"
+
 namespace glint {
 
 // The weight files of a Hugging Face folder, in the order in which their names sort.
@@ -19,8 +21,7 @@ struct WeightFiles {
 // that an index names exist and are plain names in the folder. Throws Error.
 WeightFiles FindWeightFiles(const std::string& folder);
 
-// `folder`/`name`, and the name again.
-std::string JoinPath(const std::string& folder, const std::string& name);
+// The last part of a path.
 std::string BaseName(const std::string& path);
 
 // config.json and others like it. Throws Error: what it is instead, if that can be told.

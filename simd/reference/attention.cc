@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "quant/f16.h"
+#include "simd/fma.h"
 #include "simd/kernel_list.h"
 #include "simd/reference/fold.h"
 #include "simd/scalar_math.h"
@@ -70,7 +71,7 @@ float Score(const AttentionBlock& a, const float* q, size_t j) {
   const auto* keys = static_cast<const typename Cache::Type*>(a.kv.keys);
   float dot = 0;
   for (size_t d = 0; d < a.head_dim; ++d) {
-    dot = std::fma(q[d], Cache::Load(keys[KeyPlace(j, d, a.head_dim)]), dot);
+    dot = Fma(q[d], Cache::Load(keys[KeyPlace(j, d, a.head_dim)]), dot);
   }
   return dot * a.scale;
 }
@@ -95,7 +96,7 @@ void SumValues(const AttentionBlock& a, const float* p, size_t begin, size_t end
     const auto* value =
         static_cast<const typename Cache::Type*>(a.kv.values) + j * a.kv.value_stride;
     for (size_t d = 0; d < a.head_dim; ++d) {
-      o[d] = std::fma(p[j - begin], Cache::Load(value[d]), o[d]);
+      o[d] = Fma(p[j - begin], Cache::Load(value[d]), o[d]);
     }
   }
 }
@@ -124,9 +125,9 @@ void Join(float maximum, float sum, const float* out, size_t head_dim, State sta
   const float next = maximum > *state.maximum ? maximum : *state.maximum;
   const float old_factor = Exp(*state.maximum - next), new_factor = Exp(maximum - next);
   *state.maximum = next;
-  *state.sum = std::fma(*state.sum, old_factor, sum * new_factor);
+  *state.sum = Fma(*state.sum, old_factor, sum * new_factor);
   for (size_t d = 0; d < head_dim; ++d) {
-    state.out[d] = std::fma(state.out[d], old_factor, out[d] * new_factor);
+    state.out[d] = Fma(state.out[d], old_factor, out[d] * new_factor);
   }
 }
 

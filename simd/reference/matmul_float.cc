@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "quant/f16.h"
+#include "simd/fma.h"
 #include "simd/kernel_list.h"
 
 namespace glint::reference {
@@ -20,7 +21,7 @@ void Matmul(const MatrixView& w, const float* x, size_t x_stride, size_t m, cons
     for (size_t t = 0; t < m; ++t) {
       float acc = 0;
       for (size_t c = 0; c < w.layout.cols; ++c) {
-        acc = std::fma(decode(codes[c * kTileRows]), x[t * x_stride + c], acc);
+        acc = Fma(decode(codes[c * kTileRows]), x[t * x_stride + c], acc);
       }
       y[t * y_stride + row] = acc + (bias ? bias[row] : 0.0f);
     }

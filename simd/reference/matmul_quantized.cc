@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "quant/f16.h"
+#include "simd/fma.h"
 #include "simd/kernel_list.h"
 
 namespace glint::reference {
@@ -93,9 +94,9 @@ float IntegerScales(const Output& o, float bias) {
     for (size_t c = begin; c < cols && c < begin + kActivationBlock; c += width) {
       sum += dot(o, c / width, width) * o.BlockScale<int8_t>(c / width);
     }
-    acc = std::fma(static_cast<float>(sum), o.XScale(begin), acc);
+    acc = Fma(static_cast<float>(sum), o.XScale(begin), acc);
   }
-  return std::fma(acc, o.w.RowScales(o.tile)[o.lane], bias);
+  return Fma(acc, o.w.RowScales(o.tile)[o.lane], bias);
 }
 
 // int8 and int4a: add_block(o, b, s) is s with block b of 32 columns added.
@@ -108,7 +109,7 @@ float FloatScales(const Output& o, float bias, AddBlock add_block) {
     for (size_t c = begin; c < cols && c < begin + kActivationBlock; c += kWeightBlock) {
       sum = add_block(o, c / kWeightBlock, sum);
     }
-    acc = std::fma(sum, o.XScale(begin), acc);
+    acc = Fma(sum, o.XScale(begin), acc);
   }
   return acc + bias;
 }
@@ -119,7 +120,7 @@ float AddInt8Block(const Output& o, size_t b, float sum) {
   for (size_t c = 0; c < kWeightBlock; ++c) {
     d += static_cast<int8_t>(o.Byte(8 * b + c / 4, c % 4)) * x[c];
   }
-  return std::fma(static_cast<float>(d), F16ToF32(o.BlockScale<uint16_t>(b)), sum);
+  return Fma(static_cast<float>(d), F16ToF32(o.BlockScale<uint16_t>(b)), sum);
 }
 
 float AddInt4aBlock(const Output& o, size_t b, float sum) {
@@ -130,10 +131,10 @@ float AddInt4aBlock(const Output& o, size_t b, float sum) {
   if (o.w.layout.offset == BlockOffset::kZero) {
     d -= reinterpret_cast<const int8_t*>(offsets)[at] * x_sum;
   }
-  sum = std::fma(static_cast<float>(d), o.BlockScale<float>(b), sum);
+  sum = Fma(static_cast<float>(d), o.BlockScale<float>(b), sum);
   if (o.w.layout.offset == BlockOffset::kMin) {
     const float min = F16ToF32(reinterpret_cast<const uint16_t*>(offsets)[at]);
-    sum = std::fma(static_cast<float>(x_sum), min, sum);
+    sum = Fma(static_cast<float>(x_sum), min, sum);
   }
   return sum;
 }
