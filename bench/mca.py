@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """mca.py BUILD_DIR: what llvm-mca says of the matmul of many tokens on ARM, as a Markdown table.
 
-BUILD_DIR is an aarch64 build (tests/cross_aarch64.sh). Of each kernel the loop over 64 columns of
+BUILD_DIR is an aarch64 build (tests/cross_arm.sh). Of each kernel the loop over 64 columns of
 a full register tile is cut out of the object file, unrolled as it runs, and given to llvm-mca with
 models of four processors. Two shares of the rate at which that model issues independent dots: the
 dots alone (the innermost loop without the arithmetic of scales, but with all its loads, stores and
@@ -138,7 +138,7 @@ def main():
             sys.exit(f"mca.py: {tool} is missing; it is in the package {package}")
     if not os.path.isdir(f"{sys.argv[1]}/simd/libkernels_dotprod.a.p"):
         hint = "" if shutil.which(COMPILER) else f" ({COMPILER} is missing: g++-aarch64-linux-gnu)"
-        sys.exit(f"mca.py: {sys.argv[1]}: no aarch64 build; tests/cross_aarch64.sh makes one{hint}")
+        sys.exit(f"mca.py: {sys.argv[1]}: no aarch64 build; tests/cross_arm.sh makes one{hint}")
     print("Each: dots alone, everything, cycles per 64 columns at the most dots per cycle.\n")
     print("| target | type | tile | per 64 columns | " + " | ".join(MODELS) + " |")
     print("|---" * (4 + len(MODELS)) + "|")

@@ -1,7 +1,5 @@
 // The command line of glint. The commands are rows of one table; each has a file in commands/.
 #include <CLI/CLI.hpp>
-#include <csignal>
-#include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
@@ -52,8 +50,8 @@ void PrintHelp() {
 }
 
 int Fail(ExitStatus status, const std::string& message, const std::string& hint = "") {
-  std::fflush(stdout);
-  std::fprintf(stderr, "glint: %s%s\n", OneLine(message).c_str(), hint.c_str());
+  FlushOut();
+  WriteError("glint: " + OneLine(message) + hint + "\n");
   return status;
 }
 
@@ -111,14 +109,11 @@ int Dispatch(const std::vector<std::string>& args) {
 
 int main(int argc, char** argv) {
   using namespace glint;
-  std::signal(SIGXFSZ, SIG_IGN);  // writing fails then, and no half-made file stays
+  SetUpProcess();
   try {
-    return Dispatch({argv + (argc > 0 ? 1 : 0), argv + argc});
+    return Dispatch(ProgramArguments(argc, argv));
   } catch (const Interrupted&) {
-    // End as the signal would have ended us, so that a script that called us ends too.
-    std::signal(SIGINT, SIG_DFL);
-    std::raise(SIGINT);
-    return kReportedError;
+    EndAsInterrupted();
   } catch (const std::bad_alloc&) {
     return Fail(kReportedError, "not enough memory");
   } catch (const std::exception& error) {

@@ -1,12 +1,6 @@
 #include "formats/mapped_file.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <exception>
 #include <limits>
@@ -20,8 +14,6 @@
 namespace glint {
 namespace {
 
-// Linux moves at most 2 GiB less a page in one call.
-constexpr uint64_t kMaxRead = uint64_t{1} << 30;
 // Read at a time by one of several threads.
 constexpr uint64_t kStep = uint64_t{16} << 20;
 // Read between two looks at whether to stop: a few ms, even of a slow disk's tens.
@@ -34,69 +26,56 @@ constexpr std::chrono::milliseconds kTellInterval{5};
 constexpr size_t kCopyThreads = 4;
 
 [[noreturn]] void Fail(const std::string& path, const char* what) {
-  throw Error(path + ": " + what + ": " + std::generic_category().message(errno));
+  throw Error(path + ": " + what + ": " + LastSystemError());
+}
+
+// Half of the address space, so that differences of pointers fit too.
+void CheckFits(const std::string& path, uint64_t bytes) {
+  constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<ptrdiff_t>::max());
+  if (bytes <= kMax) return;
+  throw Error(path + ": too large for this machine's address space: " + std::to_string(bytes) +
+              " bytes, at most " + std::to_string(kMax) + " in a program of " +
+              std::to_string(8 * sizeof(void*)) + " bits");
 }
 
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  // O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
-  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd_ < 0) Fail(path, "cannot open");
+  if (!file_.OpenToRead(path)) Fail(path, "cannot open");
   CheckOpened();
 }
 
 MappedFile::MappedFile(int descriptor, const std::string& name) : path_(name) {
-  fd_ = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
-  if (fd_ < 0) Fail(name, "cannot use the descriptor");
+  if (!file_.OpenDescriptor(descriptor)) Fail(name, "cannot use the descriptor");
   CheckOpened();
 }
 
 void MappedFile::CheckOpened() {
-  struct stat status;
-  const bool is_known = fstat(fd_, &status) == 0;
-  if (!is_known || !S_ISREG(status.st_mode)) {
-    close(fd_);
-    if (!is_known) Fail(path_, "cannot open");
-    throw Error(path_ + (S_ISDIR(status.st_mode) ? ": is a folder" : ": is not a regular file") +
-                ", expected a .glint file");
-  }
-  ReadState(&opened_);
+  if (!file_.State(&opened_)) Fail(path_, "cannot open");
+  if (opened_.kind == FileKind::kRegular) return;
+  throw Error(path_ + (opened_.kind == FileKind::kFolder ? ": is a folder" : ": is not a regular file") +
+              ", expected a .glint file");
 }
 
 MappedFile::~MappedFile() {
   stop_reader_.store(true);
   if (reader_.joinable()) reader_.join();
-  if (memory_) munmap(memory_, memory_bytes_);
-  if (fd_ >= 0) close(fd_);
-}
-
-bool MappedFile::ReadState(State* state) const {
-  struct stat status;
-  if (fstat(fd_, &status) != 0) return false;
-  state->bytes = static_cast<uint64_t>(status.st_size);
-  state->device = static_cast<uint64_t>(status.st_dev);
-  state->inode = static_cast<uint64_t>(status.st_ino);
-#ifdef __APPLE__
-  const struct timespec changed = status.st_mtimespec;
-#else
-  const struct timespec changed = status.st_mtim;
-#endif
-  state->seconds = changed.tv_sec;
-  state->nanoseconds = changed.tv_nsec;
-  return true;
+  if (is_copy_) {
+    ReleasePages(const_cast<uint8_t*>(memory_), memory_bytes_);
+  } else {
+    UnmapFile(memory_, memory_bytes_);
+  }
 }
 
 bool MappedFile::Unchanged() const {
-  State now;
-  return ReadState(&now) && now == opened_;
+  FileState now;
+  return file_.State(&now) && now.SameContents(opened_);
 }
 
 void MappedFile::ReadAt(uint64_t offset, void* data, uint64_t size) const {
   char* out = static_cast<char*>(data);
   while (size > 0) {
-    const ssize_t n = pread(fd_, out, std::min(size, kMaxRead), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
+    const int64_t n = file_.ReadAt(offset, out, size);
     if (n < 0) Fail(path_, "cannot read");
     if (n == 0) {
       throw Error(path_ + ": the file ended at byte " + std::to_string(offset) +
@@ -109,12 +88,9 @@ void MappedFile::ReadAt(uint64_t offset, void* data, uint64_t size) const {
 }
 
 const uint8_t* MappedFile::Map() {
-  if (opened_.bytes > std::numeric_limits<size_t>::max()) {
-    throw Error(path_ + ": too large for this machine's address space");
-  }
-  void* memory = mmap(nullptr, opened_.bytes, PROT_READ, MAP_PRIVATE, fd_, 0);
-  if (memory == MAP_FAILED) Fail(path_, "cannot map into memory");
-  memory_ = static_cast<uint8_t*>(memory);
+  CheckFits(path_, opened_.bytes);
+  memory_ = file_.Map(opened_.bytes);
+  if (!memory_) Fail(path_, "cannot map into memory");
   memory_bytes_ = opened_.bytes;
   return memory_;
 }
@@ -179,18 +155,17 @@ void MappedFile::ReadParallel(uint64_t offset, uint8_t* data, uint64_t size,
 
 const uint8_t* MappedFile::Copy(uint64_t offset, const std::function<void(double)>& progress) {
   const uint64_t size = opened_.bytes - offset;
-  if (size > std::numeric_limits<size_t>::max()) {
-    throw Error(path_ + ": too large for this machine's address space");
-  }
-  memory_ = ReservePages(size);
-  if (!memory_) Fail(path_, "no memory for a copy of the file");
+  CheckFits(path_, size);
+  uint8_t* const memory = ReservePages(size);
+  if (!memory) Fail(path_, "no memory for a copy of the file");
+  memory_ = memory;
+  is_copy_ = true;
   memory_bytes_ = std::max<uint64_t>(size, 1);
-  ReadParallel(offset, memory_, size, progress);
+  ReadParallel(offset, memory, size, progress);
   if (!Unchanged()) throw Error(path_ + ": the file changed while it was read");
   // From here on a stray write is a fault, as with a map.
-  mprotect(memory_, memory_bytes_, PROT_READ);
-  close(fd_);
-  fd_ = -1;
+  ForbidWriting(memory, memory_bytes_);
+  file_.Close();
   return memory_;
 }
 

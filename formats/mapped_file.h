@@ -6,10 +6,11 @@
 #include <string>
 #include <thread>
 
+#include "lib/system/file.h"
+
 namespace glint {
 
-// A regular file opened for reading, and its bytes in memory if asked for. The one place, beside
-// output_file, where formats/ talks to the operating system. Throws Error.
+// A regular file opened for reading, and its bytes in memory if asked for. Throws Error.
 class MappedFile {
  public:
   // Opens `path` (UTF-8). Refuses folders, pipes and devices.
@@ -38,20 +39,15 @@ class MappedFile {
   bool Unchanged() const;
 
  private:
-  struct State {  // of the file, as fstat tells it
-    uint64_t bytes = 0, device = 0, inode = 0;
-    int64_t seconds = 0, nanoseconds = 0;
-    bool operator==(const State&) const = default;
-  };
   void CheckOpened();
-  bool ReadState(State* state) const;
   void ReadParallel(uint64_t offset, uint8_t* data, uint64_t size,
                     const std::function<void(double)>& progress) const;
 
   std::string path_;
-  int fd_ = -1;
-  State opened_;
-  uint8_t* memory_ = nullptr;  // mapped, from the file or anonymous
+  SystemFile file_;
+  FileState opened_;
+  const uint8_t* memory_ = nullptr;  // mapped, from the file or anonymous
+  bool is_copy_ = false;
   uint64_t memory_bytes_ = 0;
   std::thread reader_;  // of ReadAhead
   std::atomic<bool> stop_reader_{false};

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "formats/output.h"
+#include "lib/system/file.h"
 
 namespace glint {
 
@@ -35,7 +36,7 @@ class OutputFile : public Output {
   void WriteAll(uint64_t offset, const void* data, uint64_t size);
 
   std::string path_, folder_, name_, temp_path_;
-  int fd_ = -1;
+  SystemFile file_;
   bool overwrite_;
   uint64_t bytes_ = 0;
   std::mutex mutex_;              // of what follows

@@ -28,6 +28,16 @@ class FpModeScope {
     return mode;
   }
   static void Set(uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+#elif defined(__arm__) && defined(__VFP_FP__) && !defined(__SOFTFP__)
+  static constexpr uint64_t kDefault = 0;
+  static uint64_t Get() {
+    uint32_t mode;
+    asm volatile("vmrs %0, fpscr" : "=r"(mode));
+    return mode;
+  }
+  static void Set(uint64_t mode) {
+    asm volatile("vmsr fpscr, %0" : : "r"(static_cast<uint32_t>(mode)));
+  }
 #else
   static constexpr uint64_t kDefault = 0;
   static uint64_t Get() { return 0; }

@@ -10,6 +10,7 @@
 #include "lib/free_memory.h"
 #include "lib/ops/ops.h"
 #include "lib/positions.h"
+#include "lib/system/file.h"
 #include "lib/text/chat.h"
 
 namespace glint {

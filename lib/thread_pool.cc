@@ -7,6 +7,11 @@
 
 #include "lib/error.h"
 #include "lib/fp_mode.h"
+#include "lib/system/wait.h"
+
+#if defined(__APPLE__)
+#include <pthread/qos.h>
+#endif
 
 namespace glint {
 namespace {
@@ -73,7 +78,7 @@ ThreadPool::~ThreadPool() { Stop(); }
 void ThreadPool::Stop() {
   stop_.store(true);
   epoch_.fetch_add(2);
-  epoch_.notify_all();
+  WakeAll(epoch_);
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -104,7 +109,7 @@ void ThreadPool::RunTasks(size_t worker) {
 }
 
 void ThreadPool::WakeSome() {
-  for (int i = 0; i < kWakes && asleep_.load() != 0; ++i) epoch_.notify_one();
+  for (int i = 0; i < kWakes && asleep_.load() != 0; ++i) WakeOne(epoch_);
 }
 
 void ThreadPool::RunErased(size_t n_tasks, TaskFn call, const void* fn) {
@@ -141,14 +146,14 @@ void ThreadPool::WaitForWorkers() {
   // Announce the sleep first, then look again: the last worker leaves first and looks for a sleeper
   // second.
   caller_asleep_.store(true);
-  for (uint32_t inside = inside_.load(); inside != 0; inside = inside_.load()) inside_.wait(inside);
+  for (uint32_t inside = inside_.load(); inside != 0; inside = inside_.load()) Wait(inside_, inside);
   caller_asleep_.store(false);
 }
 
 uint32_t ThreadPool::WaitForJob(uint32_t seen) {
   if (!SpinUntil([&] { return epoch_.load() != seen; }, spin_time_)) {
     asleep_.fetch_add(1);
-    epoch_.wait(seen);
+    Wait(epoch_, seen);
     asleep_.fetch_sub(1);
   }
   return epoch_.load();
@@ -156,6 +161,10 @@ uint32_t ThreadPool::WaitForJob(uint32_t seen) {
 
 void ThreadPool::WorkerLoop(size_t worker) {
   const FpModeScope fp_mode;
+#if defined(__APPLE__)
+  // Somebody waits for the result: on the performance cores. By default workers may end up on the others.
+  pthread_set_qos_class_self_np(QOS_CLASS_USER_INITIATED, 0);
+#endif
   uint32_t seen = 0;
   while (!stop_.load()) {
     seen = WaitForJob(seen);
@@ -166,7 +175,7 @@ void ThreadPool::WorkerLoop(size_t worker) {
       if (next_task_.load(std::memory_order_relaxed) < n_tasks_) WakeSome();
       Work(worker);
     }
-    if (inside_.fetch_sub(1) == 1 && caller_asleep_.load()) inside_.notify_one();
+    if (inside_.fetch_sub(1) == 1 && caller_asleep_.load()) WakeOne(inside_);
   }
 }
 

@@ -24,7 +24,7 @@ uint16_t HalfAbove(float x) {
 
 Lanes CodeOf(Lanes x) {
   const Lanes limit(kLargestCode);
-  return Round(xsimd::min(xsimd::max(x, -limit), limit));
+  return Round(min(max(x, -limit), limit));
 }
 
 // Scales of a block's rows, their inverses (0 for 0), and the weighted squared errors that they

@@ -6,7 +6,6 @@
 // codebook and per row a factor that brings numbers to its values.
 namespace glint {
 
-using Bytes = xsimd::make_sized_batch_t<int8_t, kTileRows>;  // a column of a tile
 constexpr size_t kLaneSteps = kTileRows / Lanes::size;
 
 // A column's places on the grid of half steps: floor(2 * x * to_value), within -128..127.
@@ -15,8 +14,8 @@ inline Bytes GridOf(const float* x, const Lanes* to_grid) {
   for (size_t i = 0; i < kLaneSteps; ++i) {
     const Lanes place = Lanes::load_unaligned(x + i * Lanes::size) * to_grid[i];
     // The conversion cuts off towards zero: numbers that are not negative are rounded down.
-    const Lanes up = xsimd::min(xsimd::max(place + Lanes(128.0f), Lanes(0.0f)), Lanes(255.0f));
-    xsimd::to_int(up).store_unaligned(places + i * Lanes::size);
+    const Lanes up = min(max(place + Lanes(128.0f), Lanes(0.0f)), Lanes(255.0f));
+    to_int(up).store_unaligned(places + i * Lanes::size);
   }
   int8_t bytes[kTileRows];
   for (size_t r = 0; r < kTileRows; ++r) bytes[r] = static_cast<int8_t>(places[r] - 128);
@@ -29,7 +28,7 @@ template <size_t kSteps, typename StepOf>
 inline Bytes PassSteps(const Codebook& book, Bytes grid, Bytes sum, StepOf step) {
   const Bytes zero(int8_t{0});
   for (size_t i = 0; i < kSteps; ++i) {
-    sum += xsimd::select(grid > Bytes::load_unaligned(book.thresholds[i]), step(i), zero);
+    sum += select(grid > Bytes::load_unaligned(book.thresholds[i]), step(i), zero);
   }
   return sum;
 }
@@ -73,7 +72,7 @@ struct LinearRounder {
   }
   Lanes Value(const float* x, size_t i) const {
     const Lanes value = Lanes::load_unaligned(x + i * Lanes::size) * to_value[i];
-    return Round(xsimd::min(xsimd::max(value, first), last));
+    return Round(min(max(value, first), last));
   }
   void Values(const float* x, float* out) const {
     for (size_t i = 0; i < kLaneSteps; ++i) Value(x, i).store_unaligned(out + i * Lanes::size);

@@ -3,9 +3,11 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#elif defined(__aarch64__) && defined(__linux__)
+#elif (defined(__aarch64__) || defined(__arm__)) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace glint {
@@ -19,7 +21,7 @@ constexpr FeatureName kFeatureNames[] = {
     {kCpuAvx2, "avx2"},     {kCpuAvxVnni, "avxvnni"},
     {kCpuAvx512, "avx512"}, {kCpuAvx512Vnni, "avx512vnni"},
     {kCpuNeon, "neon"},     {kCpuDotProd, "dotprod"},
-    {kCpuI8mm, "i8mm"},
+    {kCpuI8mm, "i8mm"},     {kCpuNeon32, "neon32"},
 };
 
 }  // namespace
@@ -60,17 +62,50 @@ std::string CpuModelName() {
 
 #elif defined(__aarch64__)
 
+#if defined(__APPLE__)
+// Kernels that do not know the name do not know the feature.
+static bool HasFeature(const char* name) {
+  int value = 0;
+  size_t bytes = sizeof value;
+  return sysctlbyname(name, &value, &bytes, nullptr, 0) == 0 && value != 0;
+}
+#endif
+
 uint32_t CpuFeatures() {
   uint32_t features = kCpuNeon;  // Part of every AArch64.
 #if defined(__linux__)
   if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) features |= kCpuDotProd;
   if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) features |= kCpuI8mm;
+#elif defined(__APPLE__)
+  if (HasFeature("hw.optional.arm.FEAT_DotProd")) features |= kCpuDotProd;
+  if (HasFeature("hw.optional.arm.FEAT_I8MM")) features |= kCpuI8mm;
 #endif
   return features;
 }
 
 std::string CpuModelName() {
+#if defined(__APPLE__)
+  char name[64] = {};
+  size_t bytes = sizeof name - 1;
+  if (sysctlbyname("machdep.cpu.brand_string", name, &bytes, nullptr, 0) == 0) return name;
+#endif
   return "aarch64";
+}
+
+#elif defined(__arm__)
+
+uint32_t CpuFeatures() {
+  uint32_t features = 0;
+#if defined(__linux__)
+  // NEON alone (Cortex-A8, A9) lacks the fused multiply-add that the kernels are built on.
+  const unsigned long needed = HWCAP_NEON | HWCAP_VFPv4 | HWCAP_VFPD32;
+  if ((getauxval(AT_HWCAP) & needed) == needed) features |= kCpuNeon32;
+#endif
+  return features;
+}
+
+std::string CpuModelName() {
+  return "arm";
 }
 
 #else

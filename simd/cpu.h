@@ -13,6 +13,7 @@ enum CpuFeature : uint32_t {
   kCpuNeon = 1 << 4,
   kCpuDotProd = 1 << 5,
   kCpuI8mm = 1 << 6,
+  kCpuNeon32 = 1 << 7,  // 32-bit ARM: NEON, and VFPv4's fused multiply-add
 };
 
 // Features of the CPU we run on. Cheap; not cached.

@@ -18,6 +18,7 @@
 #include "lib/session.h"
 #include "tests/llama_samples.h"
 #include "tests/npy.h"
+#include "tests/system.h"
 #include "tests/test_util.h"
 
 using namespace glint;
@@ -322,10 +323,10 @@ TEST_CASE("the same file with any number of threads and on every target") {
     const Converted two = ConvertWith(Tiny(), calibrate, recipe, DType::kInt4, 2, "two.glint", kFew);
     CHECK(one.bytes == two.bytes);
     if (recipe != Recipe::kBest) {  // it takes its time there
-      setenv("GLINT_ISA", "reference", 1);
+      test::SetVariable("GLINT_ISA", "reference");
       const Converted reference =
           ConvertWith(Tiny(), calibrate, recipe, DType::kInt4, 2, "reference.glint", kFew);
-      unsetenv("GLINT_ISA");
+      test::ClearVariable("GLINT_ISA");
       CHECK(one.bytes == reference.bytes);
     }
     const std::unique_ptr<Model> model = Model::Open(one.path);

@@ -1,14 +1,14 @@
 #pragma once
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "lib/system/file.h"
+#include "tests/system.h"
 #include "tests/test_util.h"
 
 // Runs the built program as a user does. GLINT_BIN names it; GLINT_WRAPPER stands before it
@@ -20,16 +20,7 @@ struct Result {
   std::string out, err;
 };
 
-inline std::string Env(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-
-inline std::string ShellQuoted(const std::string& text) {
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
+inline std::string Env(const char* name) { return Environment(name); }
 
 // The program with these arguments, with `input` on its standard input (a file, so no terminal).
 inline Result Glint(const std::vector<std::string>& args, const std::string& input = "",
@@ -37,12 +28,10 @@ inline Result Glint(const std::vector<std::string>& args, const std::string& inp
   static const std::string folder = TempDir();
   const std::string in = folder + "/in", out = folder + "/out", err = folder + "/err";
   WriteFile(in, input);
-  std::string command =
-      environment + " " + Env("GLINT_WRAPPER") + " " + ShellQuoted(Env("GLINT_BIN"));
-  for (const std::string& arg : args) command += " " + ShellQuoted(arg);
-  command += " < " + in + " > " + out + " 2> " + err;
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status, ReadFile(out), ReadFile(err)};
+  std::vector<std::string> command = {Env("GLINT_BIN")};
+  command.insert(command.end(), args.begin(), args.end());
+  const int status = RunProgram({command, environment, in, out, err});
+  return {status, ReadFile(out), ReadFile(err)};
 }
 
 // The output of a run that must succeed without a word on stderr.
@@ -87,7 +76,7 @@ inline std::string TinyFolder() {
 inline std::string TinyModel(const std::string& type = "int8") {
   static const std::string folder = TempDir();
   const std::string path = folder + "/" + type + ".glint";
-  if (!std::filesystem::exists(path)) Output({"convert", TinyFolder(), "-o", path, "--type", type});
+  if (!IsRegularFile(path)) Output({"convert", TinyFolder(), "-o", path, "--type", type});
   return path;
 }
 

@@ -1,8 +1,5 @@
 #pragma once
 // The cases that tests/check_kernels.cc checks and bench/bench_kernels.cc times, and their data.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -16,6 +13,7 @@
 #include "quant/layout.h"
 #include "simd/cpu.h"
 #include "simd/kernels.h"
+#include "tests/guarded_pages.h"
 
 namespace glint {
 
@@ -25,13 +23,10 @@ template <class T>
 class Guarded {
  public:
   explicit Guarded(size_t n, T value = T{}) : n_(n) {
-    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t used = (n * sizeof(T) + page - 1) / page * page;
-    bytes_ = used + page;
-    map_ = static_cast<char*>(
-        mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    mprotect(map_ + used, page, PROT_NONE);
-    data_ = reinterpret_cast<T*>(map_ + used - n * sizeof(T));
+    const size_t page = PageBytes();
+    bytes_ = (n * sizeof(T) + page - 1) / page * page;
+    map_ = MapGuarded(bytes_);
+    data_ = reinterpret_cast<T*>(map_ + bytes_ - n * sizeof(T));
     for (size_t i = 0; i < n; ++i) data_[i] = value;
   }
   Guarded(Guarded&& other) noexcept
@@ -46,7 +41,7 @@ class Guarded {
     return *this;
   }
   ~Guarded() {
-    if (map_) munmap(map_, bytes_);
+    if (map_) UnmapGuarded(map_, bytes_);
   }
 
   T* data() { return data_; }

@@ -13,6 +13,7 @@
 #include "lib/session.h"
 #include "tests/gguf_files.h"
 #include "tests/llama_samples.h"
+#include "tests/system.h"
 
 // Conversion into memory, and the names under which conversions are kept.
 namespace glint {
@@ -122,17 +123,17 @@ TEST_CASE("progress in memory rises to 1, and an error leaves no model") {
 
 TEST_CASE("the cache's folder") {
   const std::string home = TempDir();
-  setenv("HOME", home.c_str(), 1);
-  setenv("XDG_CACHE_HOME", (home + "/xdg").c_str(), 1);
+  test::SetVariable("HOME", home);
+  test::SetVariable("XDG_CACHE_HOME", (home + "/xdg"));
   CHECK(CacheFolder() == home + "/xdg/glint");
   CHECK(std::filesystem::is_directory(home + "/xdg/glint"));
-  setenv("XDG_CACHE_HOME", "relative", 1);
+  test::SetVariable("XDG_CACHE_HOME", "relative");
   CHECK(CacheFolder() == home + "/.cache/glint");
   WriteFile(home + "/file", "");
-  setenv("XDG_CACHE_HOME", (home + "/file").c_str(), 1);
+  test::SetVariable("XDG_CACHE_HOME", (home + "/file"));
   CHECK(ErrorOf(CacheFolder).starts_with(home + "/file/glint: cannot be made: "));
-  unsetenv("XDG_CACHE_HOME");
-  unsetenv("HOME");
+  test::ClearVariable("XDG_CACHE_HOME");
+  test::ClearVariable("HOME");
   CHECK(ErrorOf(CacheFolder).ends_with("neither XDG_CACHE_HOME nor HOME is set"));
 }
 

@@ -1,7 +1,6 @@
 // The ops of mixtures of experts: route, routed_linear, combine, gate.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +16,7 @@
 #include "lib/thread_pool.h"
 #include "quant/encode.h"
 #include "simd/scalar_math.h"
+#include "tests/guarded_pages.h"
 
 using namespace glint;
 
@@ -291,14 +291,14 @@ TEST_CASE("routed_linear of every type is what op linear gives, however it is cu
 
 TEST_CASE("an expert without tokens is not read") {
   Experts experts(5, 2, 48, 32);
-  void* nothing = mmap(nullptr, 1 << 16, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  REQUIRE(nothing != MAP_FAILED);
-  experts.tensors.At("expert.1").data = static_cast<const uint8_t*>(nothing);
+  char* const nothing = MapGuarded(0);
+  REQUIRE(nothing);
+  experts.tensors.At("expert.1").data = reinterpret_cast<const uint8_t*>(nothing);
   const std::vector<int32_t> ids = Ids(100, Experts::kVocab);
   const Graph graph = experts.RoutedLinear("x");
   CHECK(SameBits(RunGraph(graph, experts.tensors, ids, {100, 2}),
                  RunGraph(graph, experts.tensors, ids, {1, 1})));
-  munmap(nothing, 1 << 16);
+  UnmapGuarded(nothing, 0);
 }
 
 TEST_CASE("experts that all tokens choose, and a matrix of more tokens than go through at once") {

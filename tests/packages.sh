@@ -4,8 +4,8 @@
 set -eu
 build='g++ meson ninja-build pkg-config libhwy-dev libxsimd-dev libutf8proc-dev nlohmann-json3-dev
   libcli11-dev libxxhash-dev cmake'
-all='libsentencepiece-dev libopenblas-dev libdnnl-dev qemu-user g++-aarch64-linux-gnu ccache binutils
-  python3 valgrind'
+all='libsentencepiece-dev libopenblas-dev libdnnl-dev qemu-user g++-aarch64-linux-gnu
+  g++-arm-linux-gnueabihf ccache binutils python3 debhelper lintian mandoc valgrind'
 packages=$build
 case "${1:-}" in
   test) packages="$build doctest-dev" ;;
@@ -16,9 +16,12 @@ for package in $packages; do
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
     missing="$missing $package"
 done
-# The aarch64 checks unpack Debian's arm64 package of utf8proc.
+# The checks for ARM unpack Debian's packages of utf8proc for arm64 and armhf.
 foreign=
-[ "${1:-}" != all ] || dpkg --print-foreign-architectures | grep -qx arm64 || foreign=arm64
+for architecture in arm64 armhf; do
+  [ "${1:-}" != all ] || dpkg --print-foreign-architectures | grep -qx $architecture ||
+    foreign="$foreign $architecture"
+done
 [ -n "$missing$foreign" ] || exit 0
 as_root=
 [ "$(id -u)" = 0 ] || as_root=sudo
@@ -27,7 +30,7 @@ if ! command -v apt-get >/dev/null 2>&1 || { [ -n "$as_root" ] && ! command -v s
   exit 1
 fi
 echo "installing:$missing"
-[ -z "$foreign" ] || $as_root dpkg --add-architecture "$foreign"
+for architecture in $foreign; do $as_root dpkg --add-architecture "$architecture"; done
 # Word splitting of the list is meant.
 # shellcheck disable=SC2086
 $as_root apt-get update -q=2 &&

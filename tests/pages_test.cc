@@ -1,8 +1,10 @@
 // Memory from the system, and files as a map reads them ahead or a copy reads them at once.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
+#if !defined(_WIN32)
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <cstring>
@@ -20,6 +22,7 @@ namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
+#if !defined(_WIN32)
 // Bytes of [data, data + bytes) that are in memory.
 uint64_t Resident(uint8_t* data, uint64_t bytes) {
   const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
@@ -33,6 +36,10 @@ uint64_t Resident(uint8_t* data, uint64_t bytes) {
   for (const auto state : pages) resident += (state & 1) * page;
   return resident;
 }
+constexpr bool kHasHugePages = true;
+#else
+constexpr bool kHasHugePages = false;
+#endif
 
 // Of no whole number of steps, and no two alike nearby.
 std::string Contents() {
@@ -52,7 +59,7 @@ TEST_CASE("reserved memory is zero, aligned and writable to its last byte") {
     CAPTURE(bytes);
     uint8_t* const data = ReservePages(bytes);
     REQUIRE(data);
-    const uint64_t alignment = bytes >= 2 * kMiB ? 2 * kMiB : 4096;
+    const uint64_t alignment = kHasHugePages && bytes >= 2 * kMiB ? 2 * kMiB : 4096;
     CHECK(reinterpret_cast<uintptr_t>(data) % alignment == 0);
     CHECK(std::all_of(data, data + bytes, [](uint8_t byte) { return byte == 0; }));
     std::memset(data, 1, bytes);
@@ -62,6 +69,7 @@ TEST_CASE("reserved memory is zero, aligned and writable to its last byte") {
   ReleasePages(nullptr, 4096);
 }
 
+#if !defined(_WIN32)  // which counts what is promised
 TEST_CASE("what is not touched is not resident") {
   const uint64_t bytes = 256 * kMiB;
   uint8_t* const data = ReservePages(bytes);
@@ -70,6 +78,7 @@ TEST_CASE("what is not touched is not resident") {
   CHECK(Resident(data, bytes) <= 4 * 2 * kMiB);
   ReleasePages(data, bytes);
 }
+#endif
 
 TEST_CASE("a file, mapped and read ahead, and copied by several threads") {
   const std::string path = TempDir() + "/file";
@@ -92,6 +101,7 @@ TEST_CASE("a file, mapped and read ahead, and copied by several threads") {
       brief.ReadAhead();
     }
   }
+#if !defined(_WIN32)  // which does not let anybody cut a mapped file
   SUBCASE("a file that shrinks: an error, no signal, from whichever thread") {
     MappedFile copy(path);
     REQUIRE(truncate(path.c_str(), 20 * kMiB) == 0);
@@ -101,4 +111,5 @@ TEST_CASE("a file, mapped and read ahead, and copied by several threads") {
     REQUIRE(truncate(path.c_str(), 4096) == 0);
     shrunk.ReadAhead();
   }
+#endif
 }

@@ -28,7 +28,7 @@ fi
 
 # The same tests compiled for aarch64, under qemu, for three processors.
 if [ -n "${CI:-}" ]; then
-  GLINT_NATIVE="$build/examples/glint" sh tests/cross_aarch64.sh "$build-aarch64" -Doptimization=1 ||
+  GLINT_NATIVE="$build/examples/glint" sh tests/cross_arm.sh aarch64 "$build-aarch64" -Doptimization=1 ||
     status=1
 fi
 

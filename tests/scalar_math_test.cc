@@ -13,6 +13,7 @@
 #include "simd/cpu.h"
 #include "simd/cpu_info.h"
 #include "simd/kernels.h"
+#include "tests/system.h"
 
 using namespace glint;
 
@@ -110,7 +111,7 @@ TEST_CASE("GLINT_ISA forces a target, and says so where it cannot") {
   for (const KernelTable* const* t = kKernelTables; *t; ++t) {
     const std::string isa = (*t)->isa;
     CAPTURE(isa);
-    setenv("GLINT_ISA", isa.c_str(), 1);
+    test::SetVariable("GLINT_ISA", isa);
     if (((*t)->requires_ & ~have) == 0) {
       if (best.empty()) best = isa;
       CHECK(&ChooseKernels() == *t);
@@ -119,12 +120,12 @@ TEST_CASE("GLINT_ISA forces a target, and says so where it cannot") {
       CHECK_THROWS_WITH_AS(ChooseKernels(), doctest::Contains("that this CPU lacks"), Error);
     }
   }
-  setenv("GLINT_ISA", "mmx", 1);
+  test::SetVariable("GLINT_ISA", "mmx");
   CHECK_THROWS_WITH_AS(ChooseKernels(), doctest::Contains("reference"), Error);
   CHECK_THROWS_WITH_AS(ChooseKernels(), doctest::Contains("mmx"), Error);
-  setenv("GLINT_ISA", "", 1);
+  test::SetVariable("GLINT_ISA", "");
   CHECK_THROWS_AS(ChooseKernels(), Error);
-  unsetenv("GLINT_ISA");
+  test::ClearVariable("GLINT_ISA");
   CHECK(std::string(ChooseKernels().isa) == best);
 }
 

@@ -1,9 +1,5 @@
 // glint bench: how fast a model runs here, and how much of the machine that is.
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 
 #include "examples/commands/bench_measure.h"
 #include "examples/commands/bench_report.h"
@@ -14,6 +10,7 @@
 #include "examples/commands/interrupt.h"
 #include "examples/commands/options.h"
 #include "examples/commands/report.h"
+#include "lib/system/file.h"
 
 namespace glint {
 namespace {
@@ -34,10 +31,7 @@ struct Options {
 class TemporaryModel {
  public:
   TemporaryModel(const std::string& shape, size_t threads) {
-    const char* folder = std::getenv("TMPDIR");
-    path_ = (std::filesystem::path(folder && *folder ? folder : "/tmp") /
-             ("glint-bench-" + std::to_string(getpid()) + ".glint"))
-                .string();
+    path_ = JoinPath(TemporaryFolder(), "glint-bench-" + std::to_string(ProcessId()) + ".glint");
     const InterruptScope interrupts;
     ProgressBar bar("writing random weights");
     SynthRequest request;
@@ -53,10 +47,7 @@ class TemporaryModel {
   ~TemporaryModel() { Remove(); }
   TemporaryModel(const TemporaryModel&) = delete;
   const std::string& path() const { return path_; }
-  void Remove() const {
-    std::error_code ignored;
-    std::filesystem::remove(path_, ignored);
-  }
+  void Remove() const { RemoveFile(path_); }
 
  private:
   std::string path_;
@@ -118,7 +109,8 @@ void Run(const Options& options) {
                                            ? OpenModel(temporary->path(), options.compute.load)
                                            : OpenModel(options.compute);
   const double open_seconds = Now() - start;
-  if (temporary) temporary->Remove();  // the open file lives on; a killed bench leaves nothing
+  // The open file lives on, and a killed bench leaves nothing. Windows keeps it until the bench ends.
+  if (temporary) temporary->Remove();
   std::vector<nlohmann::ordered_json> measurements;
   for (const size_t n : threads) Sweep(options, *model, open_seconds, n, &measurements);
   if (options.json) {

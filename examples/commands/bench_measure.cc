@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <numeric>
 #include <string>
 
 #include "examples/commands/console.h"
 #include "examples/commands/options.h"
+#include "lib/pages.h"
 
 namespace glint {
 namespace {
@@ -135,11 +135,7 @@ Timing MeasureDecode(Session& session, RandomIds& ids, size_t context, size_t n,
 }
 
 double AnonymousMib() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("RssAnon:")) return std::atof(line.c_str() + 8) / 1024;
-  }
-  return 0;
+  return static_cast<double>(PrivateMemory()) / (1 << 20);
 }
 
 }  // namespace glint

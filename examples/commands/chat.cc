@@ -1,9 +1,4 @@
 // glint chat: a conversation at the terminal or through a pipe.
-#include <cstdio>
-#include <fstream>
-#include <iostream>
-#include <iterator>
-
 #include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
@@ -39,9 +34,7 @@ constexpr char kHelp[] =
 
 // A JSON list, with the order of keys that the file has: the model sees it.
 nlohmann::ordered_json ReadTools(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file || file.bad()) throw Error(path + ": cannot be read");
+  const std::string text = ReadTextFile(path);
   if (!ParseJson(text, path).is_array()) throw Error(path + ": expected a JSON list of tools");
   return nlohmann::ordered_json::parse(text);
 }
@@ -83,7 +76,7 @@ class ChatLoop {
   // From a pipe or a file: each line is a query, each reply one answer and a newline, nothing else.
   void AnswerLines() {
     std::string line;
-    while (std::getline(std::cin, line) && Obey(line)) {
+    while (ReadInputLine(&line) == InputLine::kRead && Obey(line)) {
     }
     if (failed_) throw Error("some of the messages got no reply");
   }
@@ -102,15 +95,13 @@ class ChatLoop {
     for (;;) {
       Print(std::string("\n") + kUserPrompt);
       Flush();
-      if (std::getline(std::cin, *line)) {
+      const InputLine read = ReadInputLine(line);
+      if (read == InputLine::kRead) {
         InterruptScope::Reset();
         return true;
       }
-      const bool interrupted = InterruptScope::Count() != 0 && std::cin.eof() && !std::feof(stdin);
       Print("\n");
-      if (!interrupted || InterruptScope::Count() > 1) return false;
-      std::cin.clear();
-      std::clearerr(stdin);
+      if (read != InputLine::kInterrupted || InterruptScope::Count() != 1) return false;
       Print("(\u518d\u6309\u4e00\u6b21 Ctrl-C \u9000\u51fa / Ctrl-C again leaves)\n");
     }
   }
@@ -149,7 +140,7 @@ class ChatLoop {
     } catch (const Error& error) {
       // A message that cannot be answered ends neither the chat nor the lines of a pipe.
       Flush();
-      std::fprintf(stderr, "glint: %s\n", OneLine(error.what()).c_str());
+      WriteError("glint: " + OneLine(error.what()) + "\n");
       failed_ = true;
     }
   }
@@ -270,7 +261,7 @@ RunCommand SetUpChat(CLI::App& app) {
   AddModelOption(app, &options->compute, kBuiltinName);
   app.add_option("--system", options->system, "System message, where the model knows one");
   app.add_option("--tools", options->tools_file, "JSON list of the tools that the model may call")
-      ->check(CLI::ExistingFile);
+      ->check(ExistingFile());
   app.add_option("--overflow", options->overflow,
                  "When the context is full: forget the oldest turns (drop, the default), give no\n"
                  "reply (stop), or an error that says so, also where -n tokens would not fit (error)")

@@ -1,7 +1,5 @@
 #include "examples/commands/console.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdarg>
@@ -58,28 +56,16 @@ std::string Format(const char* format, ...) {
   return text;
 }
 
-bool StdinIsTerminal() {
-  return isatty(STDIN_FILENO) != 0;
-}
-bool StdoutIsTerminal() {
-  return isatty(STDOUT_FILENO) != 0;
-}
-bool StderrIsTerminal() {
-  return isatty(STDERR_FILENO) != 0;
-}
-
 void Print(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  WriteOut(text);
 }
 
 void Flush() {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    throw Error("standard output: cannot write");
-  }
+  if (!FlushOut()) throw Error("standard output: cannot write");
 }
 
 void Note(const std::string& text) {
-  std::fprintf(stderr, "glint: note: %s\n", OneLine(text).c_str());
+  WriteError("glint: note: " + OneLine(text) + "\n");
 }
 
 std::string ForTerminal(std::string_view text) {
@@ -106,7 +92,7 @@ double Now() {
 ProgressBar::ProgressBar(std::string label) : label_(std::move(label)), start_(Now()) {}
 
 ProgressBar::~ProgressBar() {
-  if (drawn_ >= 0) std::fputs("\r\x1b[K", stderr);
+  if (drawn_ >= 0) WriteError("\r\x1b[K");
 }
 
 void ProgressBar::Update(double share) {
@@ -126,8 +112,7 @@ void ProgressBar::Update(double share) {
     const int left = static_cast<int>(seconds * (1 - share) / share + 0.5);
     line += Format("  %d:%02d left", left / 60, left % 60);
   }
-  std::fprintf(stderr, "%s\x1b[K", line.c_str());
-  std::fflush(stderr);
+  WriteError(line + "\x1b[K");
 }
 
 std::function<void(double)> ProgressBar::Callback() {

@@ -7,16 +7,20 @@
 #include <string_view>
 #include <vector>
 
+#include "examples/commands/terminal.h"
+
 // How the program talks: plain output, notes, progress bars and aligned columns. Nothing else
 // prints.
 namespace glint {
 
-// A printf into a string.
-[[gnu::format(printf, 1, 2)]] std::string Format(const char* format, ...);
+#if defined(__MINGW32__)
+#define GLINT_FORMAT [[gnu::format(gnu_printf, 1, 2)]]  // not what Microsoft's printf takes
+#else
+#define GLINT_FORMAT [[gnu::format(printf, 1, 2)]]
+#endif
 
-bool StdinIsTerminal();
-bool StdoutIsTerminal();
-bool StderrIsTerminal();
+// A printf into a string.
+GLINT_FORMAT std::string Format(const char* format, ...);
 
 void Print(std::string_view text);  // to stdout, as it is
 void Flush();                       // stdout; throws Error if something could not be written

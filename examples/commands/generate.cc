@@ -1,8 +1,4 @@
 // glint generate: continues a text.
-#include <cstdio>
-#include <iostream>
-#include <iterator>
-
 #include "examples/commands/adapters.h"
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
@@ -26,7 +22,7 @@ struct Options {
 
 void Run(const Options& options) {
   std::string prompt = options.prompt;
-  if (prompt == "-") prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+  if (prompt == "-") prompt = ReadAllInput();
   const std::unique_ptr<Model> model = OpenModel(options.compute);
   if (!model->tokenizer()) throw Error(options.compute.model + ": the model has no tokenizer");
   const std::vector<int32_t> ids = model->tokenizer()->EncodeWithSpecial(prompt);

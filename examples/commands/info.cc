@@ -1,7 +1,4 @@
 // glint info: what is in a model file, a checkpoint, or this machine.
-#include <filesystem>
-#include <fstream>
-
 #include "examples/commands/adapters.h"
 #include "examples/commands/builtin.h"
 #include "examples/commands/command.h"
@@ -12,6 +9,7 @@
 #include "examples/commands/options.h"
 #include "examples/commands/report.h"
 #include "lib/error.h"
+#include "lib/system/file.h"
 #include "simd/cpu.h"
 #include "simd/cpu_info.h"
 #include "simd/kernels.h"
@@ -144,14 +142,6 @@ void PrintModel(const Options& options) {
   PrintTensors(rows);
 }
 
-std::string Magic(const std::string& path) {
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(path, ignored)) return "";
-  char magic[4] = {};
-  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
-  return std::string(magic, sizeof magic);
-}
-
 void Run(const Options& options) {
   if (options.cpu != options.file.empty()) {
     throw UsageError(options.cpu ? "FILE and --cpu exclude each other"
@@ -163,10 +153,8 @@ void Run(const Options& options) {
     if (options.memory) throw UsageError("--memory and --cpu exclude each other");
     return PrintCpu(options.json);
   }
-  const std::string magic = Magic(options.file);
-  std::error_code ignored;
-  const bool is_folder = std::filesystem::is_directory(options.file, ignored);
-  const bool is_checkpoint = is_folder || (!options.file.ends_with(".glint") &&
+  const std::string magic = FileStart(options.file, 4);
+  const bool is_checkpoint = IsFolder(options.file) || (!options.file.ends_with(".glint") &&
                                            options.file != kBuiltinName && magic != "\x89GLI");
   ComputeOptions compute = options.compute;
   compute.model = options.file;

@@ -1,8 +1,8 @@
 #include "examples/commands/interrupt.h"
 
 #include <atomic>
-#include <csignal>
 
+#include "examples/commands/terminal.h"
 #include "lib/session.h"
 
 namespace glint {
@@ -12,18 +12,9 @@ namespace {
 std::atomic<int> g_count{0};
 std::atomic<Session*> g_session{nullptr};
 
-extern "C" void HandleInterrupt(int) {
+void CountInterrupt() {
   g_count.fetch_add(1);
   if (Session* session = g_session.load()) session->Cancel();
-}
-
-void Install(void (*handler)(int)) {
-  struct sigaction action = {};
-  sigaction(SIGINT, nullptr, &action);
-  if (action.sa_handler == SIG_IGN) return;  // who started us wants it so (nohup, "&" in a script)
-  action.sa_handler = handler;
-  action.sa_flags = 0;  // no SA_RESTART: a read that waits for a line must return
-  sigaction(SIGINT, &action, nullptr);
 }
 
 }  // namespace
@@ -31,11 +22,11 @@ void Install(void (*handler)(int)) {
 InterruptScope::InterruptScope(Session* session) {
   g_session.store(session);
   g_count.store(0);
-  Install(HandleInterrupt);
+  CatchInterrupts(CountInterrupt);
 }
 
 InterruptScope::~InterruptScope() {
-  Install(SIG_DFL);
+  CatchInterrupts(nullptr);
   g_session.store(nullptr);
 }
 

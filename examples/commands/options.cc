@@ -2,17 +2,18 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
-#include <fstream>
 #include <random>
 #include <string_view>
 
 #include "examples/commands/builtin.h"
 #include "examples/commands/console.h"
 #include "examples/commands/import_side.h"
+#include "formats/mapped_file.h"
 #include "formats/output_file.h"
 #include "lib/error.h"
 #include "lib/generate.h"
+#include "lib/system/file.h"
+#include "lib/text/parse_float.h"
 
 namespace glint {
 namespace {
@@ -21,8 +22,13 @@ namespace {
 template <class T>
 bool ParseAll(const std::string& text, T* value) {
   const char* const end = text.data() + text.size();
-  const auto [next, error] = std::from_chars(text.data(), end, *value);
-  return error == std::errc() && next == end;
+  std::from_chars_result result;
+  if constexpr (std::is_floating_point_v<T>) {
+    result = ParseFloat(text.data(), end, *value);
+  } else {
+    result = std::from_chars(text.data(), end, *value);
+  }
+  return result.ec == std::errc() && result.ptr == end;
 }
 
 // The numbers of "128,512"; empty if `text` has another form or one is not within [low, high].
@@ -46,13 +52,27 @@ void RefuseType(const ComputeOptions& options) {
 
 }  // namespace
 
+std::string ReadTextFile(const std::string& path) {
+  const MappedFile file(path);
+  std::string text(static_cast<size_t>(file.bytes()), '\0');
+  file.ReadAt(0, text.data(), text.size());
+  return text;
+}
+
+std::string FileStart(const std::string& path, size_t bytes) {
+  // A pipe would lose what is read of it.
+  const FileState state = StateOf(path);
+  SystemFile file;
+  if (state.kind != FileKind::kRegular || !file.OpenToRead(path)) return "";
+  std::string start(bytes, '\0');
+  file.ReadAt(0, start.data(), bytes);
+  return start;
+}
+
 bool IsCheckpoint(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) return true;
-  if (!std::filesystem::is_regular_file(path, ignored)) return false;
-  char magic[6] = {};
-  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
-  const std::string_view start(magic, sizeof magic);
+  if (IsFolder(path)) return true;
+  const std::string start = FileStart(path, 6);
+  if (start.empty()) return false;
   if (start.starts_with("GGUF")) return true;
   for (const char* ending : {".bin", ".safetensors", ".pt", ".pth", ".ckpt", ".gguf"}) {
     if (path.ends_with(ending)) return start != "\x89GLINT";
@@ -67,6 +87,16 @@ CLI::Validator WholeNumber(uint64_t low, uint64_t high) {
         if (ParseAll(text, &value) && value >= low && value <= high) return std::string();
         return "expected a whole number from " + std::to_string(low) + " to " +
                std::to_string(high) + ", found " + Quoted(text);
+      },
+      "");
+}
+
+CLI::Validator ExistingFile() {
+  return CLI::Validator(
+      [](std::string& path) {
+        const FileKind kind = StateOf(path).kind;
+        if (kind == FileKind::kNone) return "File does not exist: " + path;
+        return kind == FileKind::kFolder ? "File is actually a directory: " + path : std::string();
       },
       "");
 }
@@ -279,12 +309,10 @@ std::string PromptTooLong(size_t tokens, size_t context) {
 }
 
 void RefuseReplacingSource(const std::string& source, const std::string& output) {
-  std::error_code error;
   bool same = SameFile(source, output);
-  if (std::filesystem::is_directory(source, error)) {
-    for (const auto& entry : std::filesystem::directory_iterator(source, error)) {
-      same = same || SameFile(entry.path().string(), output);
-    }
+  std::vector<std::string> names;
+  if (IsFolder(source) && ListFolder(source, &names)) {
+    for (const std::string& name : names) same = same || SameFile(JoinPath(source, name), output);
   }
   if (same) throw Error(output + ": is the source itself; choose another name for the output");
 }

@@ -47,6 +47,10 @@ std::unique_ptr<Model> OpenModel(const ComputeOptions& options);
 // Without -c: at most so many tokens, for the cache of a model that was trained on many more would
 // take all the memory that a small machine has.
 inline constexpr size_t kDefaultContext = 8192;
+// The whole file. Throws Error.
+std::string ReadTextFile(const std::string& path);
+// The first bytes, zeros behind the end; empty if it is no regular file that can be read.
+std::string FileStart(const std::string& path, size_t bytes);
 // Whether it is what has to be converted before it can run.
 bool IsCheckpoint(const std::string& path);
 // What it is without the numbers of matrices: all that sizes, plans and graphs need.
@@ -75,6 +79,8 @@ SessionOptions SessionOptionsFor(const Model& model, const ComputeOptions& optio
 // Checks of option values: numbers within [low, high], written in decimal.
 CLI::Validator WholeNumber(uint64_t low, uint64_t high = UINT64_MAX);
 CLI::Validator RealNumber(double low, double high);
+// A file that is there. CLI11's own takes names in the system's code page.
+CLI::Validator ExistingFile();
 
 // An option that takes numbers within [low, high] with commas between them: "128,512".
 void AddListOption(CLI::App& app, const char* name, const char* help, std::vector<size_t>* list,

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iostream>
 #include <iterator>
 
 #include "examples/commands/adapters.h"
@@ -11,7 +10,6 @@
 #include "examples/commands/console.h"
 #include "examples/commands/options.h"
 #include "examples/commands/report.h"
-#include "formats/mapped_file.h"
 #include "formats/npy.h"
 #include "lib/error.h"
 
@@ -31,11 +29,7 @@ struct Options {
 };
 
 std::string ReadText(const std::string& path) {
-  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
-  const MappedFile file(path);
-  std::string text(file.bytes(), '\0');
-  file.ReadAt(0, text.data(), text.size());
-  return text;
+  return path == "-" ? ReadAllInput() : ReadTextFile(path);
 }
 
 // Both must see the same ids in the same frame, or their distributions are of different things.

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <filesystem>
 #include <optional>
 
 #include "examples/commands/command.h"
@@ -14,6 +13,7 @@
 #include "examples/commands/report.h"
 #include "formats/output_file.h"
 #include "lib/error.h"
+#include "lib/system/file.h"
 
 namespace glint {
 namespace {
@@ -248,11 +248,7 @@ bool SplitName(const std::string& name, size_t n_layers, size_t* layer, std::str
 
 HeatMap MapOf(const Options& options, const std::vector<Row>& rows, const Totals& totals) {
   HeatMap map;
-  const auto name = [](const std::string& path) {
-    const std::filesystem::path normal = std::filesystem::path(path).lexically_normal();
-    return (normal.has_filename() ? normal.filename() : normal.parent_path().filename()).string();
-  };
-  map.title = name(options.model) + " against " + name(options.base);
+  map.title = NamePart(options.model) + " against " + NamePart(options.base);
   map.subtitle =
       HumanCount(totals.weights) + " weights, " + HumanBytes(totals.bytes) +
       Format(", %.3f bits per weight, relative RMSE %.3f%%", totals.bits, 100 * totals.relative);

@@ -1,7 +1,4 @@
 // glint tokenize: text to ids and back, one JSON value per line.
-#include <filesystem>
-#include <iostream>
-
 #include "examples/commands/command.h"
 #include "examples/commands/console.h"
 #include "examples/commands/import_side.h"
@@ -75,7 +72,7 @@ std::string Decode(const Tokenizer& tokenizer, const nlohmann::json& value,
 void Run(const Options& options) {
   const Source source = Open(options);
   std::string line;
-  for (size_t number = 1; std::getline(std::cin, line); ++number) {
+  for (size_t number = 1; ReadInputLine(&line) == InputLine::kRead; ++number) {
     const std::string where = "standard input: line " + std::to_string(number);
     const nlohmann::json value = ParseJson(line, where);
     Print(options.decode ? Decode(source.tokenizer(), value, where)

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <map>
 #include <set>
 
@@ -15,6 +14,7 @@
 #include "formats/output_file.h"
 #include "lib/fp_mode.h"
 #include "lib/low_rank.h"
+#include "lib/system/file.h"
 #include "lib/version.h"
 #include "quant/fit_table.h"
 
@@ -273,7 +273,7 @@ class Conversion {
     if (fast) return;
     (*metadata)["calibration"] = std::to_string(windows_.n()) + " windows of " +
                                  std::to_string(windows_.length) + " tokens of " +
-                                 std::filesystem::path(options_.calibrate).filename().string();
+                                 options_.calibrate.substr(NameBegin(options_.calibrate));
     if (gptq_) (*metadata)["blas"] = BlasKernelName();
   }
 

@@ -1,7 +1,6 @@
 #include "formats/convert/convert_adapter.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "formats/architectures/hf_options.h"
 #include "formats/convert/adapter_jobs.h"
@@ -11,6 +10,7 @@
 #include "formats/output_file.h"
 #include "lib/error.h"
 #include "lib/fp_mode.h"
+#include "lib/system/file.h"
 #include "lib/version.h"
 
 namespace glint {
@@ -26,7 +26,7 @@ AdapterSource AdapterSourceOf(const std::string& path) {
   if (!is_folder && !path.ends_with(".bin") && !path.ends_with(".safetensors")) {
     return AdapterSource::kNone;
   }
-  const std::string folder = is_folder ? path : std::filesystem::path(path).parent_path().string();
+  const std::string folder = is_folder ? path : FolderPart(path);
   const Json config = ReadJsonIfThere(JoinPath(folder.empty() ? "." : folder, "config.json"));
   // THUDM's configuration says that there is a prefix; whether it is all that is there, the tensors say.
   if (!config.is_object() || !HasOption(config, "pre_seq_len")) return AdapterSource::kNone;
@@ -39,13 +39,11 @@ AdapterSource AdapterSourceOf(const std::string& path) {
 }
 
 ModelHeader AdapterHeader(const char* kind, const std::string& source, const Json& base_config) {
-  const std::string name =
-      std::filesystem::absolute(source).lexically_normal().parent_path().filename().string();
-  const std::string last = BaseName(source);
+  const std::string name = NamePart(source);
   ModelHeader header;
   *header.metadata = {{"kind", kind},
-                      {"name", last.empty() ? name : last},
-                      {"source", last.empty() ? name : last},
+                      {"name", name},
+                      {"source", name},
                       {"licence", "unknown"},
                       {"created_by", kProgramName},
                       {"numerics", kNumerics}};

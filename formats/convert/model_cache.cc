@@ -1,12 +1,8 @@
 #include "formats/convert/model_cache.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <ctime>
-#include <filesystem>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -17,13 +13,12 @@
 #include "formats/import/input_file.h"
 #include "formats/output_file.h"
 #include "lib/error.h"
+#include "lib/system/file.h"
 #include "lib/thread_pool.h"
 #include "lib/version.h"
 
 namespace glint {
 namespace {
-
-namespace fs = std::filesystem;
 
 // Raised where a conversion of the same source gives another file under the same kVersion.
 constexpr int kRevision = 1;
@@ -50,17 +45,17 @@ std::vector<SourceFile> FilesOf(const std::string& source) {
     }
     return files;
   }
-  const fs::path folder = is_folder ? fs::path(source) : fs::absolute(source).parent_path();
-  std::error_code error;
-  for (fs::directory_iterator at(folder, error); !error && at != fs::directory_iterator();
-       at.increment(error)) {
-    const std::string name = at->path().filename().string();
-    std::error_code ignored;
-    if (!at->is_regular_file(ignored) || name.starts_with('.')) continue;
-    if (name.ends_with(".glint") || name.ends_with(".gguf") || name.ends_with(".md")) continue;
-    files.push_back({at->path().string(), name});
+  const std::string folder = is_folder ? source : FolderPart(FullPath(source));
+  std::vector<std::string> names;
+  if (!ListFolder(folder, &names)) {
+    throw Error(folder + ": cannot be listed: " + LastSystemError());
   }
-  if (error) throw Error(folder.string() + ": cannot be listed: " + error.message());
+  for (const std::string& name : names) {
+    const std::string path = JoinPath(folder, name);
+    if (name.starts_with('.') || !IsRegularFile(path)) continue;
+    if (name.ends_with(".glint") || name.ends_with(".gguf") || name.ends_with(".md")) continue;
+    files.push_back({path, name});
+  }
   if (!is_folder) files.push_back({source, "source"});  // which of them is meant
   std::sort(files.begin(), files.end(),
             [](const SourceFile& a, const SourceFile& b) { return a.name < b.name; });
@@ -86,18 +81,16 @@ std::string IdentityOf(const std::vector<SourceFile>& files, bool* settled) {
   Mix mix;
   *settled = true;
   for (const SourceFile& file : files) {
-    struct stat status;
-    if (stat(file.path.c_str(), &status) != 0) throw Error(file.path + ": cannot be read");
-    mix.Add(fs::absolute(file.path).lexically_normal().string());
-    for (const auto value :
-         {static_cast<uint64_t>(status.st_dev), static_cast<uint64_t>(status.st_ino),
-          static_cast<uint64_t>(status.st_size), static_cast<uint64_t>(status.st_mtim.tv_sec),
-          static_cast<uint64_t>(status.st_mtim.tv_nsec),
-          static_cast<uint64_t>(status.st_ctim.tv_sec),
-          static_cast<uint64_t>(status.st_ctim.tv_nsec)}) {
+    const FileState state = StateOf(file.path);
+    if (state.kind == FileKind::kNone) throw Error(file.path + ": cannot be read");
+    mix.Add(FullPath(file.path));
+    for (const auto value : {state.device, state.inode, state.bytes,
+                             static_cast<uint64_t>(state.modified),
+                             static_cast<uint64_t>(state.changed)}) {
       mix.Add(value);
     }
-    if (std::time(nullptr) - status.st_ctim.tv_sec < kSettledSeconds) *settled = false;
+    const int64_t age = int64_t{std::time(nullptr)} - state.changed / 1000000000;
+    if (age < kSettledSeconds) *settled = false;
   }
   return mix.Text();
 }
@@ -160,23 +153,11 @@ void WriteNote(const std::string& path, const std::string& text) {
 }  // namespace
 
 std::string CacheFolder() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value ? value : "");
-  };
-  // By the XDG base directory specification a relative path counts as none.
-  std::string base = variable("XDG_CACHE_HOME");
-  if (!base.starts_with('/')) {
-    const std::string home = variable("HOME");
-    if (home.empty()) {
-      throw Error("there is no folder for a cache: neither XDG_CACHE_HOME nor HOME is set");
-    }
-    base = home + "/.cache";
-  }
+  std::string lacking;
+  const std::string base = UserCacheFolder(&lacking);
+  if (base.empty()) throw Error("there is no folder for a cache: " + lacking + " is set");
   const std::string folder = base + "/glint";
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw Error(folder + ": cannot be made: " + error.message());
+  if (!MakeFolders(folder)) throw Error(folder + ": cannot be made: " + LastSystemError());
   return folder;
 }
 

@@ -5,8 +5,8 @@
 
 namespace glint {
 
-// Where converted models are kept: $XDG_CACHE_HOME/glint, or .cache/glint in the home folder. Made
-// if it is not there. Whatever lies in it may be deleted at any time. Throws Error.
+// Where converted models are kept: $XDG_CACHE_HOME/glint, or .cache/glint in the home folder; on
+// Windows glint in %LOCALAPPDATA%. Made if it is not there. Whatever lies in it may be deleted at any time. Throws Error.
 std::string CacheFolder();
 
 // The file in `folder` that a conversion of `source` (a GGUF file, a checkpoint's folder or a file

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <map>
 #include <set>
 
@@ -21,6 +20,7 @@
 #include "lib/error.h"
 #include "lib/low_rank.h"
 #include "lib/ops/ops.h"
+#include "lib/system/file.h"
 #include "lib/version.h"
 
 namespace glint {
@@ -158,12 +158,6 @@ std::string TextOr(const Json& config, const char* key, const std::string& fallb
   return found->get<std::string>();
 }
 
-// The last part of a path that may end in "/" or be ".".
-std::string NameOf(const std::string& path) {
-  const std::filesystem::path normal = std::filesystem::absolute(path).lexically_normal();
-  return (normal.has_filename() ? normal.filename() : normal.parent_path().filename()).string();
-}
-
 // Null if the folder has no such file.
 Json ReadFolderJson(const Checkpoint& checkpoint, const char* name) {
   const std::string path = checkpoint.FindFile(name);
@@ -193,7 +187,7 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
 
   SourceModel model;
   model.path = path;
-  const std::string name = NameOf(path);
+  const std::string name = NamePart(path);
   *model.header.metadata = {{"name", TextOr(config, "_name_or_path", name)},
                             {"source", name},
                             {"licence", TextOr(config, "license", "unknown")},
@@ -206,8 +200,7 @@ SourceModel OpenCheckpoint(const std::string& path, const Warn& warn) {
         tokenizer_config, checkpoint->FindFile("chat_template.jinja"), path, warn));
   }
   AddCheckpointWeights(*checkpoint, packed, plan, &model);
-  const std::string folder =
-      FolderExists(path) ? path : std::filesystem::path(path).parent_path().string();
+  const std::string folder = FolderExists(path) ? path : FolderPart(path);
   AddTokenizer(ReadFolderTokenizer(folder.empty() ? "." : folder, plan.tokenizer_rules),
                plan.tokenizer, path, warn, &model);
   model.build = [path, build = plan.build](const std::vector<Tensor>& tensors) {

@@ -1,7 +1,7 @@
 #include "formats/convert/staged_model.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <new>
 #include <cstring>
 #include <set>
 
@@ -61,7 +61,9 @@ OwnedTensor AllocateTensor(const std::string& name, DType dtype, BlockOffset off
     throw Error("tensor " + Quoted(name) + ": cannot exist in this type and shape");
   }
   const uint64_t size = (owned.tensor.bytes + 63) / 64 * 64;
-  owned.memory = {static_cast<uint8_t*>(std::aligned_alloc(64, size)), std::free};
+  constexpr std::align_val_t kAlignment{64};
+  owned.memory = {static_cast<uint8_t*>(::operator new(size, kAlignment, std::nothrow)),
+                  [](void* memory) { ::operator delete(memory, kAlignment); }};
   if (!owned.memory) {
     throw Error("tensor " + Quoted(name) + ": out of memory for " + std::to_string(size >> 20) +
                 " MiB");

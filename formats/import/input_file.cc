@@ -1,25 +1,12 @@
 #include "formats/import/input_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <system_error>
-#include <utility>
+#include <limits>
 
 #include "lib/error.h"
 
 namespace glint {
 namespace {
-
-// The largest piece given to one pread: some systems fail above 2^31 - 1.
-constexpr uint64_t kMaxPiece = uint64_t{1} << 30;
-
-std::string SystemMessage(int code) {
-  return std::generic_category().message(code);
-}
 
 struct Kind {
   size_t offset;
@@ -51,47 +38,31 @@ constexpr size_t kKindBytes = 262;  // enough for every row
 }  // namespace
 
 InputFile::InputFile(const std::string& path) : path_(path) {
-  // O_NONBLOCK: opening a pipe must not wait for its writer. It changes nothing for regular files.
-  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (fd_ < 0) throw Error(path + ": cannot open: " + SystemMessage(errno));
-  struct stat status;
-  const int failed = fstat(fd_, &status);
-  if (failed != 0 || !S_ISREG(status.st_mode)) {
-    const std::string reason =
-        failed != 0 ? SystemMessage(errno)
-                    : (S_ISDIR(status.st_mode) ? "it is a folder" : "it is not a regular file");
-    close(fd_);
-    throw Error(path + ": cannot open: " + reason);
+  if (!file_.OpenToRead(path) || !file_.State(&opened_)) {
+    throw Error(path + ": cannot open: " + LastSystemError());
   }
-  size_ = static_cast<uint64_t>(status.st_size);
-  modified_seconds_ = status.st_mtim.tv_sec;
-  modified_nanoseconds_ = status.st_mtim.tv_nsec;
+  // Sizes of what is in a file are not checked again where they become a size_t.
+  constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<ptrdiff_t>::max());
+  if (opened_.bytes > kMax) {
+    throw Error(path + ": has " + std::to_string(opened_.bytes) +
+                " bytes; converting files above 2 GiB needs a 64-bit build of glint");
+  }
+  if (opened_.kind == FileKind::kRegular) return;
+  throw Error(path + ": cannot open: " +
+              (opened_.kind == FileKind::kFolder ? "it is a folder" : "it is not a regular file"));
 }
-
-InputFile::~InputFile() {
-  if (fd_ >= 0) close(fd_);
-}
-
-InputFile::InputFile(InputFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      fd_(std::exchange(other.fd_, -1)),
-      size_(other.size_),
-      modified_seconds_(other.modified_seconds_),
-      modified_nanoseconds_(other.modified_nanoseconds_) {}
 
 void InputFile::ReadAt(uint64_t offset, void* out, uint64_t size) const {
-  if (offset > size_ || size > size_ - offset) {
+  if (offset > opened_.bytes || size > opened_.bytes - offset) {
     throw Error(path_ + ": expected " + std::to_string(size) + " bytes at offset " +
-                std::to_string(offset) + ", but the file has " + std::to_string(size_) + " bytes");
+                std::to_string(offset) + ", but the file has " + std::to_string(opened_.bytes) + " bytes");
   }
   auto* place = static_cast<uint8_t*>(out);
   while (size > 0) {
-    const ssize_t got = pread(fd_, place, static_cast<size_t>(std::min(size, kMaxPiece)),
-                              static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
+    const int64_t got = file_.ReadAt(offset, place, size);
     if (got <= 0) {
       throw Error(path_ + ": cannot read at offset " + std::to_string(offset) + ": " +
-                  (got == 0 ? "the file has become shorter" : SystemMessage(errno)));
+                  (got == 0 ? "the file has become shorter" : LastSystemError()));
     }
     place += got;
     offset += static_cast<uint64_t>(got);
@@ -100,12 +71,8 @@ void InputFile::ReadAt(uint64_t offset, void* out, uint64_t size) const {
 }
 
 void InputFile::CheckUnchanged() const {
-  struct stat status;
-  if (fstat(fd_, &status) == 0 && static_cast<uint64_t>(status.st_size) == size_ &&
-      status.st_mtim.tv_sec == modified_seconds_ &&
-      status.st_mtim.tv_nsec == modified_nanoseconds_) {
-    return;
-  }
+  FileState now;
+  if (file_.State(&now) && now.SameContents(opened_)) return;
   throw Error(path_ + ": the file was changed while it was being read");
 }
 
@@ -120,14 +87,11 @@ std::vector<uint8_t> ReadWholeFile(const InputFile& file, uint64_t limit) {
 }
 
 bool FileExists(const std::string& path) {
-  struct stat status;
-  return stat(path.c_str(), &status) == 0 && !S_ISDIR(status.st_mode);
+  const FileKind kind = StateOf(path).kind;
+  return kind != FileKind::kNone && kind != FileKind::kFolder;
 }
 
-bool FolderExists(const std::string& path) {
-  struct stat status;
-  return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
+bool FolderExists(const std::string& path) { return IsFolder(path); }
 
 bool IsPlainFileName(std::string_view name) {
   return !name.empty() && name != "." && name != ".." &&

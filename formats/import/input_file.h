@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/system/file.h"
+
 namespace glint {
 
 // A regular file open for reading at offsets. Directories, pipes and devices are refused: their
@@ -11,13 +13,9 @@ namespace glint {
 class InputFile {
  public:
   explicit InputFile(const std::string& path);
-  ~InputFile();
-  InputFile(InputFile&& other) noexcept;
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
 
   const std::string& path() const { return path_; }
-  uint64_t size() const { return size_; }  // bytes, when it was opened
+  uint64_t size() const { return opened_.bytes; }  // bytes, when it was opened
 
   // Fills `out` or throws: a range past the end, a read error, a file that has shrunk.
   void ReadAt(uint64_t offset, void* out, uint64_t size) const;
@@ -27,9 +25,8 @@ class InputFile {
 
  private:
   std::string path_;
-  int fd_ = -1;
-  uint64_t size_ = 0;
-  int64_t modified_seconds_ = 0, modified_nanoseconds_ = 0;
+  SystemFile file_;
+  FileState opened_;
 };
 
 // The whole file; refuses one larger than `limit` bytes.

@@ -97,6 +97,9 @@ void PlanSplitQkv(PlanBuilder& builder, const Node& node) {
   }
 }
 
+// No model has a hundredth of it, and scratch memory for it fits 32 bits.
+constexpr int64_t kMaxHeadDim = 1 << 16;
+
 void InferAttention(NodeCheck& check) {
   const int64_t head_dim = check.ExpectActivation(0, 3);
   const Shape& q = check.Input(0).shape;
@@ -106,6 +109,9 @@ void InferAttention(NodeCheck& check) {
                ToString(check.Input(2).shape) + " do not fit together");
   }
   check.ExpectActivation(2, 3);
+  if (head_dim > kMaxHeadDim) {
+    check.Fail("head_dim " + std::to_string(head_dim) + ", at most " + std::to_string(kMaxHeadDim));
+  }
   check.ExpectInput(3, "cache_index");
   const bool prefix = check.Text("mask") == "prefix";
   if (prefix != (check.n_inputs() == 5)) check.Fail("mask 'prefix' goes with input 'prefix_len'");
@@ -155,7 +161,7 @@ struct States {
   float* sum;      // (n)
   float* out;      // (n, head_dim)
 
-  static size_t Floats(size_t n, size_t head_dim) { return n * (head_dim + 2); }
+  static uint64_t Floats(uint64_t n, uint64_t head_dim) { return n * (head_dim + 2); }
   States(float* memory, size_t n) : maximum(memory), sum(memory + n), out(memory + 2 * n) {}
   States(const States& from, size_t first, size_t head_dim)
       : maximum(from.maximum + first), sum(from.sum + first), out(from.out + first * head_dim) {}
@@ -167,12 +173,12 @@ struct States {
 };
 
 // Scratch floats, a multiple of 16: of one worker, and of the states of a run whose keys are split.
-size_t WorkerFloats(size_t head_dim) {
+uint64_t WorkerFloats(size_t head_dim) {
   return (AttentionScratch(kMaxQueries, head_dim) + States::Floats(kMaxQueries, head_dim) + 15) /
          16 * 16;
 }
-size_t SplitFloats(const PlanOptions& options, size_t window, size_t heads, size_t head_dim) {
-  const size_t rows = std::min(options.max_rows, kSplitRows);
+uint64_t SplitFloats(const PlanOptions& options, size_t window, size_t heads, size_t head_dim) {
+  const uint64_t rows = std::min(options.max_rows, kSplitRows);
   size_t blocks = BlocksOf(options.prefix + options.context);
   // A span that need not begin with a block.
   if (window != 0) blocks = std::min(blocks, BlocksOf(window + rows) + 1);
@@ -331,8 +337,8 @@ void PlanAttention(PlanBuilder& builder, const Node& node) {
   describe(attend);
   builder.SetOutput(attend, node, q.width);
   const PlanOptions& options = builder.options();
-  const size_t floats = options.n_threads * WorkerFloats(head_dim) +
-                        SplitFloats(options, window, q.heads, head_dim);
+  const uint64_t floats = options.n_threads * WorkerFloats(head_dim) +
+                          SplitFloats(options, window, q.heads, head_dim);
   builder.SetScratch(attend, floats * sizeof(float));
 }
 

@@ -8,21 +8,25 @@ namespace glint::ISA {
 namespace {
 
 // Queries of a panel, and vectors of keys or columns of a tile: Q x V sums, V vectors and one
-// broadcast fit the registers (32, on AVX2 16).
+// broadcast fit the registers (32, on AVX2 16, on 32-bit ARM 32 scalars, which are 8 vectors).
 constexpr size_t kPanel = 6;
-#if HWY_TARGET == HWY_AVX2
-constexpr size_t kWide = 2;
+#if GLINT_NEON32
+constexpr size_t kWide = 1, kPairVectors = 2, kIntWide = 1, kOneQueryVectors = 4;
+#elif HWY_TARGET == HWY_AVX2
+constexpr size_t kWide = 2, kPairVectors = 4, kIntWide = 2, kOneQueryVectors = 8;
 #else
-constexpr size_t kWide = 4;
+constexpr size_t kWide = 4, kPairVectors = 4, kIntWide = 2, kOneQueryVectors = 8;
 #endif
 // With one query or two, more vectors hide the latency of fma.
 template <size_t Q>
-constexpr size_t kVectors = Q <= 2 ? 4 : kWide;
+constexpr size_t kVectors = Q == 1   ? 4
+                            : Q == 2 ? kPairVectors
+                                     : kWide;
 // Integer tiles are smaller, or gcc 12 spends more on copies of registers than on dots.
 template <size_t Q>
 constexpr size_t kIntVectors = Q == 1   ? 1
-                               : Q == 2 ? 4
-                                        : 2;
+                               : Q == 2 ? kPairVectors
+                                        : kIntWide;
 
 // Vectors [first, first + V) of the keys at `keys` (of position 0 mod 16 on) with Q queries, times
 // scale: scores + i * kKeyBlock, by key.
@@ -171,7 +175,7 @@ HWY_INLINE void ValueTile(const typename Cache::Type* values, size_t stride, siz
 template <class Cache, size_t Q>
 HWY_INLINE void AddValues(const typename Cache::Type* values, size_t stride, size_t keys,
                           size_t columns, const float* p, float* out, size_t out_stride) {
-  constexpr size_t kV = Q == 1 ? 8 : kVectors<Q>;
+  constexpr size_t kV = Q == 1 ? kOneQueryVectors : kVectors<Q>;
   size_t c = 0;
   for (; c + kV * kLanes <= columns; c += kV * kLanes) {
     ValueTile<Cache, Q, kV>(values + c, stride, keys, columns - c, p, out + c, out_stride);

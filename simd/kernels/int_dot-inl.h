@@ -204,6 +204,22 @@ HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
 using Bytes = int8x16_t;
 using Ints = int32x4_t;
 
+#if GLINT_NEON32
+// What AArch64 does at once.
+HWY_INLINE int8x16_t vqtbl1q_s8(int8x16_t table, uint8x16_t at) {
+  const int8x8x2_t halves = {{vget_low_s8(table), vget_high_s8(table)}};
+  const int8x16_t i = vreinterpretq_s8_u8(at);
+  return vcombine_s8(vtbl2_s8(halves, vget_low_s8(i)), vtbl2_s8(halves, vget_high_s8(i)));
+}
+HWY_INLINE int16x8_t vmull_high_s8(int8x16_t a, int8x16_t b) {
+  return vmull_s8(vget_high_s8(a), vget_high_s8(b));
+}
+HWY_INLINE int16x8_t vpaddq_s16(int16x8_t a, int16x8_t b) {
+  return vcombine_s16(vpadd_s16(vget_low_s16(a), vget_high_s16(a)),
+                      vpadd_s16(vget_low_s16(b), vget_high_s16(b)));
+}
+#endif
+
 HWY_INLINE Bytes LoadCodes(const uint8_t* p) {
   return vreinterpretq_s8_u8(vld1q_u8(p));
 }
@@ -255,6 +271,7 @@ HWY_INLINE Ints DotSigned(Ints sum, Bytes w, Bytes x) {
 }
 #endif
 
+#if !GLINT_NEON32
 // The dot with one quad of x. (A switch, because the instruction wants a constant.)
 HWY_INLINE Ints DotOfLane(Ints sum, Bytes w, Bytes x, size_t lane) {
 #if defined(__ARM_FEATURE_DOTPROD)
@@ -274,6 +291,7 @@ HWY_INLINE Ints DotOfLane(Ints sum, Bytes w, Bytes x, size_t lane) {
   }
 #endif
 }
+#endif
 #endif
 
 // How weights are presented to the dot.
@@ -338,156 +356,6 @@ HWY_INLINE Ints Dot(Ints sum, Bytes w, Bytes x) {
   }
 #endif
 }
-
-// The sums of T tokens for one vector of rows, and the weights of one step of the dot. Two forms:
-// quad by quad, and for smmla two adjacent quads (8 columns) and two tokens at a time.
-#if defined(__ARM_FEATURE_MATMUL_INT8)
-
-constexpr size_t kQuadsPerStep = 2;
-
-struct StepWeights {
-  int8x16_t rows01, rows23;  // 8 columns of each of two rows
-};
-template <bool kSmall>
-HWY_INLINE StepWeights PrepareWeights(const Bytes (&quads)[2]) {
-  const int32x4_t a = vreinterpretq_s32_s8(quads[0]), b = vreinterpretq_s32_s8(quads[1]);
-  return {vreinterpretq_s8_s32(vzip1q_s32(a, b)), vreinterpretq_s8_s32(vzip2q_s32(a, b))};
-}
-
-// Sums of a pair of tokens: {row 0 x t0, row 0 x t1, row 1 x t0, row 1 x t1}, and of rows 2 and 3.
-// A last odd token makes a pair with itself.
-template <size_t T>
-struct TokenSums {
-  static constexpr size_t kPairs = (T + 1) / 2;
-  Ints rows01[kPairs], rows23[kPairs];
-
-  HWY_INLINE void Start(size_t t, Ints zero) {
-    rows01[t / 2] = zero;
-    rows23[t / 2] = zero;
-  }
-  HWY_INLINE Ints Get(size_t t) const {
-    return t % 2 ? vuzp2q_s32(rows01[t / 2], rows23[t / 2])
-                 : vuzp1q_s32(rows01[t / 2], rows23[t / 2]);
-  }
-  // Adds dots times the scale of each row.
-  HWY_INLINE void AddScaled(const TokenSums& dots, Ints scales) {
-    const Ints scales01 = vzip1q_s32(scales, scales), scales23 = vzip2q_s32(scales, scales);
-    GLINT_UNROLL
-    for (size_t i = 0; i < kPairs; ++i) {
-      rows01[i] = MulAddInts(rows01[i], dots.rows01[i], scales01);
-      rows23[i] = MulAddInts(rows23[i], dots.rows23[i], scales23);
-    }
-  }
-};
-
-// sums[g] += w[g] * x for G vectors of rows and T tokens; token t's columns at x + t *
-// kActivationBlock.
-template <bool kSmall, bool kBiasedForm, size_t G, size_t T>
-HWY_INLINE void DotStep(TokenSums<T> (&sums)[G], const StepWeights (&w)[G], const int8_t* x) {
-  GLINT_UNROLL
-  for (size_t pair = 0; pair < TokenSums<T>::kPairs; ++pair) {
-    const int8_t* first = x + 2 * pair * kActivationBlock;
-    const int8_t* second = 2 * pair + 1 < T ? first + kActivationBlock : first;
-    const int8x16_t tokens = vcombine_s8(vld1_s8(first), vld1_s8(second));
-    GLINT_UNROLL
-    for (size_t g = 0; g < G; ++g) {
-      sums[g].rows01[pair] = vmmlaq_s32(sums[g].rows01[pair], w[g].rows01, tokens);
-      sums[g].rows23[pair] = vmmlaq_s32(sums[g].rows23[pair], w[g].rows23, tokens);
-    }
-  }
-}
-
-// The codes of T tokens for one block of activations, in registers: pairs of tokens, 8 columns each.
-template <size_t T>
-struct LaneCodes {
-  static constexpr size_t kPairs = TokenSums<T>::kPairs;
-  int8x16_t pairs[kActivationBlock / 8][kPairs];
-
-  HWY_INLINE explicit LaneCodes(const int8_t* x) {
-    GLINT_UNROLL
-    for (size_t p = 0; p < kPairs; ++p) {
-      const int8_t* first = x + 2 * p * kActivationBlock;
-      const int8_t* second = 2 * p + 1 < T ? first + kActivationBlock : first;
-      GLINT_UNROLL
-      for (size_t i = 0; i < kActivationBlock / 16; ++i) {
-        const int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(first + 16 * i));
-        const int64x2_t b = vreinterpretq_s64_s8(vld1q_s8(second + 16 * i));
-        pairs[2 * i][p] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
-        pairs[2 * i + 1][p] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
-      }
-    }
-  }
-  // sums += w * x for the columns from 4 * quad on.
-  HWY_INLINE void Dot(TokenSums<T>& sums, const StepWeights& w, size_t quad) const {
-    GLINT_UNROLL
-    for (size_t p = 0; p < kPairs; ++p) {
-      sums.rows01[p] = vmmlaq_s32(sums.rows01[p], w.rows01, pairs[quad / 2][p]);
-      sums.rows23[p] = vmmlaq_s32(sums.rows23[p], w.rows23, pairs[quad / 2][p]);
-    }
-  }
-};
-
-#else
-
-constexpr size_t kQuadsPerStep = 1;
-
-struct StepWeights {
-  Bytes quad;
-};
-template <bool kSmall>
-HWY_INLINE StepWeights PrepareWeights(const Bytes (&quads)[1]) {
-  return {quads[0]};
-}
-
-template <size_t T>
-struct TokenSums {
-  Ints v[T];
-
-  HWY_INLINE void Start(size_t t, Ints start) { v[t] = start; }
-  HWY_INLINE Ints Get(size_t t) const { return v[t]; }
-  HWY_INLINE void AddScaled(const TokenSums& dots, Ints scales) {
-    GLINT_UNROLL
-    for (size_t t = 0; t < T; ++t) v[t] = MulAddInts(v[t], dots.v[t], scales);
-  }
-};
-
-template <bool kSmall, bool kBiasedForm, size_t G, size_t T>
-HWY_INLINE void DotStep(TokenSums<T> (&sums)[G], const StepWeights (&w)[G], const int8_t* x) {
-  GLINT_UNROLL
-  for (size_t t = 0; t < T; ++t) {
-    const Bytes quad = BroadcastQuad(x + t * kActivationBlock);
-    GLINT_UNROLL
-    for (size_t g = 0; g < G; ++g) {
-      sums[g].v[t] = Dot<kSmall, kBiasedForm>(sums[g].v[t], w[g].quad, quad);
-    }
-  }
-}
-
-#if HWY_TARGET == HWY_NEON
-// The codes of T tokens for one block of activations, in registers: one load of a token serves
-// four quads, by lane.
-template <size_t T>
-struct LaneCodes {
-  Bytes codes[kActivationBlock / 16][T];
-
-  HWY_INLINE explicit LaneCodes(const int8_t* x) {
-    GLINT_UNROLL
-    for (size_t i = 0; i < kActivationBlock / 16; ++i) {
-      GLINT_UNROLL
-      for (size_t t = 0; t < T; ++t) codes[i][t] = vld1q_s8(x + t * kActivationBlock + 16 * i);
-    }
-  }
-  // sums += w * x for the columns from 4 * quad on.
-  HWY_INLINE void Dot(TokenSums<T>& sums, const StepWeights& w, size_t quad) const {
-    GLINT_UNROLL
-    for (size_t t = 0; t < T; ++t) {
-      sums.v[t] = DotOfLane(sums.v[t], w.quad, codes[quad / 4][t], quad % 4);
-    }
-  }
-};
-#endif
-
-#endif
 
 HWY_INLINE Floats IntsToFloats(Ints v) {
   return hn::ConvertTo(F32(), hn::Vec<I32>{v});

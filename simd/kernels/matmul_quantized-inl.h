@@ -15,8 +15,8 @@
 //   kOffset         how blocks are shifted
 // Few tokens read the packed weights as they lie in the file. Many tokens share the work: a slab of
 // weights is unpacked once into the L1 cache, and all tokens pass over it (matmul_slab-inl.h).
-#include "simd/kernels/int_dot-inl.h"
 #include "simd/kernels/row_groups-inl.h"
+#include "simd/kernels/token_sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace glint::ISA {

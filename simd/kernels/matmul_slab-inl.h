@@ -74,12 +74,12 @@ struct Slab {
         if constexpr (W::kOffset != BlockOffset::kNone) offsets[b][g] = packed.Offset(g, begin + b);
       }
     }
-#if HWY_TARGET == HWY_NEON
+#if GLINT_LANE_TILES
     if constexpr (W::kIntegerScales) SubtractNextScales(n);
 #endif
   }
 
-#if HWY_TARGET == HWY_NEON
+#if GLINT_LANE_TILES
   // Makes each scale the scale minus the next one of the same block of activations. (AddLanes)
   HWY_INLINE void SubtractNextScales(size_t n) {
     for (size_t b = 0; b < n; ++b) {
@@ -134,7 +134,7 @@ struct NextSlab {
   }
 };
 
-#if HWY_TARGET == HWY_NEON
+#if GLINT_LANE_TILES
 // The tile of 128-bit vectors: all codes of a block of activations lie in 16 registers, and the
 // groups pass over them one by one, so that only one group's sums need registers, and its scale
 // steps run beside the next group's dots.
@@ -246,7 +246,7 @@ struct SlabPass {
   HWY_NOINLINE void Run(size_t, size_t panel, size_t panel_tokens, size_t token) const {
     next.Prefetch(panel / kPanelTokens);
     float* at = sums + (panel + token) * kGroups * kLanes;
-#if HWY_TARGET == HWY_NEON
+#if GLINT_LANE_TILES
     if (first) memset(at, 0, T * kGroups * kLanes * sizeof(float));
     const PanelTokens tokens =
         matmul.Tokens(chunk + panel, panel_tokens, token).At(begin / kBlocksPerScale);

@@ -14,8 +14,8 @@ namespace {
 HWY_INLINE void StorePairs(const int8_t* row0, const int8_t* row1, int16_t* pairs) {
 #if HWY_TARGET == HWY_NEON
   const int8x16_t a = vld1q_s8(row0), b = vld1q_s8(row1);
-  const int16x8_t a0 = vmovl_s8(vget_low_s8(a)), a1 = vmovl_high_s8(a);
-  const int16x8_t b0 = vmovl_s8(vget_low_s8(b)), b1 = vmovl_high_s8(b);
+  const int16x8_t a0 = vmovl_s8(vget_low_s8(a)), a1 = vmovl_s8(vget_high_s8(a));
+  const int16x8_t b0 = vmovl_s8(vget_low_s8(b)), b1 = vmovl_s8(vget_high_s8(b));
   vst1q_s16(pairs, vcombine_s16(vget_low_s16(a0), vget_low_s16(b0)));
   vst1q_s16(pairs + 8, vcombine_s16(vget_high_s16(a0), vget_high_s16(b0)));
   vst1q_s16(pairs + 16, vcombine_s16(vget_low_s16(a1), vget_low_s16(b1)));
@@ -29,7 +29,21 @@ HWY_INLINE void StorePairs(const int8_t* row0, const int8_t* row1, int16_t* pair
 #endif
 }
 
-#if HWY_TARGET == HWY_NEON
+#if GLINT_NEON32
+using Pairs = int16x8_t;
+struct PairWeights {
+  int16x4_t first, second;
+};
+HWY_INLINE Pairs LoadPairs(const int16_t* p) {
+  return vld1q_s16(p);
+}
+HWY_INLINE PairWeights BroadcastPair(const int16_t* p) {
+  return {vdup_n_s16(p[0]), vdup_n_s16(p[1])};
+}
+HWY_INLINE Ints PairDot(Ints sum, Pairs values, PairWeights w) {
+  return vmlal_s16(vmlal_s16(sum, vget_low_s16(values), w.first), vget_high_s16(values), w.second);
+}
+#elif HWY_TARGET == HWY_NEON
 using Pairs = int16x8_t;
 struct PairWeights {
   int16x4_t first;

@@ -23,6 +23,13 @@ HWY_INLINE Ints PeakDot(Ints sum, Bytes w, Bytes x) {
   return vmmlaq_s32(sum, w, x);
 }
 constexpr uint64_t kPeakMacs = 32;
+#elif GLINT_NEON32
+// Half of a step of the matmul (token_sums-inl.h).
+HWY_INLINE Ints PeakDot(Ints sum, Bytes w, Bytes x) {
+  return vpadalq_s16(sum, vmlal_s8(vmull_s8(vget_low_s8(w), vget_low_s8(x)), vget_high_s8(w),
+                                   vget_high_s8(x)));
+}
+constexpr uint64_t kPeakMacs = 16;
 #else
 HWY_INLINE Ints PeakDot(Ints sum, Bytes w, Bytes x) {
   return Dot<true>(sum, w, x);

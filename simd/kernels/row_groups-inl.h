@@ -8,13 +8,22 @@ namespace glint::ISA {
 namespace {
 
 // Shapes of the register tiles. Every kernel's accumulators, and what it multiplies them with,
-// should fit the registers: 32 of 512 bits, 16 of 256 bits, 32 of 128 bits.
-#if HWY_TARGET == HWY_NEON
+// should fit the registers: 32 of 512 bits, 16 of 256 bits, 32 of 128 bits, on 32-bit ARM 16 of
+// 128 bits or 32 floats.
+#if GLINT_NEON32
+constexpr size_t kGroups = 1;
+constexpr size_t kGemvGroups = 2;
+#elif HWY_TARGET == HWY_NEON
 constexpr size_t kGroups = 4;
+constexpr size_t kGemvGroups = 4;
 #else
 constexpr size_t kGroups = 2;
-#endif
 constexpr size_t kGemvGroups = 4;  // with one token
+#endif
+
+// Where a tile is as many groups as a register tile has, rows beyond the matrix are computed along, from
+// the padding, and not stored; else the last groups go one by one.
+constexpr bool kWholeTiles = kGroups == kVectorsPerTile;
 
 // Where group `group` of the matrix lies: its tile, and its first row within the tile.
 struct GroupPlace {
@@ -26,10 +35,11 @@ HWY_INLINE GroupPlace PlaceOf(size_t group) {
 
 // The results of one group for one token, as far as the matrix has rows.
 HWY_INLINE void StoreGroup(Floats v, const MatrixView& w, size_t group, float* y) {
+  if (kWholeTiles && group * kLanes >= w.layout.rows) return;
   StoreUpTo(v, y + group * kLanes, w.layout.rows - group * kLanes);
 }
 HWY_INLINE Floats LoadBias(const float* bias, const MatrixView& w, size_t group) {
-  if (!bias) return hn::Zero(F32());
+  if (!bias || (kWholeTiles && group * kLanes >= w.layout.rows)) return hn::Zero(F32());
   return LoadUpTo(bias + group * kLanes, w.layout.rows - group * kLanes);
 }
 
@@ -57,8 +67,8 @@ HWY_INLINE void RunTokens(const Kernel& kernel, size_t group, size_t m) {
 template <class Kernel>
 HWY_INLINE void RunGroups(const Kernel& kernel, const MatrixView& w, size_t m, size_t tile_begin,
                           size_t tile_end) {
-  const size_t groups = (w.layout.rows + kLanes - 1) / kLanes;
-  const size_t end = HWY_MIN(tile_end * kVectorsPerTile, groups);
+  size_t end = tile_end * kVectorsPerTile;
+  if constexpr (!kWholeTiles) end = HWY_MIN(end, (w.layout.rows + kLanes - 1) / kLanes);
   size_t group = tile_begin * kVectorsPerTile;
   if (m == 1) {
     for (; group + kGemvGroups <= end; group += kGemvGroups) {
@@ -66,7 +76,9 @@ HWY_INLINE void RunGroups(const Kernel& kernel, const MatrixView& w, size_t m, s
     }
   }
   for (; group + kGroups <= end; group += kGroups) RunTokens<kGroups>(kernel, group, m);
-  for (; group < end; ++group) RunTokens<1>(kernel, group, m);
+  if constexpr (!kWholeTiles) {
+    for (; group < end; ++group) RunTokens<1>(kernel, group, m);
+  }
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ constexpr uint32_t kRequires = kCpuAvx2;
 constexpr uint32_t kRequires = kCpuNeon | kCpuDotProd | kCpuI8mm;
 #elif defined(__ARM_FEATURE_DOTPROD)
 constexpr uint32_t kRequires = kCpuNeon | kCpuDotProd;
+#elif defined(__arm__)
+constexpr uint32_t kRequires = kCpuNeon32;
 #else
 constexpr uint32_t kRequires = kCpuNeon;
 #endif

@@ -10,7 +10,16 @@
 
 #include "simd/kernel_list.h"
 
+// 32-bit ARM: vectors of integers are NEON's, floats are scalars (scalar_lanes-inl.h).
+#undef GLINT_NEON32
+#if HWY_TARGET == HWY_NEON && HWY_ARCH_ARM_V7
+#define GLINT_NEON32 1
+#include "simd/kernels/scalar_lanes-inl.h"
+namespace hn = glint::ISA::scalar_lanes;
+#else
+#define GLINT_NEON32 0
 namespace hn = hwy::HWY_NAMESPACE;
+#endif
 
 // Loops over the registers of a tile: their arrays live in registers only if unrolled.
 #define GLINT_UNROLL _Pragma("GCC unroll 16")

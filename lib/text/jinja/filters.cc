@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lib/text/jinja/interpreter.h"
+#include "lib/text/parse_float.h"
 #include "lib/text/utf8.h"
 
 namespace glint::jinja {
@@ -112,7 +113,12 @@ template <class T>
 bool ParseNumber(std::string_view text, T* number) {
   text = StripRight(StripLeft(text));
   if (text.starts_with('+')) text.remove_prefix(1);
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), *number);
+  std::from_chars_result result;
+  if constexpr (std::is_floating_point_v<T>) {
+    result = ParseFloat(text.data(), text.data() + text.size(), *number);
+  } else {
+    result = std::from_chars(text.data(), text.data() + text.size(), *number);
+  }
   return result.ec == std::errc() && result.ptr == text.data() + text.size() && !text.empty();
 }
 

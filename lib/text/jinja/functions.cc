@@ -3,6 +3,7 @@
 #include <chrono>
 #include <ctime>
 
+#include "lib/system/clock.h"
 #include "lib/text/jinja/interpreter.h"
 
 namespace glint::jinja {
@@ -206,11 +207,10 @@ Value StrftimeNow(Interpreter& interpreter, Arguments& arguments) {
   arguments.Done();
   std::tm time{};
   if (runtime.limits().now >= 0) {
-    const auto now = static_cast<std::time_t>(runtime.limits().now);
-    gmtime_r(&now, &time);
+    UtcTime(static_cast<std::time_t>(runtime.limits().now), &time);
   } else {
     const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-    localtime_r(&now, &time);
+    LocalTime(now, &time);
   }
   std::string text;
   for (size_t i = 0; i < format.size(); ++i) {

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "lib/error.h"
+#include "lib/text/parse_float.h"
 #include "lib/text/utf8.h"
 
 namespace glint::jinja {
@@ -248,7 +249,7 @@ class Lexer {
     }
     Token& token = Push(real ? Kind::kFloat : Kind::kInt, digits);
     const char *begin = digits.data(), *end = begin + digits.size();
-    const auto result = real ? std::from_chars(begin, end, token.number)
+    const auto result = real ? ParseFloat(begin, end, token.number)
                              : std::from_chars(begin, end, token.integer);
     const bool octal_like = !real && digits.size() > 1 && digits[0] == '0' &&
                             digits.find_first_not_of('0') != digits.npos;

@@ -1,0 +1,153 @@
+#!/bin/sh
+# cross_windows.sh BUILD_DIR [MESON_OPTION...]: builds the whole project for Windows x86-64 with mingw-w64,
+# runs the whole test suite under wine, and compares the program with GLINT_NATIVE, this machine's own.
+# Run from the source root. Needs g++-mingw-w64-x86-64-posix, wine64, binutils and meson; fetches
+# Debian's source of utf8proc (no root). GLINT_SETUP_ONLY=1 stops after the setup.
+set -e
+[ -n "$1" ] || { echo "usage: cross_windows.sh BUILD_DIR [MESON_OPTION...]" >&2; exit 2; }
+source=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$1"
+build=$(cd "$1" && pwd)
+shift
+deps=$build.deps
+triple=x86_64-w64-mingw32
+wine=$(command -v wine64 || command -v wine || echo /usr/lib/wine/wine64)
+
+# Of the host's /usr/include the cross compiler may see the header-only libraries and nothing else.
+mkdir -p "$deps/include" "$deps/pkgconfig" "$deps/lib"
+for name in hwy doctest nlohmann CLI xsimd xxhash.h xxh3.h; do
+  [ -e "/usr/include/$name" ] && ln -sfn "/usr/include/$name" "$deps/include/$name"
+done
+for name in nlohmann_json libxxhash libhwy CLI11 xsimd doctest; do
+  cat > "$deps/pkgconfig/$name.pc" <<END
+Name: $name
+Description: header-only here
+Version: $(pkg-config --modversion "$name" 2>/dev/null || echo 1.0)
+END
+done
+
+# utf8proc from Debian's source package, with a package list of our own: the system's is left alone.
+if [ ! -e "$deps/lib/libutf8proc.a" ]; then
+  mkdir -p "$deps/apt/lists/partial" "$deps/utf8proc"
+  . /etc/os-release
+  echo "deb-src http://deb.debian.org/debian ${VERSION_CODENAME:-bookworm} main" > "$deps/apt/list"
+  (cd "$deps/apt" && for step in update 'source --download-only utf8proc'; do
+    # Word splitting of the step is meant.
+    # shellcheck disable=SC2086
+    apt-get -q=2 -o Dir::Etc::SourceList="$deps/apt/list" -o Dir::Etc::SourceParts=/dev/null \
+      -o Dir::State::Lists="$deps/apt/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+      -o Acquire::Languages=none -o APT::Sandbox::User= $step >/dev/null
+  done)
+  tar -C "$deps/utf8proc" --strip-components=1 -xf "$deps"/apt/utf8proc_*.orig.tar.gz
+  $triple-gcc-posix -O2 -DUTF8PROC_STATIC -c "$deps/utf8proc/utf8proc.c" -o "$deps/utf8proc.o"
+  cp "$deps/utf8proc/utf8proc.h" "$deps/include/"
+  $triple-ar rcs "$deps/lib/libutf8proc.a" "$deps/utf8proc.o"
+  rm -rf "$deps/apt/lists"
+fi
+cat > "$deps/pkgconfig/libutf8proc.pc" <<END
+Name: libutf8proc
+Description: built from Debian's source package
+Version: $(sed -n 's/^#define UTF8PROC_VERSION_\(MAJOR\|MINOR\|PATCH\) \([0-9]*\).*/\2/p' \
+  "$deps/include/utf8proc.h" | paste -sd.)
+Libs: -L$deps/lib -lutf8proc
+Cflags: -DUTF8PROC_STATIC
+END
+
+ccache=$(command -v ccache >/dev/null && echo "'ccache', ")
+cat > "$deps/cross.ini" <<END
+[binaries]
+cpp = [$ccache'$triple-g++-posix']
+c = [$ccache'$triple-gcc-posix']
+ar = '$triple-ar'
+strip = '$triple-strip'
+windres = '$triple-windres'
+pkgconfig = 'pkg-config'
+exe_wrapper = '$wine'
+[properties]
+pkg_config_libdir = '$deps/pkgconfig'
+[built-in options]
+cpp_args = ['-isystem', '$deps/include']
+[host_machine]
+system = 'windows'
+cpu_family = 'x86_64'
+cpu = 'x86_64'
+endian = 'little'
+END
+export NM=$triple-nm OBJDUMP=$triple-objdump
+export WINEDEBUG=-all WINEPREFIX="$deps/wine"
+[ -e "$build/build.ninja" ] ||
+  meson setup "$build" "$source" --cross-file "$deps/cross.ini" "$@"
+[ -z "$GLINT_SETUP_ONLY" ] || exit 0
+
+ninja -C "$build"
+[ -d "$WINEPREFIX/drive_c" ] || $wine wineboot -i >/dev/null 2>&1 || true
+"${WINESERVER:-wineserver}" -p 2>/dev/null || true  # one server for all programs: starting it takes longer than most
+trap '"${WINESERVER:-wineserver}" -k 2>/dev/null || true' EXIT
+glint="$build/examples/glint.exe"
+
+# It stands alone: nothing but Windows' own libraries.
+$triple-objdump -p "$glint" | sed -n 's/.*DLL Name: //p' | sort > "$build/imports"
+foreign=$(grep -iv -E '^(kernel32|msvcrt|shell32|api-ms-win-[a-z0-9-]*)\.dll$' "$build/imports" || true)
+[ -z "$foreign" ] || { echo "glint.exe needs other libraries:"; echo "$foreign"; exit 1; }
+
+meson test -C "$build" --no-rebuild --print-errorlogs --timeout-multiplier 5
+grep -h '^targets' "$build/meson-logs/testlog.txt" | sort -u
+grep -h '^skipped' "$build/meson-logs/testlog.txt" | sort -u
+
+# A name that no code page of this machine has, for the model, an argument and both kinds of input.
+folder="$build/unicode/$(printf '\346\250\241\345\236\213')"
+model="$folder/$(printf '\345\205\255\345\215\201\344\272\277').glint"
+question=$(printf '\347\214\253\347\224\250\350\213\261\350\257\255\346\200\216\344\271\210\350\257\264\357\274\237')
+rm -rf "$build/unicode"
+mkdir -p "$folder"
+export LC_ALL=C.UTF-8
+$wine "$glint" convert "$source/examples/tiny/model" -o "$model" --type int8
+[ -s "$model" ]
+$wine "$glint" verify "$model" | grep -q ': ok, '
+$wine "$glint" info "$model" | grep -q 'embed'
+printf '%s\n' "$question" | $wine "$glint" chat "$model" --temp 0 > "$build/unicode/piped"
+printf '%s' "$question" > "$folder/$question.txt"
+$wine "$glint" perplexity "$model" "$folder/$question.txt" --json > "$build/unicode/perplexity"
+$wine "$glint" generate "$model" -p "$question" --temp 0 -n 16 > "$build/unicode/argument"
+printf '%s' "$question" | $wine "$glint" generate "$model" -p - --temp 0 -n 16 |
+  cmp - "$build/unicode/argument"
+# At a console: wine makes one of a terminal, and what is typed and shown there is UTF-16 to the program.
+if command -v script >/dev/null; then
+  (sleep 5; printf '%s\r' "$question"; sleep 15; printf 'stop\r'; sleep 2) |
+    script -qec "$wine $glint chat $model --temp 0" /dev/null > "$build/unicode/console" || true
+  grep -q "$(cat "$build/unicode/piped")" "$build/unicode/console" ||
+    { echo 'the reply at the console is another:'; cat "$build/unicode/console"; exit 1; }
+fi
+# A path longer than 260 characters.
+long=$folder
+while [ ${#long} -lt 300 ]; do long="$long/0123456789012345678901234567890123456789"; done
+mkdir -p "$long"
+$wine "$glint" convert "$source/examples/tiny/model" -o "$long/m.glint" --type int8
+cmp "$long/m.glint" "$model"
+$wine "$glint" verify "$long/m.glint" | grep -q ': ok, '
+
+# The program itself, byte for byte: what this machine computes is what Windows computes.
+native=${GLINT_NATIVE:-}
+[ -n "$native" ] || exit 0
+ids=5,6,7,8,9,10,$("$native" info builtin --json |
+  python3 -c 'import json, sys; p = json.load(sys.stdin)["prompt"]; print(p["gmask_id"], p["sop_id"], sep=",")')
+for type in f32 int8 int4; do
+  "$native" convert "$source/examples/tiny/model" -o "$build/unicode/native.glint" --type $type --force
+  $wine "$glint" convert "$source/examples/tiny/model" -o "$build/unicode/windows.glint" --type $type \
+    --force
+  cmp "$build/unicode/native.glint" "$build/unicode/windows.glint"
+  for load in map copy; do
+    "$native" logits "$build/unicode/native.glint" --ids "$ids" -o "$build/native.npy"
+    $wine "$glint" logits "$build/unicode/windows.glint" --load $load --ids "$ids" \
+      -o "$build/windows.npy"
+    cmp "$build/native.npy" "$build/windows.npy"
+    rm -f "$build/native.npy" "$build/windows.npy"
+  done
+done
+"$native" logits builtin --ids "$ids" -o "$build/native.npy"
+$wine "$glint" logits builtin --ids "$ids" -o "$build/windows.npy"
+cmp "$build/native.npy" "$build/windows.npy"
+printf '%s\n' "$question" | "$native" chat "$model" --temp 0 | cmp - "$build/unicode/piped"
+"$native" generate "$model" -p "$question" --temp 0 -n 16 | cmp - "$build/unicode/argument"
+"$native" perplexity "$model" "$folder/$question.txt" --json | cmp - "$build/unicode/perplexity"
+echo "glint: the same files, logits and replies, byte for byte, on this machine and on Windows under wine"
