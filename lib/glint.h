@@ -394,7 +394,7 @@ static inline glint_session_info glint_session_info_init(void) {
 GLINT_API glint_status glint_session_get_info(glint_session* session, glint_session_info* info);
 
 /* Ends what the session computes within some 50 ms, and every later computation at once, until
- * glint_session_clear_cancel. May be called at any time from any thread, and from a signal handler. */
+ * glint_session_clear_cancel. At any time from any thread, and from a signal handler. */
 GLINT_API void glint_session_cancel(glint_session* session);
 /* Forgets earlier cancels. At any time from any thread, too. */
 GLINT_API void glint_session_clear_cancel(glint_session* session);
