@@ -394,8 +394,7 @@ static inline glint_session_info glint_session_info_init(void) {
 GLINT_API glint_status glint_session_get_info(glint_session* session, glint_session_info* info);
 
 /* Ends what the session computes within some 50 ms, and every later computation at once, until
- * glint_session_clear_cancel. May be called at any time from any thread, and from a signal handler.
- */
+ * glint_session_clear_cancel. At any time from any thread, and from a signal handler. */
 GLINT_API void glint_session_cancel(glint_session* session);
 /* Forgets earlier cancels. At any time from any thread, too. */
 GLINT_API void glint_session_clear_cancel(glint_session* session);
@@ -434,8 +433,9 @@ typedef enum glint_pooling {
 } glint_pooling;
 
 /* The embedding of a text: starts a sequence and pools its hidden states. `values` has room for
- * `capacity` floats, of which hidden_size are written; capacity 0 counts. normalize other than 0:
- * to a Euclidean length of 1. Needs a session with GLINT_OUTPUT_HIDDEN. */
+ * `capacity` floats, of which hidden_size are written; null and 0 count. `pooling` is a
+ * glint_pooling; normalize 1: to a Euclidean length of 1, 0: as it is. Needs a session with
+ * GLINT_OUTPUT_HIDDEN. */
 GLINT_API glint_status glint_embed(glint_session* session, const int32_t* ids, size_t n_ids,
                                    int pooling, int normalize, float* values, size_t capacity,
                                    size_t* n_values);
@@ -444,13 +444,13 @@ GLINT_API glint_status glint_embed(glint_session* session, const int32_t* ids, s
  * glint_free. If the last reply has a token that the model has not yet seen, it is computed first,
  * which a cancel prevents. */
 GLINT_API glint_status glint_session_save(glint_session* session, void** data, size_t* data_size);
-/* Takes the place of the session's sequence. The model must be the same, the cache type too, and
- * the context long enough: else, and for damaged bytes, GLINT_ERROR_FILE, and the session has no
- * sequence. */
+/* Takes the place of the session's sequence. Model, adapters, numerics, types of cache and output
+ * must be the same, and the context long enough: else, and for damaged bytes, GLINT_ERROR_FILE, and
+ * the session has no sequence. Threads and chunk may differ. */
 GLINT_API glint_status glint_session_restore(glint_session* session, const void* data,
                                              size_t data_size);
-/* The same to and from a file. It appears complete or not at all; overwrite 0: one that is there
- * stays, GLINT_ERROR_FILE. */
+/* The same to and from a file. It appears complete or not at all. overwrite 1: in place of one that
+ * is there; 0: which stays, GLINT_ERROR_FILE. */
 GLINT_API glint_status glint_session_save_file(glint_session* session, const char* path,
                                                int overwrite);
 GLINT_API glint_status glint_session_restore_file(glint_session* session, const char* path);

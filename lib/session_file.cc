@@ -275,7 +275,7 @@ std::vector<uint8_t> SaveSession(const Session& session) {
     append(&checksum, sizeof checksum);
     return image;
   } catch (const std::bad_alloc&) {
-    throw Error(session.model().file().path() + ": out of memory for a saved session");
+    throw OutOfMemory(session.model().file().path() + ": out of memory for a saved session");
   }
 }
 

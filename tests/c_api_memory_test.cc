@@ -3,6 +3,7 @@
 // where it failed, give back what it took, and leave the objects usable.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 
@@ -94,6 +95,7 @@ void FailAtEach(const char* what, const Fn& fn, const Check& check) {
     const glint_status status = fn();
     const bool failed = t_until_failure == 0;
     t_until_failure = 0;
+    const long after = g_alive;
     CAPTURE(what);
     CAPTURE(k);
     if (!failed) {
@@ -104,7 +106,7 @@ void FailAtEach(const char* what, const Fn& fn, const Check& check) {
     // What was not needed may be lost without a failure: a line of the log, a cache of something.
     if (status != GLINT_OK) {
       CHECK(status == GLINT_ERROR_MEMORY);
-      CHECK(g_alive == before);
+      CHECK(after == before);
     }
     check(status);
   }
@@ -117,6 +119,10 @@ TEST_CASE("c api: out of memory at any allocation") {
   const std::string path = c_api_test::TinyPath();
   char error[GLINT_ERROR_SIZE];
   glint_model* model = nullptr;
+  // Once in peace: the C++ library keeps some things that it makes on first use.
+  REQUIRE(glint_model_open(path.c_str(), nullptr, &model, error, sizeof error) == GLINT_OK);
+  glint_model_free(model);
+  CHECK(glint_model_open("no such file", nullptr, &model, error, sizeof error) == GLINT_ERROR_FILE);
   const auto free_model = [&](glint_status status) {
     if (status == GLINT_OK) glint_model_free(model);
     CHECK((status == GLINT_OK) == (model != nullptr));
