@@ -4,13 +4,15 @@
 //
 // Begins a prompt of N tokens (512) as many times as said (12), cancels it from another thread after
 // 0.1 s, 0.35 s, 0.6 s, ... and prints the milliseconds from the cancel to the return of Start: median
-// and longest. With --load it stops a load of the file instead (private copy and checksums), after a
+// and longest; and the CPU time of all threads in between, which others' load does not stretch and on
+// a quiet machine is the longest it can take. With --load it stops a load of the file instead (private copy and checksums), after a
 // part of it. Prints one JSON object.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <exception>
 #include <string>
 #include <thread>
@@ -64,7 +66,7 @@ void Print(const char* what, std::vector<double> times) {
 }
 
 std::vector<double> StopLoads(const Options& options) {
-  std::vector<double> times;
+  std::vector<double> times, gaps;
   for (size_t i = 0; i < options.times; ++i) {
     const double until = 0.9 * static_cast<double>(i + 1) / static_cast<double>(options.times + 1);
     Clock::time_point asked = Clock::now();
@@ -80,9 +82,11 @@ std::vector<double> StopLoads(const Options& options) {
     try {
       glint::Model::Open(options.model, load);
     } catch (const glint::Cancelled&) {
-      times.push_back(longest + Milliseconds(Clock::now() - asked));
+      times.push_back(Milliseconds(Clock::now() - asked));
+      gaps.push_back(longest);
     }
   }
+  if (!gaps.empty()) Print("load, between two questions", gaps);
   return times;
 }
 
@@ -100,21 +104,27 @@ std::vector<double> CancelPrompts(const Options& options) {
     prompt[options.prompt - 2] = model->prompt_ids().gmask;
     prompt[options.prompt - 1] = model->prompt_ids().sop;
   }
-  std::vector<double> times;
+  std::vector<double> times, cpu_times;
   for (size_t i = 0; i < options.times; ++i) {
     Clock::time_point asked;
+    std::clock_t cpu_asked = 0;
     session.Forget();
     std::thread other([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(100 + 250 * i));
       asked = Clock::now();
+      cpu_asked = std::clock();
       session.Cancel();
     });
     const glint::Status status = session.Start(prompt);
     const Clock::time_point returned = Clock::now();
+    const std::clock_t cpu_returned = std::clock();
     other.join();
     session.ClearCancel();
-    if (status == glint::Status::kCancelled) times.push_back(Milliseconds(returned - asked));
+    if (status != glint::Status::kCancelled) continue;
+    times.push_back(Milliseconds(returned - asked));
+    cpu_times.push_back(1e3 * static_cast<double>(cpu_returned - cpu_asked) / CLOCKS_PER_SEC);
   }
+  if (!cpu_times.empty()) Print("prompt, CPU time", cpu_times);
   return times;
 }
 

@@ -325,7 +325,7 @@ TEST_CASE("chat --overflow says what a full context does") {
   std::string questions;
   for (int i = 0; i < 12; ++i) questions += "hello, how are you? what is 7 plus 5?\n";
   const auto ask = [&](const std::string& policy) {
-    return Glint({"chat", "builtin", "-c", "120", "--temp", "0", "--overflow", policy}, questions);
+    return Glint({"chat", "builtin", "-c", "60", "--temp", "0", "--overflow", policy}, questions);
   };
   const Result drop = ask("drop");
   CHECK(drop.status == 0);
@@ -333,10 +333,10 @@ TEST_CASE("chat --overflow says what a full context does") {
   const Result stop = ask("stop");
   CHECK(stop.status == 0);
   CHECK(stop.err.find("forgot") == std::string::npos);
-  CHECK(stop.err.find("the context of 120 tokens is full") != std::string::npos);
+  CHECK(stop.err.find("note: no reply: the prompt has ") != std::string::npos);
   const Result error = ask("error");
   CHECK(error.status == 1);
   CHECK(error.err.find("the prompt has ") != std::string::npos);
-  CHECK(error.err.find("; the context holds 120") != std::string::npos);
+  CHECK(error.err.find("; the context holds 60") != std::string::npos);
   CheckFails(2, {"chat", "builtin", "--overflow", "shift"}, {"--overflow"});
 }

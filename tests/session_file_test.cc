@@ -9,6 +9,7 @@
 #include "formats/checksum.h"
 #include "lib/error.h"
 #include "lib/session_file.h"
+#include "tests/adapter_samples.h"
 #include "tests/window_model.h"
 
 using namespace glint;
@@ -282,6 +283,35 @@ TEST_CASE("no damage is restored, with or without a right checksum") {
       REQUIRE(Refusal(*session, cut) != "");
     }
   }
+}
+
+TEST_CASE("a session with adapters is restored with the same ones") {
+  const SampleModel sample = GlmSample();
+  const Case c{"adapters", ConvertAndOpen(WriteFolder(sample), DType::kF32), GlmIds(20)};
+  const PlainPrefix plain_prefix = MakePrefix(19, 256, 4), other_prefix = MakePrefix(19, 256, 5);
+  const auto prefix = ConvertAdapterAndOpen(*c.model, WritePrefix(sample.config, plain_prefix));
+  const auto other = ConvertAdapterAndOpen(*c.model, WritePrefix(sample.config, other_prefix));
+  const LoraSample changes = MakeLora(sample.tensors, {"query_key_value"}, 4, 6, 11);
+  const auto lora = ConvertAdapterAndOpen(*c.model, WriteLora(changes));
+  const std::vector<AdapterUse> uses = {{prefix.get(), 1}, {lora.get(), 0.5f}};
+  Split split;
+  split.kv = KvType::kInt8;
+  const auto saved = NewSession(c, split), session = NewSession(c, split);
+  saved->SetAdapters(uses);
+  Begin(*saved, c);
+  const Image image = SaveSession(*saved);
+  CHECK(Refusal(*session, image).find("adapters in use: expected 0, found 2") != std::string::npos);
+  session->SetAdapters(std::vector<AdapterUse>{{prefix.get(), 1}, {lora.get(), 0.25f}});
+  CHECK(Refusal(*session, image).find("adapter 1: expected hash") != std::string::npos);
+  session->SetAdapters(std::vector<AdapterUse>{{other.get(), 1}, {lora.get(), 0.5f}});
+  CHECK(Refusal(*session, image).find("adapter 0: expected hash") != std::string::npos);
+  session->SetAdapters(uses);
+  RestoreSession(*session, image, "image");
+  CHECK(SaveSession(*session) == image);
+  const std::vector<int32_t> more = {7, 8, 9};
+  REQUIRE(session->AppendBatch(more) == Status::kOk);
+  REQUIRE(saved->AppendBatch(more) == Status::kOk);
+  CHECK(Logits(*session) == Logits(*saved));
 }
 
 TEST_CASE("a model that has no checksums has no saved sessions") {

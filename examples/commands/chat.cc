@@ -206,6 +206,8 @@ class ChatLoop {
     if (options_.json && reply.end != Reply::End::kError) return;
     if (reply.end == Reply::End::kCancelled) {
       Print("(\u5df2\u505c\u6b62 / stopped)\n");
+    } else if (reply.end == Reply::End::kContextFull && reply.prompt_tokens > session_.context()) {
+      Note("no reply: " + PromptTooLong(reply.prompt_tokens, session_.context()));
     } else if (reply.end == Reply::End::kContextFull) {
       Note("the reply ends here: the context of " + std::to_string(session_.context()) +
            " tokens is full (-c raises it)");
