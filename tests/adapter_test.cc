@@ -1,5 +1,6 @@
-// P-Tuning prefixes and LoRAs against plain implementations in double: a LoRA is judged by the merged
-// weights, a prefix by what THUDM's code does with it (tests/plain_decoder.h, tests/plain_glm.h).
+// P-Tuning prefixes and LoRAs against plain implementations in double: a LoRA is judged by the
+// merged weights, a prefix by what THUDM's code does with it (tests/plain_decoder.h,
+// tests/plain_glm.h).
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -18,7 +19,9 @@ namespace {
 
 using Judge = std::function<std::vector<double>(std::span<const int32_t> ids)>;
 
-SampleModel Sample(const std::string& name) { return name == "glm1" ? GlmSample() : SampleOf(name); }
+SampleModel Sample(const std::string& name) {
+  return name == "glm1" ? GlmSample() : SampleOf(name);
+}
 std::vector<int32_t> IdsOf(const SampleModel& sample, size_t n) {
   return sample.name == "glm1" ? GlmIds(n) : SampleIds(sample, n);
 }
@@ -78,15 +81,18 @@ void CheckSession(Session& session, const Judge& judge, std::vector<int32_t> ids
         static_cast<double>(kTolerance));
 }
 
-std::vector<AdapterUse> Uses(std::initializer_list<AdapterUse> uses) { return uses; }
+std::vector<AdapterUse> Uses(std::initializer_list<AdapterUse> uses) {
+  return uses;
+}
 
-const std::vector<std::string> kLlamaModules = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+const std::vector<std::string> kLlamaModules = {"q_proj",    "k_proj",  "v_proj",    "o_proj",
                                                 "gate_proj", "up_proj", "down_proj", "lm_head"};
 
 // The matrices of a sample's layers that PEFT would be told to change.
 std::vector<std::string> ModulesOf(const std::string& sample) {
   if (sample == "glm1") {
-    return {"attention.query_key_value", "attention.dense", "dense_h_to_4h", "dense_4h_to_h", "lm_head"};
+    return {"attention.query_key_value", "attention.dense", "dense_h_to_4h", "dense_4h_to_h",
+            "lm_head"};
   }
   if (sample.starts_with("chatglm")) {
     return {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "output_layer"};
@@ -128,8 +134,10 @@ TEST_CASE("a prefix is seen by every token and moves no position") {
     CAPTURE(name);
     const SampleModel sample = Sample(name);
     const std::unique_ptr<Model> model = ConvertAndOpen(WriteFolder(sample), DType::kF32);
-    const size_t width = 2 * 2 * (name == "glm1" ? 64 : sample.config["multi_query_group_num"].get<size_t>() *
-                                                            sample.config["kv_channels"].get<size_t>());
+    const size_t width = 2 * 2 *
+                         (name == "glm1" ? 64
+                                         : sample.config["multi_query_group_num"].get<size_t>() *
+                                               sample.config["kv_channels"].get<size_t>());
     for (const size_t length : {1, 19, 270}) {
       CAPTURE(length);
       const PlainPrefix prefix = MakePrefix(length, width, length);
@@ -249,14 +257,16 @@ TEST_CASE("prefix_projection is computed at conversion") {
       for (size_t j = 0; j < 32; ++j) {
         const float* row = prefix.rows.data() + i * width + layer * 64;
         CHECK(std::fabs(adapter->PrefixKeys(layer).As<float>()[i * 32 + j] - row[j]) < 2e-6f);
-        CHECK(std::fabs(adapter->PrefixValues(layer).As<float>()[i * 32 + j] - row[32 + j]) < 2e-6f);
+        CHECK(std::fabs(adapter->PrefixValues(layer).As<float>()[i * 32 + j] - row[32 + j]) <
+              2e-6f);
       }
     }
   }
 }
 
 TEST_CASE("a LoRA is the merged weights") {
-  for (const std::string name : {"llama", "qwen2", "phi3", "chatglm", "gemma2", "glm4", "glm1", "qwen3"}) {
+  for (const std::string name :
+       {"llama", "qwen2", "phi3", "chatglm", "gemma2", "glm4", "glm1", "qwen3"}) {
     CAPTURE(name);
     const SampleModel sample = Sample(name);
     const std::unique_ptr<Model> model = ConvertAndOpen(WriteFolder(sample), DType::kF32);
@@ -318,8 +328,8 @@ TEST_CASE("without adapters, and with scales of 0, every bit is the model's") {
   const SampleModel sample = SampleOf("chatglm");
   for (const DType type : {DType::kF32, DType::kInt4}) {
     const std::unique_ptr<Model> model = ConvertAndOpen(WriteFolder(sample), type);
-    const auto lora =
-        ConvertAdapterAndOpen(*model, WriteLora(MakeLora(sample.tensors, ModulesOf("chatglm"), 4, 6, 1)));
+    const auto lora = ConvertAdapterAndOpen(
+        *model, WriteLora(MakeLora(sample.tensors, ModulesOf("chatglm"), 4, 6, 1)));
     const auto prefix =
         ConvertAdapterAndOpen(*model, WritePrefix(sample.config, MakePrefix(20, 128, 9)));
     const std::vector<int32_t> ids = SampleIds(sample, 40);
@@ -351,7 +361,8 @@ TEST_CASE("on quantized weights a LoRA adds what it adds to their floats") {
       const std::vector<int32_t> ids = IdsOf(sample, 30);
       Session session(*model, Exact(64)), float_session(*floats, Exact(64));
       const auto error = [&] {
-        const std::vector<float> got = AllLogits(session, ids), want = AllLogits(float_session, ids);
+        const std::vector<float> got = AllLogits(session, ids),
+                                 want = AllLogits(float_session, ids);
         double sum = 0;
         for (size_t i = 0; i < got.size(); ++i) {
           REQUIRE(std::isfinite(got[i]));
