@@ -10,16 +10,16 @@
 
 namespace glint {
 
-// What a small file adds to a model without touching it (docs/ADAPTERS.md): a P-Tuning v2 prefix
-// (Liu et al. 2021), keys and values of each layer that every token sees; or a LoRA (Hu et al.
-// 2021), changes of low rank to matrices. Immutable; sessions on any threads may share it. It must
-// outlive those that use it, and the model must outlive it.
+// What a small file adds to a model without touching it (docs/ADAPTERS.md): a P-Tuning v2 prefix (Liu et
+// al. 2021), keys and values of each layer that every token sees; or a LoRA (Hu et al. 2021), changes of
+// low rank to matrices. Immutable; sessions on any threads may share it. It must outlive those that use
+// it, and the model must outlive it.
 class Adapter {
  public:
   enum class Kind : uint8_t { kPrefix, kLora };
 
-  // Opens a .glint file of a prefix or a LoRA, and checks that it fits the model and that all its
-  // numbers are finite. Throws Error.
+  // Opens a .glint file of a prefix or a LoRA, and checks that it fits the model and that all its numbers
+  // are finite. Throws Error.
   static std::unique_ptr<Adapter> Open(const Model& model, const std::string& path,
                                        LoadMode mode = LoadMode::kMap);
   static std::unique_ptr<Adapter> FromMemory(const Model& model, const void* data, uint64_t size,
@@ -31,8 +31,8 @@ class Adapter {
   const Model& model() const { return model_; }
   const GlintFile& file() const { return *file_; }
 
-  // Of a prefix: its entries, and what they are in a layer: (length, kv_heads, head_dim), keys
-  // rotated already, if they are at all.
+  // Of a prefix: its entries, and what they are in a layer: (length, kv_heads, head_dim), keys rotated
+  // already, if they are at all.
   size_t prefix_length() const { return prefix_length_; }
   const Tensor& PrefixKeys(size_t layer) const { return *prefix_[layer].keys; }
   const Tensor& PrefixValues(size_t layer) const { return *prefix_[layer].values; }
@@ -68,8 +68,8 @@ class Adapter {
   std::vector<std::vector<Line>> made_;
 };
 
-// One adapter of those that a session has (Session::SetAdapters). A LoRA's own scale is multiplied
-// by `scale`; 0 is as if it were not there. A prefix has 1, or 0.
+// One adapter of those that a session has (Session::SetAdapters). A LoRA's own scale is multiplied by
+// `scale`; 0 is as if it were not there. A prefix has 1, or 0.
 struct AdapterUse {
   const Adapter* adapter = nullptr;
   float scale = 1;

@@ -21,10 +21,9 @@ struct LowRank {
 // By the name of W: what is added, in this order.
 using LowRankMap = std::map<std::string, std::vector<LowRank>>;
 
-// Where a conversion has divided a norm's weight and bias by numbers s and multiplied the columns
-// of the matrices behind it by them (recipes that calibrate), the model has a tensor of the name of
-// the norm's weight and this ending: s, f32 (dim). What was trained on the original reads x / s
-// there: it needs s.
+// Where a conversion has divided a norm's weight and bias by numbers s and multiplied the columns of the
+// matrices behind it by them (recipes that calibrate), the model has a tensor of the name of the norm's
+// weight and this ending: s, f32 (dim). What was trained on the original reads x / s there: it needs s.
 inline constexpr char kFoldedEnding[] = ".folded";
 
 }  // namespace glint

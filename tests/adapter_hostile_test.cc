@@ -278,6 +278,22 @@ TEST_CASE("a prefix needs layers without windows; experts have no adapters") {
         }).find("experts are not supported") != std::string::npos);
 }
 
+TEST_CASE("a model that does not say what its recipe folded into its norms takes no LoRA") {
+  const Fixture& f = Llama();
+  const auto lora = ConvertAdapterAndOpen(*f.model, WriteLora(f.lora));
+  const auto with_recipe = [&](bool says) {
+    return Rewritten(f.model->file(), [=](nlohmann::json& metadata, auto&, auto&) {
+      metadata["recipe"] = "int4; balanced";
+      if (says) metadata["folded"] = 0;
+    });
+  };
+  const std::string silent = with_recipe(false);
+  const auto model = Model::Open(silent);
+  CheckSays(Failure([&] { Adapter::Open(*model, lora->file().path()); }), silent,
+            "convert it anew");
+  CHECK(Adapter::Open(*Model::Open(with_recipe(true)), lora->file().path()));
+}
+
 TEST_CASE("adapter files that lie") {
   const Fixture& f = Llama();
   const auto lora = ConvertAdapterAndOpen(*f.model, WriteLora(f.lora));
