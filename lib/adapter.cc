@@ -23,7 +23,8 @@ constexpr uint64_t kMaxPrefix = 1 << 20;
 constexpr uint64_t kMaxRank = 4096;
 constexpr uint64_t kMaxRanksOfMatrix = 4 * kMaxRank;
 
-// Facts of the base that an adapter was made for and that decide whether it means anything to a model.
+// Facts of the base that an adapter was made for and that decide whether it means anything to a
+// model.
 constexpr const char* kBaseNumbers[] = {"dim", "n_layers", "n_heads", "n_kv_heads", "head_dim"};
 
 // What a model's configuration says, or says by leaving it out.
@@ -76,7 +77,9 @@ std::string AdapterKindOf(const GlintFile& file) {
   throw Error(file.path() + ": metadata: unknown kind " + Quoted(kind) + "; known: prefix, lora");
 }
 
-const std::string& Adapter::kind() const { return kKinds[static_cast<size_t>(kind_)]; }
+const std::string& Adapter::kind() const {
+  return kKinds[static_cast<size_t>(kind_)];
+}
 
 std::unique_ptr<Adapter> Adapter::Open(const Model& model, const std::string& path, LoadMode mode) {
   LoadOptions options;
@@ -117,8 +120,9 @@ void Adapter::CheckBase() const {
   const auto refuse = [&](const char* key, const std::string& own, const Json& other) {
     throw Error(file_->path() + ": was made for a model with " + key + " " + own + "; " +
                 model_.file().path() + " has " +
-                (other.is_null() ? "none" : Quoted(other.is_string() ? other.get<std::string>()
-                                                                     : other.dump())));
+                (other.is_null()
+                     ? "none"
+                     : Quoted(other.is_string() ? other.get<std::string>() : other.dump())));
   };
   const std::string architecture = GetString(mine, "architecture", where);
   const Json other = ConfigOf(base, "architecture");
@@ -132,7 +136,8 @@ void Adapter::CheckBase() const {
 
 const Tensor& Adapter::TensorOf(const std::string& name, const char* what) const {
   const Tensor* tensor = file_->Find(name);
-  if (!tensor) throw Error(file_->path() + ": tensor " + Quoted(name) + " (" + what + ") is missing");
+  if (!tensor)
+    throw Error(file_->path() + ": tensor " + Quoted(name) + " (" + what + ") is missing");
   if (!IsFloat(tensor->dtype)) {
     throw Error(file_->path() + ": tensor " + Quoted(name) + ": expected f32, f16 or bf16, found " +
                 Info(tensor->dtype).name);
@@ -171,7 +176,8 @@ void Adapter::ReadLora() {
   const std::string recipe = metadata.value("recipe", Json()).is_string() ? metadata["recipe"] : "";
   const bool calibrated = recipe.find(';') != std::string::npos;
   if (calibrated && !metadata.contains("folded")) {
-    throw Error(model_.file().path() + ": an earlier version made it with recipe " + Quoted(recipe) +
+    throw Error(model_.file().path() + ": an earlier version made it with recipe " +
+                Quoted(recipe) +
                 " and did not keep what a LoRA needs to know of its norms: convert it anew");
   }
   const std::string where = file_->path() + ": config";

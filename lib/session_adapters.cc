@@ -24,7 +24,8 @@ void AddPrefix(const AdapterUse& use, Uses* uses) {
     throw Error(path + ": a prefix has no scale but 1 (or 0), found " + std::to_string(use.scale));
   }
   if (uses->prefix) {
-    throw Error(path + ": a session has one prefix at most, and has " + uses->prefix->file().path());
+    throw Error(path + ": a session has one prefix at most, and has " +
+                uses->prefix->file().path());
   }
   uses->prefix = use.adapter;
 }
@@ -112,7 +113,8 @@ void Session::StorePrefix(const Adapter& prefix, const KvCache& cache) const {
         const size_t begin = (i * heads + h) * head_dim;
         ReadElements(prefix.PrefixKeys(layer), begin, head_dim, key.data());
         ReadElements(prefix.PrefixValues(layer), begin, head_dim, value.data());
-        store(key.data(), value.data(), head_dim, cache.Block(layer, h, i / kKeyBlock), i % kKeyBlock);
+        store(key.data(), value.data(), head_dim, cache.Block(layer, h, i / kKeyBlock),
+              i % kKeyBlock);
       }
     }
   }

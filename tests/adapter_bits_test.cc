@@ -1,6 +1,6 @@
-// Invariant 3 for adapters: a prefix and two LoRAs over quantized weights give the same bits on every
-// target, with other threads and chunks, as tests/data/adapter_bits.txt has on record. When a sample
-// changes, the lines that this test prints become the new record.
+// Invariant 3 for adapters: a prefix and two LoRAs over quantized weights give the same bits on
+// every target, with other threads and chunks, as tests/data/adapter_bits.txt has on record. When a
+// sample changes, the lines that this test prints become the new record.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -53,7 +53,8 @@ TEST_CASE("every target, thread count and chunk gives the bits on record") {
     const bool is_glm = sample.name == "glm1";
     const std::vector<std::string> modules =
         is_glm ? std::vector<std::string>{"query_key_value", "dense_h_to_4h"}
-               : std::vector<std::string>{"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"};
+               : std::vector<std::string>{"query_key_value", "dense", "dense_h_to_4h",
+                                          "dense_4h_to_h"};
     for (const DType type : {DType::kInt4, DType::kF16}) {
       const std::string name = sample.name + "-" + Info(type).name;
       CAPTURE(name);

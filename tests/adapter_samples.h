@@ -12,7 +12,8 @@
 #include "tests/model_samples.h"
 #include "tests/plain_glm.h"
 
-// Small adapters as others write them, and what they mean: a LoRA's merged weights, a prefix's rows.
+// Small adapters as others write them, and what they mean: a LoRA's merged weights, a prefix's
+// rows.
 namespace glint::test {
 
 // Numbers in [-range, range], the same everywhere.
@@ -49,11 +50,11 @@ inline void WriteTensors(const std::string& path, const TensorMap& tensors) {
 // --- LoRA ---
 
 struct LoraSample {
-  nlohmann::json config = {{"peft_type", "LORA"}, {"task_type", "CAUSAL_LM"},
-                           {"r", 4},              {"lora_alpha", 6},
-                           {"bias", "none"},      {"lora_dropout", 0.05},
-                           {"fan_in_fan_out", false}, {"inference_mode", true},
-                           {"modules_to_save", nullptr}, {"use_rslora", false}};
+  nlohmann::json config = {
+      {"peft_type", "LORA"},     {"task_type", "CAUSAL_LM"}, {"r", 4},
+      {"lora_alpha", 6},         {"bias", "none"},           {"lora_dropout", 0.05},
+      {"fan_in_fan_out", false}, {"inference_mode", true},   {"modules_to_save", nullptr},
+      {"use_rslora", false}};
   TensorMap tensors;                     // by PEFT's names
   std::map<std::string, double> scales;  // by modules
 };
@@ -99,7 +100,8 @@ inline TensorMap Merged(TensorMap base, const LoraSample& lora, double factor = 
       for (size_t j = 0; j < k; ++j) {
         double sum = 0;
         for (size_t s = 0; s < r; ++s) {
-          sum += static_cast<double>(b.values[i * r + s]) * static_cast<double>(a.values[s * k + j]);
+          sum +=
+              static_cast<double>(b.values[i * r + s]) * static_cast<double>(a.values[s * k + j]);
         }
         w.values[i * k + j] =
             static_cast<float>(static_cast<double>(w.values[i * k + j]) + factor * scale * sum);
@@ -133,12 +135,12 @@ inline std::string WritePrefix(nlohmann::json config, const PlainPrefix& prefix)
 inline SampleModel GlmSample() {
   SampleModel sample;
   sample.name = "glm1";
-  sample.config = {{"model_type", "chatglm"},      {"hidden_size", 64},      {"num_layers", 2},
-                   {"num_attention_heads", 4},     {"inner_hidden_size", 160}, {"vocab_size", 120},
-                   {"max_sequence_length", 256},   {"layernorm_epsilon", 1e-5},
-                   {"position_encoding_2d", true}, {"mask_token_id", 110},
-                   {"gmask_token_id", 111},        {"bos_token_id", 114},
-                   {"eos_token_id", 115},          {"pad_token_id", 3}};
+  sample.config = {
+      {"model_type", "chatglm"},    {"hidden_size", 64},         {"num_layers", 2},
+      {"num_attention_heads", 4},   {"inner_hidden_size", 160},  {"vocab_size", 120},
+      {"max_sequence_length", 256}, {"layernorm_epsilon", 1e-5}, {"position_encoding_2d", true},
+      {"mask_token_id", 110},       {"gmask_token_id", 111},     {"bos_token_id", 114},
+      {"eos_token_id", 115},        {"pad_token_id", 3}};
   SampleNumbers numbers(77);
   const auto linear = [&](const std::string& name, size_t rows, size_t cols) {
     sample.tensors[name + ".weight"] = numbers.Tensor({rows, cols}, 0.3f);

@@ -33,9 +33,11 @@ class Glm {
     const auto at = [&](const char* key) {
       return std::find(ids.begin(), ids.end(), config.at(key).get<int32_t>());
     };
-    const auto mask = at("gmask_token_id") != ids.end() ? at("gmask_token_id") : at("mask_token_id");
+    const auto mask =
+        at("gmask_token_id") != ids.end() ? at("gmask_token_id") : at("mask_token_id");
     const auto sop = at("bos_token_id");
-    if (mask == ids.end() || sop == ids.end()) throw std::runtime_error("plain_glm: no mask or sop");
+    if (mask == ids.end() || sop == ids.end())
+      throw std::runtime_error("plain_glm: no mask or sop");
     context_ = static_cast<size_t>(sop - ids.begin());
     mask_at_ = static_cast<size_t>(mask - ids.begin());
   }
@@ -43,7 +45,8 @@ class Glm {
   std::vector<double> Logits() {
     std::vector<Row> x;
     for (const int32_t id : ids_) {
-      const float* row = Weight("transformer.word_embeddings.weight") + static_cast<size_t>(id) * dim_;
+      const float* row =
+          Weight("transformer.word_embeddings.weight") + static_cast<size_t>(id) * dim_;
       x.emplace_back(row, row + dim_);
     }
     for (size_t layer = 0; layer < n_layers_; ++layer) Layer(layer, x);
@@ -85,7 +88,8 @@ class Glm {
     return y;
   }
 
-  // Turns pairs (i, i + n) of a half of a head, n = head_dim / 4. The published inv_freq are halves.
+  // Turns pairs (i, i + n) of a half of a head, n = head_dim / 4. The published inv_freq are
+  // halves.
   void Turn(double* half, size_t position) const {
     const size_t n = head_dim_ / 4;
     for (size_t i = 0; i < n; ++i) {

@@ -24,8 +24,8 @@ const ConfigKey kKeys[] = {
     {"vocab_size", {"vocab_size", "padded_vocab_size"}},
 };
 
-// config.json of a published model with the numbers of this one. What else is in it decides no name and
-// no place of a row.
+// config.json of a published model with the numbers of this one. What else is in it decides no name
+// and no place of a row.
 Json Resized(const char* published, const Json& ours) {
   Json config = Json::parse(published);
   for (auto& [key, value] : config.items()) {
@@ -33,7 +33,8 @@ Json Resized(const char* published, const Json& ours) {
   }
   for (const ConfigKey& key : kKeys) {
     const Json fallback = ours.value("n_heads", Json());
-    const Json value = ours.value(key.ours, std::string_view(key.ours) == "n_kv_heads" ? fallback : Json());
+    const Json value =
+        ours.value(key.ours, std::string_view(key.ours) == "n_kv_heads" ? fallback : Json());
     if (value.is_null()) continue;
     for (const char* name : key.theirs) {
       if (config.contains(name)) config[name] = value;
@@ -71,8 +72,8 @@ std::map<std::string, std::vector<MatrixPart>> MatricesOf(const GlintFile& model
       std::string name = source.name;
       constexpr std::string_view kEnding = ".weight";
       if (name.ends_with(kEnding)) name.resize(name.size() - kEnding.size());
-      matrices[name].push_back({tensor.name, row, source.first_row, source.rows, source.TensorRows(),
-                                tensor.shape[1]});
+      matrices[name].push_back(
+          {tensor.name, row, source.first_row, source.rows, source.TensorRows(), tensor.shape[1]});
       row += source.rows;
     }
   }

@@ -28,7 +28,8 @@ AdapterSource AdapterSourceOf(const std::string& path) {
   }
   const std::string folder = is_folder ? path : FolderPart(path);
   const Json config = ReadJsonIfThere(JoinPath(folder.empty() ? "." : folder, "config.json"));
-  // THUDM's configuration says that there is a prefix; whether it is all that is there, the tensors say.
+  // THUDM's configuration says that there is a prefix; whether it is all that is there, the tensors
+  // say.
   if (!config.is_object() || !HasOption(config, "pre_seq_len")) return AdapterSource::kNone;
   const std::unique_ptr<Checkpoint> checkpoint = Checkpoint::Open(path);
   const std::vector<SourceTensor>& tensors = checkpoint->tensors();
@@ -63,9 +64,15 @@ DType AdapterType(const Checkpoint& checkpoint, const SourceTensor& tensor,
                   const std::optional<DType>& wanted) {
   DType own = DType::kF32;
   switch (tensor.type) {
-    case SourceType::kF32: own = DType::kF32; break;
-    case SourceType::kF16: own = DType::kF16; break;
-    case SourceType::kBF16: own = DType::kBF16; break;
+    case SourceType::kF32:
+      own = DType::kF32;
+      break;
+    case SourceType::kF16:
+      own = DType::kF16;
+      break;
+    case SourceType::kBF16:
+      own = DType::kBF16;
+      break;
     default:
       throw Error(checkpoint.FileName(tensor) + ": tensor " + Quoted(tensor.name) +
                   ": expected F32, F16 or BF16, found " + Name(tensor.type));
@@ -77,8 +84,10 @@ void ConvertAdapter(const AdapterConvertOptions& options) {
   const FpModeScope fp_mode;
   const AdapterSource source = AdapterSourceOf(options.source);
   if (source == AdapterSource::kNone) {
-    throw Error(options.source + ": is neither a P-Tuning prefix (pre_seq_len in config.json, and no "
-                "tensors but " + kPrefixEncoder + "*) nor a LoRA's folder (" + kPeftConfig + ")");
+    throw Error(options.source +
+                ": is neither a P-Tuning prefix (pre_seq_len in config.json, and no "
+                "tensors but " +
+                kPrefixEncoder + "*) nor a LoRA's folder (" + kPeftConfig + ")");
   }
   if (!options.write.memory) CheckOutputPath(options.write.output, options.write.overwrite);
   AdapterJobs made = source == AdapterSource::kLora ? LoraJobs(options) : PrefixJobs(options);

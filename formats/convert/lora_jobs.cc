@@ -1,6 +1,7 @@
-// LoRA as PEFT saves it (huggingface/peft, tuners/lora): of each changed module lora_A (r, in) and lora_B
-// (out, r); the module's weight gains scale * lora_B . lora_A. Where a matrix of ours is made of rows of
-// several of the checkpoint's, or of a part of one's rows, the change is that of these rows.
+// LoRA as PEFT saves it (huggingface/peft, tuners/lora): of each changed module lora_A (r, in) and
+// lora_B (out, r); the module's weight gains scale * lora_B . lora_A. Where a matrix of ours is
+// made of rows of several of the checkpoint's, or of a part of one's rows, the change is that of
+// these rows.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -41,8 +42,9 @@ std::map<std::string, Pair> PairsOf(const Checkpoint& checkpoint) {
     TakeBeginning(&module, "base_model.model.");
     const bool is_a = TakeEnding(&module, ".lora_A.weight");
     if (!is_a && !TakeEnding(&module, ".lora_B.weight")) {
-      throw Error(checkpoint.FileName(tensor) + ": tensor " + Quoted(tensor.name) +
-                  " is not supported: expected names that end with .lora_A.weight or .lora_B.weight");
+      throw Error(
+          checkpoint.FileName(tensor) + ": tensor " + Quoted(tensor.name) +
+          " is not supported: expected names that end with .lora_A.weight or .lora_B.weight");
     }
     (is_a ? pairs[module].a : pairs[module].b) = &tensor;
   }
@@ -59,8 +61,8 @@ void ExpectShape(const Checkpoint& checkpoint, const SourceTensor& tensor, uint6
                  uint64_t cols) {
   const std::vector<uint64_t> shape = {rows, cols};
   if (tensor.shape == shape) return;
-  throw Error(checkpoint.FileName(tensor) + ": tensor " + Quoted(tensor.name) + ": expected shape " +
-              ShapeText(shape) + ", found " + ShapeText(tensor.shape));
+  throw Error(checkpoint.FileName(tensor) + ": tensor " + Quoted(tensor.name) +
+              ": expected shape " + ShapeText(shape) + ", found " + ShapeText(tensor.shape));
 }
 
 // Rows [first, ...) of a tensor, with `zeros` rows of zeros before them.
@@ -71,7 +73,8 @@ ReadRows RowsFrom(const std::shared_ptr<const Checkpoint>& checkpoint, const Sou
     const uint64_t blank = row >= zeros ? 0 : std::min(n, zeros - row);
     std::fill(out, out + blank * cols, 0.0f);
     const uint64_t from = first + row + blank - zeros;
-    if (n != blank) checkpoint->ReadF32(tensor, from * cols, (n - blank) * cols, out + blank * cols);
+    if (n != blank)
+      checkpoint->ReadF32(tensor, from * cols, (n - blank) * cols, out + blank * cols);
   };
 }
 
@@ -96,7 +99,8 @@ class LoraWriter {
     }
     // In the order in which the parts of a matrix lie.
     std::stable_sort(targets_.begin(), targets_.end(), [](const Json& x, const Json& y) {
-      return x["weight"] != y["weight"] ? x["weight"] < y["weight"] : x["first_row"] < y["first_row"];
+      return x["weight"] != y["weight"] ? x["weight"] < y["weight"]
+                                        : x["first_row"] < y["first_row"];
     });
     (*made_.header.config)["targets"] = targets_;
     made_.owner = checkpoint_;
@@ -121,8 +125,7 @@ class LoraWriter {
     for (size_t i = 0; i < parts.size(); ++i) {
       const MatrixPart& part = parts[i];
       const uint64_t zeros = part.first_row % kTileRows;
-      const std::string b =
-          module + ".lora_B" + (parts.size() == 1 ? "" : "." + std::to_string(i));
+      const std::string b = module + ".lora_B" + (parts.size() == 1 ? "" : "." + std::to_string(i));
       AddMatrix(b, *pair.b, part.source_row, part.rows, zeros);
       targets_.push_back({{"weight", part.weight},
                           {"first_row", part.first_row - zeros},
@@ -152,7 +155,8 @@ class LoraWriter {
 
 AdapterJobs LoraJobs(const AdapterConvertOptions& options) {
   if (!options.base) {
-    throw Error(options.source + ": a LoRA needs the model that it is for (--base MODEL), which says what "
+    throw Error(options.source +
+                ": a LoRA needs the model that it is for (--base MODEL), which says what "
                 "its tensors are called");
   }
   return LoraWriter(options).Take();

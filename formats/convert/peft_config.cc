@@ -15,17 +15,39 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Options that say how it was trained or where it came from, and those that are read below. Any other that
-// is not empty might change what is computed.
-const std::set<std::string> kKnown = {
-    "alpha_pattern",  "arrow_config",      "auto_mapping",        "base_model_name_or_path",
-    "bias",           "corda_config",      "ensure_weight_tying", "eva_config",
-    "exclude_modules", "fan_in_fan_out",   "inference_mode",      "init_lora_weights",
-    "layers_pattern", "layers_to_transform", "loftq_config",      "lora_alpha",
-    "lora_dropout",   "megatron_config",   "megatron_core",       "modules_to_save",
-    "peft_type",      "peft_version",      "qalora_group_size",   "r",
-    "rank_pattern",   "revision",          "runtime_config",      "target_modules",
-    "task_type",      "use_dora",          "use_rslora"};
+// Options that say how it was trained or where it came from, and those that are read below. Any
+// other that is not empty might change what is computed.
+const std::set<std::string> kKnown = {"alpha_pattern",
+                                      "arrow_config",
+                                      "auto_mapping",
+                                      "base_model_name_or_path",
+                                      "bias",
+                                      "corda_config",
+                                      "ensure_weight_tying",
+                                      "eva_config",
+                                      "exclude_modules",
+                                      "fan_in_fan_out",
+                                      "inference_mode",
+                                      "init_lora_weights",
+                                      "layers_pattern",
+                                      "layers_to_transform",
+                                      "loftq_config",
+                                      "lora_alpha",
+                                      "lora_dropout",
+                                      "megatron_config",
+                                      "megatron_core",
+                                      "modules_to_save",
+                                      "peft_type",
+                                      "peft_version",
+                                      "qalora_group_size",
+                                      "r",
+                                      "rank_pattern",
+                                      "revision",
+                                      "runtime_config",
+                                      "target_modules",
+                                      "task_type",
+                                      "use_dora",
+                                      "use_rslora"};
 
 constexpr uint64_t kMaxRank = 1 << 20;
 
@@ -34,8 +56,8 @@ bool IsEmpty(const Json& value) {
          (value.is_structured() && value.empty());
 }
 
-// PEFT matches a pattern as a regular expression at the end of the module's name. Those that are written
-// are names; anything else is refused rather than read in another way.
+// PEFT matches a pattern as a regular expression at the end of the module's name. Those that are
+// written are names; anything else is refused rather than read in another way.
 bool IsPlain(const std::string& pattern) {
   return !pattern.empty() && std::all_of(pattern.begin(), pattern.end(), [](unsigned char c) {
     return std::isalnum(c) || c == '_' || c == '.';
@@ -71,7 +93,8 @@ void PeftConfig::RefuseOptions() const {
     throw Error(where_ + ": 'modules_to_save': whole modules are not supported, found " +
                 Quoted(config_["modules_to_save"].dump()));
   }
-  // These change the base's weights as training begins, so the base alone is not what was trained on.
+  // These change the base's weights as training begins, so the base alone is not what was trained
+  // on.
   if (HasOption(config_, "init_lora_weights") && config_["init_lora_weights"].is_string()) {
     const std::string init = config_["init_lora_weights"].get<std::string>();
     for (const char* changing : {"pissa", "olora", "corda", "loftq"}) {

@@ -1,8 +1,8 @@
-// THUDM's P-Tuning v2 prefixes (modeling_chatglm.py of THUDM/chatglm-6b, chatglm2-6b, chatglm3-6b: class
-// PrefixEncoder and ChatGLMModel.get_prompt). The encoder gives for each of its entries a row of
-// layers * 2 * kv_heads * head_dim numbers: layer 0's key, its value, layer 1's key, and so on, each as the
-// attention has it after the rotation. With prefix_projection the row is trans.2(tanh(trans.0(row of
-// embedding))), which is computed here, once.
+// THUDM's P-Tuning v2 prefixes (modeling_chatglm.py of THUDM/chatglm-6b, chatglm2-6b, chatglm3-6b:
+// class PrefixEncoder and ChatGLMModel.get_prompt). The encoder gives for each of its entries a row
+// of layers * 2 * kv_heads * head_dim numbers: layer 0's key, its value, layer 1's key, and so on,
+// each as the attention has it after the rotation. With prefix_projection the row is
+// trans.2(tanh(trans.0(row of embedding))), which is computed here, once.
 #include <cmath>
 #include <map>
 #include <set>
@@ -92,8 +92,8 @@ class PrefixEncoder {
   }
 
   // x (length, cols) -> (length, rows): sums in double, rounded once.
-  std::vector<float> Linear(const Matrix& matrix, const std::string& word, const std::vector<float>& x,
-                            ThreadPool& pool) const {
+  std::vector<float> Linear(const Matrix& matrix, const std::string& word,
+                            const std::vector<float>& x, ThreadPool& pool) const {
     const SourceTensor& bias_tensor = *checkpoint_.Find(kPrefixEncoder + word + ".bias");
     std::vector<float> bias(matrix.rows);
     checkpoint_.ReadF32(bias_tensor, 0, bias.size(), bias.data());
@@ -104,8 +104,10 @@ class PrefixEncoder {
       const std::vector<float> w = Read(matrix, begin, n);
       for (uint64_t t = 0; t < length(); ++t) {
         for (uint64_t r = 0; r < n; ++r) {
-          const double sum = Dot(x.data() + t * matrix.cols, w.data() + r * matrix.cols, matrix.cols);
-          y[t * matrix.rows + begin + r] = static_cast<float>(sum + static_cast<double>(bias[begin + r]));
+          const double sum =
+              Dot(x.data() + t * matrix.cols, w.data() + r * matrix.cols, matrix.cols);
+          y[t * matrix.rows + begin + r] =
+              static_cast<float>(sum + static_cast<double>(bias[begin + r]));
         }
       }
     });
@@ -146,12 +148,13 @@ TensorJob VectorJob(const std::string& name, DType type, const std::vector<float
   job.bytes.resize(bytes);
   for (size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) continue;
-    throw Error(place + ": element " + std::to_string(i) + " of " + Quoted(name) + " is not finite");
+    throw Error(place + ": element " + std::to_string(i) + " of " + Quoted(name) +
+                " is not finite");
   }
   const uint64_t bad = EncodeVector(type, values.data(), values.size(), job.bytes.data());
   if (bad == kEncoded) return job;
-  throw Error(place + ": element " + std::to_string(bad) + " of " + Quoted(name) + " cannot be stored as " +
-              Info(type).name);
+  throw Error(place + ": element " + std::to_string(bad) + " of " + Quoted(name) +
+              " cannot be stored as " + Info(type).name);
 }
 
 }  // namespace
@@ -171,10 +174,11 @@ AdapterJobs PrefixJobs(const AdapterConvertOptions& options) {
       checkpoint->FileName(encoder.embedding()) + ": tensors " + kPrefixEncoder + "*";
   if (encoder.length() != length || encoder.width() != n_layers * 2 * part ||
       encoder.width() > kMaxElements / length) {
-    throw Error(place + ": expected a prefix of " + std::to_string(length) + " entries (pre_seq_len) of " +
-                std::to_string(n_layers) + " layers * 2 * " + std::to_string(part) + " = " +
-                std::to_string(n_layers * 2 * part) + " numbers, found " +
-                std::to_string(encoder.length()) + " of " + std::to_string(encoder.width()));
+    throw Error(place + ": expected a prefix of " + std::to_string(length) +
+                " entries (pre_seq_len) of " + std::to_string(n_layers) + " layers * 2 * " +
+                std::to_string(part) + " = " + std::to_string(n_layers * 2 * part) +
+                " numbers, found " + std::to_string(encoder.length()) + " of " +
+                std::to_string(encoder.width()));
   }
   config["prefix_length"] = length;
   const std::vector<float> rows = encoder.Rows(options.write.threads);
@@ -186,8 +190,9 @@ AdapterJobs PrefixJobs(const AdapterConvertOptions& options) {
         const float* from = rows.data() + i * encoder.width() + (2 * layer + half) * part;
         std::copy(from, from + part, values.begin() + static_cast<ptrdiff_t>(i * part));
       }
-      made.jobs.push_back(VectorJob("prefix." + std::to_string(layer) + (half == 0 ? ".keys" : ".values"),
-                                    type, values, place));
+      made.jobs.push_back(
+          VectorJob("prefix." + std::to_string(layer) + (half == 0 ? ".keys" : ".values"), type,
+                    values, place));
     }
   }
   made.owner = checkpoint;

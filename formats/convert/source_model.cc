@@ -17,6 +17,7 @@
 #include "formats/import/hf_folder.h"
 #include "formats/import/input_file.h"
 #include "formats/json.h"
+#include "lib/adapter.h"
 #include "lib/error.h"
 #include "lib/low_rank.h"
 #include "lib/ops/ops.h"
@@ -248,6 +249,9 @@ SourceWeight MatrixOf(const Tensor& tensor, Role role, const std::string& path) 
 
 SourceModel OpenGlint(const std::string& path) {
   const std::shared_ptr<GlintFile> file = GlintFile::Open(path);
+  if (!AdapterKindOf(*file).empty()) {
+    throw Error(path + ": is an adapter already; its folder becomes one of another type (--type)");
+  }
   std::vector<Graph> graphs = file->header().graphs;
   std::map<std::string, Role> roles;
   const FindTensor find = [&](const std::string& name) { return file->Find(name); };

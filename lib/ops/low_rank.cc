@@ -15,9 +15,13 @@ constexpr size_t kDeltaStride = kMaxTaskTiles * kTileRows;
 constexpr char kWhat[] = "adapters";
 
 // Floats between the tokens of z of one change.
-size_t StrideOf(const LowRank& change) { return change.a.layout.row_tiles * kTileRows; }
+size_t StrideOf(const LowRank& change) {
+  return change.a.layout.row_tiles * kTileRows;
+}
 
-size_t MostRows(const PlanOptions& options) { return std::max(options.chunk, options.max_outputs); }
+size_t MostRows(const PlanOptions& options) {
+  return std::max(options.chunk, options.max_outputs);
+}
 
 // What a step has in its scratch memory, in floats: z of each change (rows, StrideOf), and of each
 // worker deltas (kPieceTokens, kDeltaStride).
@@ -35,11 +39,13 @@ float* FirstZ(const StepContext& c, const Step& step) {
   return DeltasOf(c, step, c.plan.options().n_threads);
 }
 
-// y (m, ...) = rows of tiles [begin, end) of a matrix of floats times x; row 0 of y is that of `begin`.
-void Multiply(const StepContext& c, const MatrixView& matrix, const float* x, size_t x_stride, size_t m,
-              float* y, size_t y_stride, size_t begin, size_t end) {
+// y (m, ...) = rows of tiles [begin, end) of a matrix of floats times x; row 0 of y is that of
+// `begin`.
+void Multiply(const StepContext& c, const MatrixView& matrix, const float* x, size_t x_stride,
+              size_t m, float* y, size_t y_stride, size_t begin, size_t end) {
   const MatrixView tiles = TilesOf(matrix, begin, end);
-  (c.kernels.*MatmulOf(matrix).floating)(tiles, x, x_stride, m, nullptr, y, y_stride, 0, end - begin);
+  (c.kernels.*MatmulOf(matrix).floating)(tiles, x, x_stride, m, nullptr, y, y_stride, 0,
+                                         end - begin);
 }
 
 // y += scale * b . z for those tiles of a change that are among [begin, end) of the weight's.
@@ -74,7 +80,8 @@ void PlanLowRank(PlanBuilder& builder, const Node& node, Step& step) {
   step.label += "+lora";
   step.low_rank_in = step.in.size();
   step.in.push_back(builder.BeforeGather(node.inputs[0]));
-  builder.SetScratch(step, CheckedTimes(ScratchFloats(step, builder.options()), sizeof(float), kWhat));
+  builder.SetScratch(step,
+                     CheckedTimes(ScratchFloats(step, builder.options()), sizeof(float), kWhat));
 }
 
 void MultiplyByA(const StepContext& c, const Step& step) {
