@@ -4,7 +4,7 @@
 set -eu
 build='g++ meson ninja-build pkg-config libhwy-dev libxsimd-dev libutf8proc-dev nlohmann-json3-dev
   libcli11-dev libxxhash-dev cmake'
-all='libsentencepiece-dev libopenblas-dev libdnnl-dev qemu-user g++-aarch64-linux-gnu ccache binutils
+all='libsentencepiece-dev libopenblas-dev libdnnl-dev qemu-user g++-aarch64-linux-gnu ccache binutils strace
   python3'
 packages=$build
 case "${1:-}" in
