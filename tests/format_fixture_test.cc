@@ -24,7 +24,7 @@ const Fixture kFixtures[] = {
     {"version1.glint",
      {DType::kF32, DType::kF16, DType::kBF16, DType::kInt8, DType::kInt6, DType::kInt4, DType::kInt4x,
       DType::kInt3},
-     0},
+     0x38a4e9bcc276453e},
 };
 
 TEST_CASE("old files open, are whole, and compute what they did") {

