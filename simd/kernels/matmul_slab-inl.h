@@ -70,7 +70,9 @@ struct Slab {
             steps[b][half][step][g] = packed.Step(g, begin + b, half, step);
           }
         }
-        if constexpr (kBiasedForm) this->AddCorrection(g, b);
+#if HWY_TARGET != HWY_NEON
+        if constexpr (kBiasedForm) AddCorrection(g, b);
+#endif
         if constexpr (W::kOffset != BlockOffset::kNone) offsets[b][g] = packed.Offset(g, begin + b);
       }
     }
