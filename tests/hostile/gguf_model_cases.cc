@@ -44,7 +44,7 @@ constexpr char kTokens[] = "tokenizer.ggml.tokens", kScores[] = "tokenizer.ggml.
 
 std::vector<std::string> Tokens() {
   std::vector<std::string> tokens = {"<unk>", "<s>", "</s>", "\u2581"};
-  for (char c = 'a'; tokens.size() < kVocab; ++c) tokens.push_back(std::string(1, c));
+  for (char c = 'A'; tokens.size() < kVocab; ++c) tokens.push_back(std::string(1, c));
   return tokens;
 }
 std::vector<int32_t> Types() {
