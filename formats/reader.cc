@@ -58,7 +58,7 @@ std::string Reader::ReadString(uint64_t limit, const char* what) {
 void Reader::FailShort(uint64_t count, uint64_t item_bytes, const char* what) const {
   Fail("expected " + std::to_string(count) +
        (item_bytes == 1 ? "" : " * " + std::to_string(item_bytes)) + " bytes (" + what +
-       "), only " + std::to_string(remaining()) + " are left");
+       "), only " + std::to_string(remaining()) + " bytes are left" + limit_);
 }
 
 void Reader::Fail(const std::string& reason) const {

@@ -27,9 +27,10 @@ class Reader {
 
   // Over the first `size` bytes of a file, a window at a time. fill(offset, out, n) reads n bytes
   // at offset, all of them below `size`, or throws. What Take gives is valid until the next call.
+  // `limit`: what `size` is, if the file goes on; stands in messages (" of the 256 MiB that ...").
   using Fill = std::function<void(uint64_t offset, void* out, uint64_t n)>;
-  Reader(Fill fill, uint64_t size, std::string where)
-      : end_(size), where_(std::move(where)), fill_(std::move(fill)) {}
+  Reader(Fill fill, uint64_t size, std::string where, std::string limit = "")
+      : end_(size), where_(std::move(where)), limit_(std::move(limit)), fill_(std::move(fill)) {}
 
   Reader(const Reader&) = delete;
 
@@ -82,7 +83,7 @@ class Reader {
 
   uint64_t position_ = 0, end_ = 0;
   uint64_t base_ = 0;
-  std::string where_;
+  std::string where_, limit_{};
   std::span<const uint8_t> window_{};  // what is in memory; of bytes in memory: all
   uint64_t window_begin_ = 0;
   Fill fill_{};

@@ -347,10 +347,7 @@ TEST_CASE("files that lie are refused, for the right reason") {
 
 TEST_CASE("a file that is cut anywhere is refused") {
   GgufParts parts = Small();
-  parts.pairs.push_back(GgufPairOf(
-      "n", 9,
-      GgufArray(9, 2,
-                GgufArray(8, 2, GgufString("a") + GgufString("b")) + GgufArray(12, 1, U64(0)))));
+  parts.pairs.push_back(GgufPairOf("n", 9, GgufArray(8, 2, GgufString("a") + GgufString("b"))));
   const std::string whole = GgufBytes(parts);
   CHECK(GgufError(Written("cut.gguf", whole)) == "");
   for (size_t size = 0; size < whole.size(); ++size) {

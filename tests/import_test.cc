@@ -347,7 +347,7 @@ TEST_CASE("Reader compares before it reads") {
   Reader reader(bytes, "f: part", 100);
   CHECK(reader.Read<uint32_t>("number") == 0x04030201);
   CHECK_THROWS_WITH(reader.Read<uint32_t>("number"),
-                    "f: part: at byte 104: expected 4 bytes (number), only 1 are left");
+                    "f: part: at byte 104: expected 4 bytes (number), only 1 bytes are left");
   CHECK_THROWS_AS(reader.Take(~uint64_t{0}, "much"), Error);
   CHECK(*reader.Take(1, "last") == 5);
   CHECK(reader.AtEnd());

@@ -148,7 +148,8 @@ Part ReadPart(const std::string& path) {
   const auto fill = [&file = part.file](uint64_t offset, void* out, uint64_t n) {
     file.ReadAt(offset, out, n);
   };
-  Reader reader(fill, std::min(part.file.size(), kMaxHeaderBytes), path + ": header");
+  Reader reader(fill, std::min(part.file.size(), kMaxHeaderBytes), path + ": header",
+                part.file.size() > kMaxHeaderBytes ? " of the 256 MiB that a header may have" : "");
   part.version = ReadVersion(reader, part.file);
   const auto tensors = reader.Read<uint64_t>("number of tensors");
   const auto pairs = reader.Read<uint64_t>("number of key-value pairs");

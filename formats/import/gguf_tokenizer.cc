@@ -56,6 +56,8 @@ class VocabularyReader {
       throw Error(where_ + ".model: expected llama, gpt2, bert or t5, found " + Quoted(model));
     }
     ReadTokens();
+    // Not every model uses these, but one out of range says that the vocabulary is not the model's.
+    for (const char* key : {"bos_token_id", "eos_token_id", "unknown_token_id"}) Id(key);
     (this->*row->second)();
     SetAddedTable(added_, &out_);
     Tokenizer::Create(out_.options, out_.Tables(), where_);
@@ -115,6 +117,19 @@ class VocabularyReader {
     set(Flag("add_eos_token", eos), "eos_token_id", "suffix_ids");
   }
 
+  // Two pieces of one text: the merges could not tell which.
+  void CheckUnique() const {
+    std::vector<size_t> order(texts_.size());
+    for (size_t id = 0; id < order.size(); ++id) order[id] = id;
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return texts_[a] < texts_[b]; });
+    const auto twin = std::adjacent_find(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return texts_[a] == texts_[b];
+    });
+    if (twin == order.end()) return;
+    throw Error(where_ + ".tokens: tokens " + std::to_string(std::min(twin[0], twin[1])) + " and " +
+                std::to_string(std::max(twin[0], twin[1])) + " are both " + Quoted(texts_[*twin]));
+  }
+
   // Pieces of sentencepiece, with their scores.
   void ReadPieces(const char* algorithm, bool remove_spaces) {
     const GgufValue& scores = metadata_.Array(kKeys + "scores", GgufType::kF32);
@@ -126,7 +141,13 @@ class VocabularyReader {
       const int32_t unk = Id("unknown_token_id");
       types_[unk < 0 ? 0 : static_cast<size_t>(unk)] = PieceType::kUnknown;
     }
-    const bool bytes = std::count(types_.begin(), types_.end(), PieceType::kByte) == 256;
+    CheckUnique();
+    const auto n_bytes = std::count(types_.begin(), types_.end(), PieceType::kByte);
+    if (n_bytes != 0 && n_bytes != 256) {
+      throw Error(where_ + ".token_type: expected a token for each of the 256 bytes or for none, found " +
+                  std::to_string(n_bytes));
+    }
+    const bool bytes = n_bytes == 256;
     for (size_t id = 0; id < texts_.size(); ++id) {
       const std::string& text = texts_[id];
       if (text.empty() || text.size() > kMaxPieceBytes || !IsUtf8(text)) {

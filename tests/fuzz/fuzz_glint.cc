@@ -6,6 +6,7 @@
 
 #include "formats/checksum.h"
 #include "formats/prefix.h"
+#include "lib/error.h"
 #include "lib/model.h"
 #include "tests/fuzz/run_model.h"
 #include "tests/fuzz/target.h"

@@ -44,7 +44,7 @@ constexpr char kTokens[] = "tokenizer.ggml.tokens", kScores[] = "tokenizer.ggml.
 
 std::vector<std::string> Tokens() {
   std::vector<std::string> tokens = {"<unk>", "<s>", "</s>", "\u2581"};
-  for (char c = 'a'; tokens.size() < kVocab; ++c) tokens.push_back(std::string(1, c));
+  for (char c = 'A'; tokens.size() < kVocab; ++c) tokens.push_back(std::string(1, c));
   return tokens;
 }
 std::vector<int32_t> Types() {
@@ -153,8 +153,7 @@ void AddShapes(Adder* add) {
                   {"rope_dim", "llama.rope.dimension_count", {4096, 15, ~0u}},
                   {"context", "llama.context_length", {0}},
                   {"head_dim", "llama.attention.key_length", {7, 16, ~0u}},
-                  {"experts", "llama.expert_count", {2, ~0u}},
-                  {"vocab_size", "llama.vocab_size", {39, 1u << 31}}};
+                  {"experts", "llama.expert_count", {2, ~0u}}};
   for (const auto& number : kNumbers) {
     for (const uint32_t value : number.values) {
       add->Refuse(std::string(number.name) + "_" + std::to_string(value),
@@ -257,7 +256,7 @@ void AddVocabulary(Adder* add) {
   add->Refuse("types_u8", [](GgufModel* m) {
     m->Set(kTypes, GgufPairOf(kTypes, 9, GgufArray(0, kVocab, std::string(kVocab, '\1'))));
   }, kTypes);
-  for (const int32_t bad : {99, -1, 0, 7}) {
+  for (const int32_t bad : {99, -1, 7}) {
     add->Refuse("types_" + std::to_string(bad), [&](GgufModel* m) {
       std::vector<int32_t> types = Types();
       types[6] = bad;

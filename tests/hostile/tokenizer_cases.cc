@@ -147,7 +147,11 @@ void AddVocabulary(const Adder& add) {
   add("added_empty", [](json* f) { (*f)["added_tokens"][0]["content"] = ""; });
   add("added_content", [](json* f) { (*f)["added_tokens"][0]["content"] = 1; });
   add("added_object", [](json* f) { (*f)["added_tokens"] = json::object(); });
-  add("added_twice", [](json* f) { (*f)["added_tokens"].push_back((*f)["added_tokens"][0]); });
+  add("added_twice", [](json* f) { 
+    json token = (*f)["added_tokens"][0];
+    token["content"] = "other";
+    (*f)["added_tokens"].push_back(token);
+  });
 }
 
 void AddComponents(const Adder& add) {
@@ -193,7 +197,7 @@ void AddTokenizerCases(Cases* cases) {
   unigram("score_string", [](json* f) { (*f)["model"]["vocab"][3][1] = "x"; });
   unigram("pair_of_three", [](json* f) { (*f)["model"]["vocab"][3].push_back(1); });
   json array = good;
-  array["model"]["merges"] = {{"a", "b"}, {"ab", "c"}};
+  array["model"]["merges"] = json::array({json::array({"a", "b"}), json::array({"ab", "c"})});
   add.Accept("merges_as_pairs", array);
 }
 
