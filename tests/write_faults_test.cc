@@ -286,11 +286,8 @@ TEST_CASE("the program on a full disk") {
   }
   CheckFails(1, {"convert", TinyFolder(), "-o", "/dev/full"}, {"/dev/full: ", "not a regular file"});
   CheckFails(1, {"convert", TinyFolder(), "-o", "/dev/full", "--force"}, {"not a regular file"});
-  const std::string command = ShellQuoted(Env("GLINT_BIN")) + " info " + ShellQuoted(TinyModel()) +
-                              " > /dev/full 2> " + folder + "/err";
-  const int status = std::system(command.c_str());
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 1);
+  CHECK(RunProgram({{Env("GLINT_BIN"), "info", TinyModel()}, "", "/dev/null", "/dev/full",
+                    folder + "/err"}) == 1);
   CHECK(ReadFile(folder + "/err").find("standard output: cannot write") != std::string::npos);
 }
 

@@ -11,7 +11,7 @@ _glint_words() {
     generate) echo '-h --help -p --prompt --json -n --tokens --temp --top-p --top-k --repeat-penalty --seed --lookup -t --threads -c --context --kv --load --type --cache --adapter' ;;
     convert) echo '-h --help -o --output --type --tensor-type --recipe --calibrate --calibrate-tokens --base --force -t --threads' ;;
     info) echo '-h --help --json --graph --planned --cpu --memory -t --threads -c --context --kv --load --type --cache' ;;
-    verify) echo '-h --help' ;;
+    verify) echo '-h --help --numbers' ;;
     tokenize) echo '-h --help --special --decode --type' ;;
     logits) echo '-h --help --ids -o --output --token-types --chunk --force -t --threads -c --context --kv --load --type --cache --adapter' ;;
     greedy) echo '-h --help --ids -n --tokens -t --threads -c --context --kv --load --type --cache --adapter' ;;

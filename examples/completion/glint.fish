@@ -114,6 +114,7 @@ complete -c glint -n '__glint_command info' -l type -x -a 'f32 f16 bf16 int8 int
 complete -c glint -n '__glint_command info' -l cache -d 'keep what is converted in the user\'s cache folder: the next start is instant'
 complete -c glint -n '__glint_operand verify' -a 'builtin'
 complete -c glint -n '__glint_command verify' -s h -l help -d 'show this'
+complete -c glint -n '__glint_command verify' -l numbers -d 'and look for numbers that are inf or nan, in every tensor'
 complete -c glint -n '__glint_operand tokenize' -a 'builtin'
 complete -c glint -n '__glint_command tokenize' -s h -l help -d 'show this'
 complete -c glint -n '__glint_command tokenize' -l special -d 'add what the model\'s own tokenizer adds ([gMASK], <sop>, <s>) (not with --decode)'
