@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds glint and passes its tests. Missing Debian packages are installed first, or named. With CI=1 warnings
-# are errors, the aarch64 checks run too, and nothing may be skipped. The closing line: N passed, N failed.
+# are errors, fuzz targets and other processors have their turn too, and nothing may be skipped. The closing line: N passed, N failed.
 set -eu
 cd "$(dirname "$0")/.."
 if [ -n "${CI:-}" ]; then sh tests/packages.sh all; else sh tests/packages.sh test; fi
@@ -26,10 +26,19 @@ if [ -n "${CI:-}" ]; then
   done
 fi
 
-# The same tests compiled for aarch64, under qemu, for three processors.
+# What one machine can check of others, and of what a stranger may do. Each step has a script of its own, and
+# its time is told.
+step() {
+  begin=$(date +%s)
+  echo "== $*"
+  if "$@"; then verdict=passed; else verdict=FAILED status=1; fi
+  echo "== $1 $2 ${3:-}: $verdict, $(($(date +%s) - begin)) s"
+}
 if [ -n "${CI:-}" ]; then
-  GLINT_NATIVE="$build/examples/glint" sh tests/cross_arm.sh aarch64 "$build-aarch64" -Doptimization=1 ||
-    status=1
+  export GLINT_NATIVE="$PWD/$build/examples/glint"
+  step sh tests/fuzz/run.sh
+  step sh tests/cross_arm.sh aarch64 "$build-aarch64" -Doptimization=1
+  step sh tests/cross_arm.sh armhf "$build-armhf" -Doptimization=1
 fi
 
 passed=$(awk '/^Ok:/ {n = $2} END {print n + 0}' "$log")
