@@ -5,7 +5,7 @@ set -eu
 build='g++ meson ninja-build pkg-config libhwy-dev libxsimd-dev libutf8proc-dev nlohmann-json3-dev
   libcli11-dev libxxhash-dev cmake'
 all='libsentencepiece-dev libopenblas-dev libdnnl-dev qemu-user g++-aarch64-linux-gnu ccache binutils
-  python3'
+  python3 clang-19 libclang-rt-19-dev valgrind'
 packages=$build
 case "${1:-}" in
   test) packages="$build doctest-dev" ;;

@@ -90,11 +90,13 @@ void ChangeNumber(Json* number, Random& random) {
   if (number->is_number_float()) {
     *number = number->get<double>() * (random() % 2 ? -1 : 1e5);
   } else {
-    const int64_t old = number->get<int64_t>();
-    const int64_t changes[] = {old + 1, old - 1, old / 2, -old,
-                               static_cast<int64_t>(OddNumber(random))};
-    *number = changes[Below(random, std::size(changes))];
-    if (*number >= 0) *number = static_cast<uint64_t>(number->get<int64_t>());
+    // Of unsigned numbers, which may wrap.
+    const auto old = static_cast<uint64_t>(number->get<int64_t>());
+    const uint64_t changes[] = {old + 1, old - 1, old / 2, ~old + 1, OddNumber(random)};
+    const uint64_t changed = changes[Below(random, std::size(changes))];
+    const bool is_negative = (changed >> 63) != 0 && random() % 2 == 0;
+    *number = changed;
+    if (is_negative) *number = static_cast<int64_t>(changed);
   }
 }
 
