@@ -122,7 +122,9 @@ class HeadParser {
 
 // Reads the head; *data_offset: where the numbers begin.
 Head ReadHead(const MappedFile& file, const std::string& path, uint64_t* data_offset) {
-  const auto fill = [&file](uint64_t offset, void* out, uint64_t n) { file.ReadAt(offset, out, n); };
+  const auto fill = [&file](uint64_t offset, void* out, uint64_t n) {
+    file.ReadAt(offset, out, n);
+  };
   Reader reader(fill, std::min(file.bytes(), kMaxHeadBytes), path);
   constexpr std::string_view kMagic("\x93NUMPY", 6);
   if (reader.remaining() < 12 || reader.TakeString(6, "magic") != kMagic) {

@@ -52,7 +52,8 @@ void AppendUint(std::string* bytes, uint64_t value, size_t size) {
     }
   }
   // safetensors: the length of a JSON header, then its brace.
-  if (prefix.size() > 8 && prefix[8] == '{' && prefix.substr(4, 4) == std::string_view("\0\0\0", 4)) {
+  if (prefix.size() > 8 && prefix[8] == '{' &&
+      prefix.substr(4, 4) == std::string_view("\0\0\0", 4)) {
     throw Error(path + ": " + what + " but a safetensors file: use glint convert on its folder");
   }
   throw Error(path + ": " + what + ": expected it to begin with " + Quoted(kMagic) + ", got " +

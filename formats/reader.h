@@ -16,8 +16,8 @@ namespace glint {
 static_assert(std::endian::native == std::endian::little, "files are read as they lie");
 
 // The cursor through which every parser of binary files reads what a stranger wrote, and the one
-// place where counts and lengths are compared with what is there: nothing is read, and nothing may be
-// allocated, that was not asked for with Take or Require. Messages are "WHERE: at byte N: ...".
+// place where counts and lengths are compared with what is there: nothing is read, and nothing may
+// be allocated, that was not asked for with Take or Require. Messages: "WHERE: at byte N: ...".
 class Reader {
  public:
   // Over bytes in memory, which must outlive the reader. `base` is the place of the first of them

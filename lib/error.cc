@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "lib/escaped.h"
+
 namespace glint {
 namespace {
 
@@ -38,15 +40,15 @@ bool IsUnsafe(uint32_t code) {
 
 }  // namespace
 
-std::string Quoted(std::string_view text) {
+std::string Escaped(std::string_view text, size_t limit) {
   static const char kHex[] = "0123456789abcdef";
-  std::string out(1, '\'');
+  std::string out;
   size_t i = 0;
   while (i < text.size()) {
     uint32_t code = 0;
     const size_t length = DecodeUtf8(text.substr(i), &code);
     const size_t step = length == 0 ? 1 : length;
-    if (i + step > kMaxQuotedBytes) break;
+    if (i + step > limit) break;
     if (length != 0 && !IsUnsafe(code)) {
       out.append(text.substr(i, step));
     } else {
@@ -58,9 +60,15 @@ std::string Quoted(std::string_view text) {
     }
     i += step;
   }
-  out += '\'';
   if (i < text.size()) out.append(3, '.');
   return out;
+}
+
+std::string Quoted(std::string_view text) {
+  std::string out = "'" + Escaped(text, kMaxQuotedBytes);
+  // The dots of a text that was cut stand behind the quote.
+  const bool is_cut = text.size() > kMaxQuotedBytes;
+  return out.insert(out.size() - (is_cut ? 3 : 0), 1, '\'');
 }
 
 }  // namespace glint

@@ -117,11 +117,11 @@ GgufTensor ReadTensor(Reader& reader, const std::string& path) {
   return tensor;
 }
 
-// Checks where a tensor says that it is: where the one before it ends, padded, which is how everybody
-// writes and what llama.cpp demands. So nothing overlaps, and no byte hides in a hole. Its offset
-// becomes that in the file; returns where the next one is, from the data's beginning on.
-uint64_t PlaceTensor(GgufTensor* tensor, uint64_t expected, uint64_t data_begin, uint64_t alignment,
-                     const InputFile& file) {
+// Checks where a tensor says that it is: where the one before it ends, padded, which is how
+// everybody writes and what llama.cpp demands. So nothing overlaps, and no byte hides in a hole.
+// Its offset becomes that in the file; returns where the next is, from the data's beginning on.
+uint64_t PlaceTensor(GgufTensor* tensor, uint64_t expected, uint64_t data_begin,
+                     uint64_t alignment, const InputFile& file) {
   const std::string where = file.path() + ": tensor " + Quoted(tensor->name) + ": ";
   const std::string offset = std::to_string(tensor->offset);
   if (tensor->offset != expected) {

@@ -121,7 +121,8 @@ class VocabularyReader {
   void CheckUnique() const {
     std::vector<size_t> order(texts_.size());
     for (size_t id = 0; id < order.size(); ++id) order[id] = id;
-    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return texts_[a] < texts_[b]; });
+    std::sort(order.begin(), order.end(),
+              [&](size_t a, size_t b) { return texts_[a] < texts_[b]; });
     const auto twin = std::adjacent_find(order.begin(), order.end(), [&](size_t a, size_t b) {
       return texts_[a] == texts_[b];
     });
@@ -144,7 +145,7 @@ class VocabularyReader {
     CheckUnique();
     const auto n_bytes = std::count(types_.begin(), types_.end(), PieceType::kByte);
     if (n_bytes != 0 && n_bytes != 256) {
-      throw Error(where_ + ".token_type: expected a token for each of the 256 bytes or for none, found " +
+      throw Error(where_ + ".token_type: expected a token for each of the 256 bytes or none, found " +
                   std::to_string(n_bytes));
     }
     const bool bytes = n_bytes == 256;

@@ -24,7 +24,8 @@ struct JinjaLimits {
 // may render it.
 class JinjaTemplate {
  public:
-  // Parses. `where` ("model.glint: prompt: 'template'") begins each message. Throws Error.
+  // Parses a source in UTF-8. `where` ("model.glint: prompt: 'template'") begins each message.
+  // Throws Error.
   JinjaTemplate(std::string_view source, std::string where);
   ~JinjaTemplate();
 

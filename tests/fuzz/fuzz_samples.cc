@@ -80,17 +80,15 @@ json SentenceBpeJson() {
     return json{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
   };
   return {{"added_tokens", {Token(0, "<unk>"), Token(1, "<s>"), Token(2, "</s>")}},
-          {"normalizer", Steps("normalizers", {{{"type", "Prepend"}, {"prepend", kSpace}},
-                                               replace(" ", kSpace)})},
+          {"normalizer", Steps("normalizers",
+                               {{{"type", "Prepend"}, {"prepend", kSpace}}, replace(" ", kSpace)})},
           {"pre_tokenizer", nullptr},
           {"post_processor", Template("<s>", 1)},
-          {"decoder", Steps("decoders", {replace(kSpace, " "),
-                                         {{"type", "ByteFallback"}},
-                                         {{"type", "Fuse"}},
-                                         {{"type", "Strip"},
-                                          {"content", " "},
-                                          {"start", 1},
-                                          {"stop", 0}}})},
+          {"decoder",
+           Steps("decoders", {replace(kSpace, " "),
+                              {{"type", "ByteFallback"}},
+                              {{"type", "Fuse"}},
+                              {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}})},
           {"model",
            {{"type", "BPE"},
             {"unk_token", "<unk>"},
@@ -106,8 +104,8 @@ json WordPieceJson() {
   for (const char* text : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "##a", "##b", "ab", "."}) {
     vocab[text] = id++;
   }
-  return {{"added_tokens", {Token(0, "[PAD]"), Token(1, "[UNK]"), Token(2, "[CLS]"),
-                            Token(3, "[SEP]")}},
+  return {{"added_tokens",
+           {Token(0, "[PAD]"), Token(1, "[UNK]"), Token(2, "[CLS]"), Token(3, "[SEP]")}},
           {"normalizer",
            {{"type", "BertNormalizer"},
             {"clean_text", true},

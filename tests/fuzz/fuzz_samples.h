@@ -9,9 +9,9 @@
 // Small honest files that targets and the corpus begin with.
 namespace glint::fuzz {
 
-nlohmann::json ByteBpeJson();     // tokenizer.json with every byte, merges and an added token
-nlohmann::json Llama3Json();      // splits by a pattern, template, ignore_merges
-nlohmann::json SentenceBpeJson(); // byte fallback, Replace and Fuse
+nlohmann::json ByteBpeJson();      // tokenizer.json with every byte, merges and an added token
+nlohmann::json Llama3Json();       // splits by a pattern, template, ignore_merges
+nlohmann::json SentenceBpeJson();  // byte fallback, Replace and Fuse
 nlohmann::json WordPieceJson();
 nlohmann::json UnigramJson();
 std::string SmallBpeModel();      // sentencepiece

@@ -1,5 +1,6 @@
-// Writes the seeds of the corpus: make_corpus FOLDER. Small honest files of every kind; what fuzzing
-// found and what it kept for coverage lies beside them in the repository and is not made here.
+// Writes the seeds of the corpus: make_corpus FOLDER. Small honest files of every kind; what
+// fuzzing found and what it kept for coverage lies beside them in the repository and is not made
+// here.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -24,7 +25,6 @@ using test::Bytes;
 using test::DictPickle;
 using test::Entry;
 using test::Floats;
-using test::Global;
 using test::GgufBool;
 using test::GgufBytes;
 using test::GgufEntry;
@@ -35,6 +35,7 @@ using test::GgufParts;
 using test::GgufText;
 using test::GgufTexts;
 using test::GgufU32;
+using test::Global;
 using test::kLayouts;
 using test::Layout;
 using test::Longs;
@@ -95,10 +96,14 @@ void AddGlint(Corpus* corpus) {
 
 void AddGguf(Corpus* corpus) {
   GgufParts parts;
-  parts.pairs = {GgufText("general.architecture", "llama"), GgufU32("general.alignment", 32),
-                 GgufF32("a.float", 0.5f), GgufBool("a.bool", true),
-                 GgufI32s("a.list", {1, -2, 3}), GgufTexts("a.texts", {"x", "", "\u4f60"}),
-                 GgufPairOf("a.u64", 10, U64(7)), GgufPairOf("a.f64", 12, Bytes(0.5))};
+  parts.pairs = {GgufText("general.architecture", "llama"),
+                 GgufU32("general.alignment", 32),
+                 GgufF32("a.float", 0.5f),
+                 GgufBool("a.bool", true),
+                 GgufI32s("a.list", {1, -2, 3}),
+                 GgufTexts("a.texts", {"x", "", "\u4f60"}),
+                 GgufPairOf("a.u64", 10, U64(7)),
+                 GgufPairOf("a.f64", 12, Bytes(0.5))};
   corpus->Add("gguf", "header", GgufBytes(parts));
   size_t offset = 0;
   for (const Layout& t : kLayouts) {
@@ -123,27 +128,34 @@ void AddGguf(Corpus* corpus) {
   for (const char* name : {"llama", "qwen3", "gemma2", "phi3", "qwen2_moe", "chatglm"}) {
     corpus->Add("gguf_model", name, TinyGguf(TinyModel(name), "F16"));
   }
-  corpus->Add("gguf_model", "llama-q8_0", TinyGguf(SampleOf("llama-gqa-tied", {
-    {"hidden_size", 32}, {"intermediate_size", 32}, {"num_hidden_layers", 1},
-    {"num_attention_heads", 2}, {"num_key_value_heads", 1}, {"vocab_size", 264}}), "Q8_0"));
+  corpus->Add("gguf_model", "llama-q8_0",
+              TinyGguf(SampleOf("llama-gqa-tied", {{"hidden_size", 32},
+                                                   {"intermediate_size", 32},
+                                                   {"num_hidden_layers", 1},
+                                                   {"num_attention_heads", 2},
+                                                   {"num_key_value_heads", 1},
+                                                   {"vocab_size", 264}}),
+                       "Q8_0"));
   corpus->Add("gguf", "model", TinyGguf(TinyModel("llama"), "F16"));
 }
 
 void AddCheckpoints(Corpus* corpus) {
   const std::string f32 = Floats({1, 2, 3, 4});
-  corpus->Add("safetensors", "two",
-              Safetensors("{\"__metadata__\":{\"format\":\"pt\"}," + Entry("a", "F32", "[2,2]", 0, 16) +
-                              "," + Entry("b.c", "BF16", "[3]", 16, 22) + "}",
-                          f32 + "abcdef"));
-  corpus->Add("safetensors", "kinds",
-              Safetensors("{" + Entry("a", "I64", "[1]", 0, 8) + "," + Entry("b", "BOOL", "[2]", 8, 10) +
-                              "," + Entry("c", "F16", "[0,5]", 10, 10) + "," +
-                              Entry("d", "F64", "[]", 10, 18) + "}   ",
-                          std::string(18, '\1')));
+  corpus->Add(
+      "safetensors", "two",
+      Safetensors("{\"__metadata__\":{\"format\":\"pt\"}," + Entry("a", "F32", "[2,2]", 0, 16) +
+                      "," + Entry("b.c", "BF16", "[3]", 16, 22) + "}",
+                  f32 + "abcdef"));
+  corpus->Add(
+      "safetensors", "kinds",
+      Safetensors("{" + Entry("a", "I64", "[1]", 0, 8) + "," + Entry("b", "BOOL", "[2]", 8, 10) +
+                      "," + Entry("c", "F16", "[0,5]", 10, 10) + "," +
+                      Entry("d", "F64", "[]", 10, 18) + "}   ",
+                  std::string(18, '\1')));
   const std::string pairs =
       Str("w") + Rebuild(Storage("FloatStorage", "0", 4), 0, Longs({2, 2}), Longs({2, 1})) +
-      Str("b") + Rebuild(Storage("HalfStorage", "1", 3), 1, Longs({2}), Longs({1})) +
-      Str("t") + Rebuild(Storage("FloatStorage", "0", 4), 0, Longs({4}), Longs({1}));
+      Str("b") + Rebuild(Storage("HalfStorage", "1", 3), 1, Longs({2}), Longs({1})) + Str("t") +
+      Rebuild(Storage("FloatStorage", "0", 4), 0, Longs({4}), Longs({1}));
   const std::string pickle = DictPickle(pairs);
   corpus->Add("torch", "plain", Torch(pickle, {f32, "abcdef"}));
   ZipOptions zip64;
@@ -155,13 +167,14 @@ void AddCheckpoints(Corpus* corpus) {
   corpus->Add("torch", "streamed", Zip(members));
   corpus->Add("pickle", "dict", pickle);
   corpus->Add("pickle", "ordered",
-              "\x80\x02"s + OrderedDict() + "q\1(" + pairs + "u}" + Str("_metadata") + OrderedDict() +
-                  "sb.");
-  corpus->Add("pickle", "parameter",
-              DictPickle(Str("p") + Global("torch._utils", "_rebuild_parameter") +
-                         Tuple(Rebuild(Storage("BFloat16Storage", "0", 2), 0, Longs({2}), Longs({1})) +
-                               "\x88" + OrderedDict()) +
-                         "R"));
+              "\x80\x02"s + OrderedDict() + "q\1(" + pairs + "u}" + Str("_metadata") +
+                  OrderedDict() + "sb.");
+  corpus->Add(
+      "pickle", "parameter",
+      DictPickle(Str("p") + Global("torch._utils", "_rebuild_parameter") +
+                 Tuple(Rebuild(Storage("BFloat16Storage", "0", 2), 0, Longs({2}), Longs({1})) +
+                       "\x88" + OrderedDict()) +
+                 "R"));
 }
 
 void AddTokenizers(Corpus* corpus) {
@@ -170,8 +183,9 @@ void AddTokenizers(Corpus* corpus) {
                 std::string(1, static_cast<char>(rules)) + SmallBpeModel());
   }
   corpus->Add("sentencepiece", "unigram", "\0"s + SmallUnigramModel());
-  corpus->Add("sentencepiece", "options",
-              "\0"s + SmallBpe(Field(35, uint64_t{0}) + Field(41, uint64_t{1}) + Field(40, uint64_t{0})));
+  corpus->Add(
+      "sentencepiece", "options",
+      "\0"s + SmallBpe(Field(35, uint64_t{0}) + Field(41, uint64_t{1}) + Field(40, uint64_t{0})));
   corpus->Add("sentencepiece", "charsmap",  // an empty trie, and no text
               "\0"s + Piece("<unk>", 0, 2) + Piece("a", -1) +
                   Field(3, Field(2, U32(1024) + std::string(1024, '\0') + "x\0"s) +
@@ -185,7 +199,8 @@ void AddTokenizers(Corpus* corpus) {
     const std::string first(1, static_cast<char>(which));
     const std::string n = std::to_string(which);
     corpus->Add("text", "ascii-" + n, first + "Hello, world! 123  abc<|x|>\r\n\tit's");
-    corpus->Add("text", "unicode-" + n, first + "\u4f60\u597d\uff0c\u00e9e\u0301 \U0001F600\u200d\u2581a");
+    corpus->Add("text", "unicode-" + n,
+                first + "\u4f60\u597d\uff0c\u00e9e\u0301 \U0001F600\u200d\u2581a");
     corpus->Add("text", "bytes-" + n, first + "\xFF\xC0\xAF\xED\xA0\x80\xE4\xBD ab\0c"s);
   }
 }
@@ -195,7 +210,8 @@ void AddTemplates(Corpus* corpus) {
   const json vectors = json::parse(ReadFile(path));
   for (const json& chat : vectors["templates"]) {
     std::string name = chat["name"];
-    std::replace_if(name.begin(), name.end(), [](char c) { return c == '/' || c == ' '; }, '-');
+    std::replace_if(
+        name.begin(), name.end(), [](char c) { return c == '/' || c == ' '; }, '-');
     const std::string source = chat["template"];
     if (source.size() < 6000) corpus->Add("jinja", name, source);
   }
@@ -228,8 +244,8 @@ messages %}{{ m.content }}{% endfor %}", "bos_token": "<s>", "added_tokens_decod
                   R"({"metadata": {"total_size": 16}, "weight_map": {"lm_head.weight":
 "model-00001-of-00001.safetensors"}})");
   corpus->Add("hf_folder", "vocab-txt", file + "\n=== vocab.txt\n[UNK]\n[CLS]\n[SEP]\na\n##b\n");
-  for (const char* name : {"qwen3", "gemma2", "mixtral", "qwen2_moe", "phi3-longrope", "glm4",
-                           "chatglm", "granite"}) {
+  for (const char* name :
+       {"qwen3", "gemma2", "mixtral", "qwen2_moe", "phi3-longrope", "glm4", "chatglm", "granite"}) {
     corpus->Add("hf_folder", name, "=== config.json\n" + TinyModel(name).config.dump(1));
   }
 }
@@ -241,15 +257,18 @@ void AddRest(Corpus* corpus) {
     for (size_t k = 0; k < 2 * t.bytes; ++k) bytes += static_cast<char>(k * 73 + i);
     corpus->Add("dequant", t.name, bytes);
   }
-  corpus->Add("json", "kinds",
-              R"({"a": [1, -2, 0.5, 1e300, true, false, null, "\u4f60\n\ud83d\ude00"], "b": {"": {}}})");
+  corpus->Add(
+      "json", "kinds",
+      R"({"a": [1, -2, 0.5, 1e300, true, false, null, "\u4f60\n\ud83d\ude00"], "b": {"": {}}})");
   const auto npy = [](const std::string& head, const std::string& data) {
     return "\x93NUMPY\1\0"s + U16(head.size()) + head + data;
   };
-  corpus->Add("npy", "i4", npy("{'descr': '<i4', 'fortran_order': False, 'shape': (2, 2), }   \n",
-                               U32(1) + U32(2) + U32(3) + U32(4)));
-  corpus->Add("npy", "i8", npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1, 2), }\n",
-                               U64(1) + U64(999)));
+  corpus->Add("npy", "i4",
+              npy("{'descr': '<i4', 'fortran_order': False, 'shape': (2, 2), }   \n",
+                  U32(1) + U32(2) + U32(3) + U32(4)));
+  corpus->Add(
+      "npy", "i8",
+      npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1, 2), }\n", U64(1) + U64(999)));
 }
 
 }  // namespace

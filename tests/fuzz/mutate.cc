@@ -90,23 +90,57 @@ void ChangeNumber(Json* number, Random& random) {
   if (number->is_number_float()) {
     *number = number->get<double>() * (random() % 2 ? -1 : 1e5);
   } else {
-    const int64_t old = number->get<int64_t>();
-    const int64_t changes[] = {old + 1, old - 1, old / 2, -old,
-                               static_cast<int64_t>(OddNumber(random))};
-    *number = changes[Below(random, std::size(changes))];
-    if (*number >= 0) *number = static_cast<uint64_t>(number->get<int64_t>());
+    // Of unsigned numbers, which may wrap.
+    const auto old = static_cast<uint64_t>(number->get<int64_t>());
+    const uint64_t changes[] = {old + 1, old - 1, old / 2, ~old + 1, OddNumber(random)};
+    const uint64_t changed = changes[Below(random, std::size(changes))];
+    const bool is_negative = (changed >> 63) != 0 && random() % 2 == 0;
+    *number = changed;
+    if (is_negative) *number = static_cast<int64_t>(changed);
   }
 }
 
 }  // namespace
 
 uint64_t OddNumber(Random& random) {
-  static constexpr uint64_t kNumbers[] = {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127,
-                                          128, 255, 256, 257, 4095, 4096, 65535, 65536, 1 << 20,
-                                          INT32_MAX, 1u << 31, UINT32_MAX, uint64_t{1} << 32,
-                                          uint64_t{1} << 53, uint64_t{1} << 60, uint64_t{1} << 61,
-                                          uint64_t{1} << 62, INT64_MAX, uint64_t{1} << 63,
-                                          UINT64_MAX - 31, UINT64_MAX - 7, UINT64_MAX};
+  static constexpr uint64_t kNumbers[] = {0,
+                                          1,
+                                          2,
+                                          3,
+                                          7,
+                                          8,
+                                          15,
+                                          16,
+                                          17,
+                                          31,
+                                          32,
+                                          33,
+                                          63,
+                                          64,
+                                          65,
+                                          127,
+                                          128,
+                                          255,
+                                          256,
+                                          257,
+                                          4095,
+                                          4096,
+                                          65535,
+                                          65536,
+                                          1 << 20,
+                                          INT32_MAX,
+                                          1u << 31,
+                                          UINT32_MAX,
+                                          uint64_t{1} << 32,
+                                          uint64_t{1} << 53,
+                                          uint64_t{1} << 60,
+                                          uint64_t{1} << 61,
+                                          uint64_t{1} << 62,
+                                          INT64_MAX,
+                                          uint64_t{1} << 63,
+                                          UINT64_MAX - 31,
+                                          UINT64_MAX - 7,
+                                          UINT64_MAX};
   return kNumbers[Below(random, std::size(kNumbers))];
 }
 

@@ -18,7 +18,8 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
   const size_t body = std::min(input.find('\n', begins[which]), size - 1) + 1;
   const size_t end = which + 1 < begins.size() ? begins[which + 1] - 1 : size;
   if (end <= body) return LLVMFuzzerMutate(data, size, max_size);
-  const std::string changed =
-      input.substr(0, body) + MutateJson(input.substr(body, end - body), random) + input.substr(end);
+  const std::string changed = input.substr(0, body) +
+                              MutateJson(input.substr(body, end - body), random) +
+                              input.substr(end);
   return Deliver(changed, data, size, max_size);
 }

@@ -35,8 +35,7 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
   using namespace glint;
   using namespace glint::fuzz;
   Random random(seed);
-  std::vector<test::ZipMember> members =
-      Unpack({reinterpret_cast<const char*>(data), size});
+  std::vector<test::ZipMember> members = Unpack({reinterpret_cast<const char*>(data), size});
   if (members.empty() || random() % 6 == 0) return LLVMFuzzerMutate(data, size, max_size);
   test::ZipMember& member = members[random() % 2 ? 0 : Below(random, members.size())];
   switch (random() % 8) {

@@ -54,14 +54,14 @@ bool RunOnSmallStack(Job* job) {
   pthread_attr_t attributes;
   pthread_t thread;
   pthread_attr_init(&attributes);
-  const bool started =
-      pthread_attr_setstacksize(&attributes, kStackBytes) == 0 &&
-      pthread_create(&thread, &attributes,
-                     [](void* argument) -> void* {
-                       Replay(static_cast<Job*>(argument));
-                       return nullptr;
-                     },
-                     job) == 0;
+  const bool started = pthread_attr_setstacksize(&attributes, kStackBytes) == 0 &&
+                       pthread_create(
+                           &thread, &attributes,
+                           [](void* argument) -> void* {
+                             Replay(static_cast<Job*>(argument));
+                             return nullptr;
+                           },
+                           job) == 0;
   pthread_attr_destroy(&attributes);
   return started && pthread_join(thread, nullptr) == 0;
 }

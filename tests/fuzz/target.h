@@ -39,8 +39,8 @@ class Parts {
  public:
   explicit Parts(Input input) : rest_(input) {}
   uint8_t Byte();
-  uint32_t Below(uint32_t limit);   // of two bytes; limit > 0
-  std::string_view Line();          // up to a newline, which is taken too
+  uint32_t Below(uint32_t limit);  // of two bytes; limit > 0
+  std::string_view Line();         // up to a newline, which is taken too
   Input Rest() const { return rest_; }
 
  private:

@@ -9,7 +9,8 @@
 namespace glint::fuzz {
 namespace {
 
-constexpr const char* kText = "Hello, w\xC3\xB6rld 12 \xE4\xBD\xA0\xE5\xA5\xBD\n\xF0\x9F\x98\x80 \xFF<|x|>\t";
+constexpr const char* kText =
+    "Hello, w\xC3\xB6rld 12 \xE4\xBD\xA0\xE5\xA5\xBD\n\xF0\x9F\x98\x80 \xFF<|x|>\t";
 
 void CheckIds(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
   for (const int32_t id : ids) {

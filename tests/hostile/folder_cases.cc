@@ -36,17 +36,22 @@ class Adder {
     json config = Sample().config;
     config[key] = value;
     std::string name = key + "_" + value.dump().substr(0, 30);
-    Files(name, [&](auto* files) { (*files)["config.json"] = config.dump(); }, false, words);
+    Files(
+        name, [&](auto* files) { (*files)["config.json"] = config.dump(); }, false, words);
   }
   // The folder with this index, and a shard "a.safetensors" that holds the weights.
-  void Index(const std::string& name, const std::string& shard, const std::string& words = "") const {
+  void Index(const std::string& name, const std::string& shard,
+             const std::string& words = "") const {
     json map = json::object();
     for (const auto& [tensor, values] : Sample().tensors) map[tensor] = shard;
-    Files("shard_" + name, [&](auto* files) {
-      (*files)["a.safetensors"] = (*files)["model.safetensors"];
-      files->erase("model.safetensors");
-      (*files)["model.safetensors.index.json"] = json{{"weight_map", map}}.dump();
-    }, shard == "a.safetensors", words);
+    Files(
+        "shard_" + name,
+        [&](auto* files) {
+          (*files)["a.safetensors"] = (*files)["model.safetensors"];
+          files->erase("model.safetensors");
+          (*files)["model.safetensors.index.json"] = json{{"weight_map", map}}.dump();
+        },
+        shard == "a.safetensors", words);
   }
 
  private:
@@ -73,8 +78,9 @@ void AddConfigs(const Adder& add) {
     json config = Sample().config;
     config.erase(key);
     if (std::string(key) == "model_type") config.erase("architectures");
-    add.Files(std::string("without_") + key,
-              [&](auto* files) { (*files)["config.json"] = config.dump(); }, false, key);
+    add.Files(
+        std::string("without_") + key,
+        [&](auto* files) { (*files)["config.json"] = config.dump(); }, false, key);
   }
   add.Config("hidden_act", "nosuch", "nosuch");
   add.Config("rope_scaling", {{"type", "nosuch"}, {"factor", 2.0}}, "nosuch");
@@ -85,15 +91,23 @@ void AddConfigs(const Adder& add) {
   add.Config("quantization_config", {{"quant_method", "nosuch"}}, "nosuch");
   add.Config("quantization_config", 7);
   add.Config("attention_bias", "yes");
-  add.Files("model_type_unknown", [](auto* files) {
-    (*files)["config.json"] = R"({"model_type": "nosuch", "architectures": ["NoSuch"]})";
-  }, false, "osuch");
-  add.Files("config_lfs", [](auto* files) {
-    (*files)["config.json"] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
-  }, false, "git-lfs");
-  add.Files("config_deep",
-            [](auto* files) { (*files)["config.json"] = test::Repeat("[", 100000); }, false, "deeper");
-  add.Files("config_missing", [](auto* files) { files->erase("config.json"); }, false, "config.json");
+  add.Files(
+      "model_type_unknown",
+      [](auto* files) {
+        (*files)["config.json"] = R"({"model_type": "nosuch", "architectures": ["NoSuch"]})";
+      },
+      false, "osuch");
+  add.Files(
+      "config_lfs",
+      [](auto* files) {
+        (*files)["config.json"] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
+      },
+      false, "git-lfs");
+  add.Files(
+      "config_deep", [](auto* files) { (*files)["config.json"] = test::Repeat("[", 100000); },
+      false, "deeper");
+  add.Files(
+      "config_missing", [](auto* files) { files->erase("config.json"); }, false, "config.json");
 }
 
 void AddWeights(const Adder& add) {
@@ -118,9 +132,13 @@ void AddWeights(const Adder& add) {
       }
     });
   }
-  add.Files("weights_lfs", [](auto* files) {
-    (*files)["model.safetensors"] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
-  }, false, "git");
+  add.Files(
+      "weights_lfs",
+      [](auto* files) {
+        (*files)["model.safetensors"] =
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
+      },
+      false, "git");
   add.Files("weights_missing", [](auto* files) { files->erase("model.safetensors"); });
   add.Files("tokenizer_lfs", [](auto* files) {
     (*files)["tokenizer.json"] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
@@ -129,10 +147,16 @@ void AddWeights(const Adder& add) {
     files->erase("model.safetensors");
     (*files)["model.safetensors.index.json"] = "[]";
   });
-  const std::pair<const char*, const char*> kShards[] = {
-      {"up", "../a.safetensors"}, {"absolute", "/etc/hostname"}, {"backslash", "x\\a.safetensors"},
-      {"empty", ""}, {"url", "https://host/a.safetensors"}, {"device", "/dev/zero"}, {"dot", "."},
-      {"bin", "a.bin"}, {"missing", "b.safetensors"}, {"nested", "x/a.safetensors"}};
+  const std::pair<const char*, const char*> kShards[] = {{"up", "../a.safetensors"},
+                                                         {"absolute", "/etc/hostname"},
+                                                         {"backslash", "x\\a.safetensors"},
+                                                         {"empty", ""},
+                                                         {"url", "https://host/a.safetensors"},
+                                                         {"device", "/dev/zero"},
+                                                         {"dot", "."},
+                                                         {"bin", "a.bin"},
+                                                         {"missing", "b.safetensors"},
+                                                         {"nested", "x/a.safetensors"}};
   for (const auto& [name, shard] : kShards) add.Index(name, shard);
   add.Index("nul", std::string("a\0.safetensors", 14));
   add.Index("ok", "a.safetensors");
@@ -150,7 +174,8 @@ void AddWeights(const Adder& add) {
 
 void AddFolderCases(Cases* cases) {
   const Adder add(cases);
-  add.Files("ok_good", [](auto*) {}, true);
+  add.Files(
+      "ok_good", [](auto*) {}, true);
   AddConfigs(add);
   AddWeights(add);
 }

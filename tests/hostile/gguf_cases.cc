@@ -40,10 +40,13 @@ class Adder {
     Accept(name, Changed(change));
   }
   void RefusePair(const std::string& name, const std::string& pair, const std::string& words = "") {
-    Refuse(name, [&](GgufParts* p) { p->pairs.push_back(pair); }, words);
+    Refuse(
+        name, [&](GgufParts* p) { p->pairs.push_back(pair); }, words);
   }
-  void RefuseTensor(const std::string& name, const std::string& entry, const std::string& words = "") {
-    Refuse(name, [&](GgufParts* p) { p->tensors = {entry}; }, words);
+  void RefuseTensor(const std::string& name, const std::string& entry,
+                    const std::string& words = "") {
+    Refuse(
+        name, [&](GgufParts* p) { p->tensors = {entry}; }, words);
   }
 
  private:
@@ -70,8 +73,9 @@ void AddHeaders(Adder* add) {
     add->Refuse("magic_" + std::string(magic), magic + good.substr(4), "GGUF");
   }
   for (const uint32_t version : {0u, 1u, 4u, ~0u}) {
-    add->Refuse("version_" + std::to_string(version),
-                [&](GgufParts* p) { p->version = version; }, "version");
+    add->Refuse(
+        "version_" + std::to_string(version), [&](GgufParts* p) { p->version = version; },
+        "version");
   }
   add->Refuse("big_endian_v3", BigEndian(), "big-endian");
   const std::pair<const char*, uint64_t> kCounts[] = {
@@ -111,7 +115,8 @@ void AddKeys(Adder* add) {
   add->RefusePair("key_dup", GgufU32("llama.block_count", 2), "twice");
   add->RefusePair("key_dup_type", GgufText("llama.block_count", "2"), "twice");
   const auto name_v = [&](const std::string& name, const std::string& tensor, const char* words) {
-    add->Refuse(name, [&](GgufParts* p) { p->tensors[1] = GgufEntry(tensor, {8}, 0, 32); }, words);
+    add->Refuse(
+        name, [&](GgufParts* p) { p->tensors[1] = GgufEntry(tensor, {8}, 0, 32); }, words);
   };
   name_v("tname_dup", "w", "'w'");
   name_v("tname_nul", "w\0x"s, "NUL");
@@ -127,9 +132,10 @@ void AddKeys(Adder* add) {
     const char* name;
     uint32_t type;
     uint64_t count;
-  } kArrays[] = {{"u8_max", 0, kMax},        {"f64_max", 12, kMax},     {"str_max", 8, kMax},
-                 {"bool_max", 7, kMax},      {"f64_2e61", 12, kBit << 61}, {"str_2e29", 8, kBit << 29},
-                 {"u8_2e28", 0, kBit << 28}, {"u16_2e63", 2, kBit << 63}};
+  } kArrays[] = {{"u8_max", 0, kMax},          {"f64_max", 12, kMax},
+                 {"str_max", 8, kMax},         {"bool_max", 7, kMax},
+                 {"f64_2e61", 12, kBit << 61}, {"str_2e29", 8, kBit << 29},
+                 {"u8_2e28", 0, kBit << 28},   {"u16_2e63", 2, kBit << 63}};
   for (const auto& array : kArrays) {
     add->RefusePair(std::string("arr_") + array.name,
                     GgufPairOf("a", 9, GgufArray(array.type, array.count, "xx")), "'a'");
@@ -142,21 +148,26 @@ void AddKeys(Adder* add) {
     return [pair](GgufParts* p) { p->pairs.push_back(pair); };
   };
   for (const uint32_t n : {0u, 3u, 13u, 24u, 48u, 0x7FFFFFFFu, ~0u, 1u << 30, 1u << 31}) {
-    add->Refuse("align_" + std::to_string(n), alignment(GgufU32("general.alignment", n)), "alignment");
+    add->Refuse("align_" + std::to_string(n), alignment(GgufU32("general.alignment", n)),
+                "alignment");
   }
   add->Refuse("align_u64", alignment(GgufPairOf("general.alignment", 10, U64(32))), "alignment");
   add->Refuse("align_i32", alignment(GgufPairOf("general.alignment", 5, U32(32))), "alignment");
   add->Refuse("align_str", alignment(GgufText("general.alignment", "32")), "alignment");
-  add->Refuse("align_64_laid_out_8", [](GgufParts* p) {
-    p->pairs.push_back(GgufU32("general.alignment", 64));
-    p->tensors[1] = GgufEntry("v", {8}, 0, 24);
-  }, "64");
+  add->Refuse(
+      "align_64_laid_out_8",
+      [](GgufParts* p) {
+        p->pairs.push_back(GgufU32("general.alignment", 64));
+        p->tensors[1] = GgufEntry("v", {8}, 0, 24);
+      },
+      "64");
 }
 
 void AddShapes(Adder* add) {
   for (const uint32_t n : {0u, 5u, 8u, 9u, 255u, 0x7FFFFFFFu, ~0u}) {
     add->RefuseTensor("ndims_" + std::to_string(n),
-                      GgufString("w") + U32(n) + Repeat(U64(1), std::min(n, 9u)) + U32(0) + U64(0), "'w'");
+                      GgufString("w") + U32(n) + Repeat(U64(1), std::min(n, 9u)) + U32(0) + U64(0),
+                      "'w'");
   }
   const uint64_t b32 = kBit << 32;
   const struct {
@@ -175,7 +186,8 @@ void AddShapes(Adder* add) {
                  {"one_tib", {kBit << 38}, 0},
                  {"i8_max", {kMax}, 24}};
   for (const auto& shape : kShapes) {
-    add->RefuseTensor(std::string("dim_") + shape.name, GgufEntry("w", shape.dims, shape.type, 0), "'w'");
+    add->RefuseTensor(std::string("dim_") + shape.name, GgufEntry("w", shape.dims, shape.type, 0),
+                      "'w'");
   }
   add->Refuse("sum_wrap", [](GgufParts* p) {
     p->tensors.clear();
@@ -189,14 +201,15 @@ void AddShapes(Adder* add) {
   add->RefuseTensor("row_not_32", GgufEntry("w", {33}, 2, 0), "32");
   add->RefuseTensor("row_not_256", GgufEntry("w", {32, 8}, 12, 0), "256");
   const std::pair<const char*, uint64_t> kOffsets[] = {
-      {"33", 33},       {"equal", 0},     {"inside", 16},          {"1mib", kBit << 20},
-      {"max", kMax},    {"wraps", kMax - 31}, {"hole", 64}};
+      {"33", 33},    {"equal", 0},         {"inside", 16}, {"1mib", kBit << 20},
+      {"max", kMax}, {"wraps", kMax - 31}, {"hole", 64}};
   for (const auto& [name, offset] : kOffsets) {
-    add->Refuse(std::string("off_") + name,
-                [&, o = offset](GgufParts* p) { p->tensors[1] = GgufEntry("v", {8}, 0, o); }, "'v'");
+    add->Refuse(
+        std::string("off_") + name,
+        [&, o = offset](GgufParts* p) { p->tensors[1] = GgufEntry("v", {8}, 0, o); }, "'v'");
   }
-  add->Refuse("off_32_first",
-              [](GgufParts* p) { p->tensors = {GgufEntry("w", {8}, 0, 32)}; }, "'w'");
+  add->Refuse(
+      "off_32_first", [](GgufParts* p) { p->tensors = {GgufEntry("w", {8}, 0, 32)}; }, "'w'");
   add->Refuse("off_reversed", [](GgufParts* p) { std::swap(p->tensors[0], p->tensors[1]); });
 }
 
@@ -223,7 +236,8 @@ void AddAccepted(Adder* add) {
   pair("empty_strings", GgufPairOf("a", 9, GgufArray(8, 0, "")));
   pair("value_not_utf8", GgufText("a", "\xFF\xC0"));
   const auto one = [&](const char* name, const std::string& entry, size_t bytes) {
-    add->Accept(name, [&](GgufParts* p) { p->tensors = {entry}, p->data = std::string(bytes, '\1'); });
+    add->Accept(name,
+                [&](GgufParts* p) { p->tensors = {entry}, p->data = std::string(bytes, '\1'); });
   };
   one("one_element", GgufEntry("w", {1}, 0, 0), 4);
   one("ones_4d", GgufEntry("w", {1, 1, 1, 1}, 0, 0), 32);

@@ -77,18 +77,13 @@ GgufModel Llama() {
   m.U32Key("tokenizer.ggml.eos_token_id", 2);
   m.U32Key("tokenizer.ggml.unknown_token_id", 0);
   const uint64_t kv = kDim / kHeads * kKvHeads;
-  m.tensors = {{"token_embd.weight", {kDim, kVocab}},
-               {"output_norm.weight", {kDim}},
-               {"output.weight", {kDim, kVocab}},
-               {"blk.0.attn_norm.weight", {kDim}},
-               {"blk.0.attn_q.weight", {kDim, kDim}},
-               {"blk.0.attn_k.weight", {kDim, kv}},
-               {"blk.0.attn_v.weight", {kDim, kv}},
-               {"blk.0.attn_output.weight", {kDim, kDim}},
-               {"blk.0.ffn_norm.weight", {kDim}},
-               {"blk.0.ffn_gate.weight", {kDim, kHidden}},
-               {"blk.0.ffn_up.weight", {kDim, kHidden}},
-               {"blk.0.ffn_down.weight", {kHidden, kDim}}};
+  m.tensors = {
+      {"token_embd.weight", {kDim, kVocab}},    {"output_norm.weight", {kDim}},
+      {"output.weight", {kDim, kVocab}},        {"blk.0.attn_norm.weight", {kDim}},
+      {"blk.0.attn_q.weight", {kDim, kDim}},    {"blk.0.attn_k.weight", {kDim, kv}},
+      {"blk.0.attn_v.weight", {kDim, kv}},      {"blk.0.attn_output.weight", {kDim, kDim}},
+      {"blk.0.ffn_norm.weight", {kDim}},        {"blk.0.ffn_gate.weight", {kDim, kHidden}},
+      {"blk.0.ffn_up.weight", {kDim, kHidden}}, {"blk.0.ffn_down.weight", {kHidden, kDim}}};
   return m;
 }
 
@@ -129,18 +124,23 @@ class Adder {
   void Add(const std::string& name, const Change& change, bool accept, const std::string& words) {
     GgufModel model = Llama();
     change(&model);
-    cases_->push_back({"gguf/" + name, Stage::kModel, "x.gguf", {{"x.gguf", BytesOf(model)}}, accept,
-                       words});
+    cases_->push_back(
+        {"gguf/" + name, Stage::kModel, "x.gguf", {{"x.gguf", BytesOf(model)}}, accept, words});
   }
   Cases* cases_;
 };
 
 void AddShapes(Adder* add) {
-  add->Refuse("arch_missing", [](GgufModel* m) { m->Drop("general.architecture"); }, "architecture");
-  add->Refuse("arch_unknown", [](GgufModel* m) {
-    m->Set("general.architecture", GgufText("general.architecture", "nosuch"));
-  }, "nosuch");
-  add->Refuse("arch_u32", [](GgufModel* m) { m->U32Key("general.architecture", 1); }, "architecture");
+  add->Refuse(
+      "arch_missing", [](GgufModel* m) { m->Drop("general.architecture"); }, "architecture");
+  add->Refuse(
+      "arch_unknown",
+      [](GgufModel* m) {
+        m->Set("general.architecture", GgufText("general.architecture", "nosuch"));
+      },
+      "nosuch");
+  add->Refuse(
+      "arch_u32", [](GgufModel* m) { m->U32Key("general.architecture", 1); }, "architecture");
   const struct {
     const char* name;
     const char* key;
@@ -159,8 +159,9 @@ void AddShapes(Adder* add) {
       add->Refuse(std::string(number.name) + "_" + std::to_string(value),
                   [&](GgufModel* m) { m->U32Key(number.key, value); });
     }
-    add->Refuse(std::string(number.name) + "_str",
-                [&](GgufModel* m) { m->Set(number.key, GgufText(number.key, "1")); }, number.key);
+    add->Refuse(
+        std::string(number.name) + "_str",
+        [&](GgufModel* m) { m->Set(number.key, GgufText(number.key, "1")); }, number.key);
   }
   add->Refuse("kv_heads_0", [](GgufModel* m) { m->U32Key("llama.attention.head_count_kv", 0); });
   const std::pair<const char*, std::vector<float>> kFloats[] = {
@@ -181,7 +182,8 @@ void AddTensors(Adder* add) {
       std::erase_if(m->tensors, [&](const ModelTensor& t) { return t.name == tensor.name; });
     });
     add->Refuse("i8_" + tensor.name, [&](GgufModel* m) { m->Tensor(tensor.name).type = 24; });
-    add->Refuse("short_" + tensor.name, [&](GgufModel* m) { --m->Tensor(tensor.name).dims.back(); });
+    add->Refuse("short_" + tensor.name,
+                [&](GgufModel* m) { --m->Tensor(tensor.name).dims.back(); });
     add->Refuse("flat_" + tensor.name, [&](GgufModel* m) {
       std::vector<uint64_t>& dims = m->Tensor(tensor.name).dims;
       if (dims.size() == 1) {
@@ -191,35 +193,49 @@ void AddTensors(Adder* add) {
       }
     });
   }
-  add->Refuse("split_count_3", [](GgufModel* m) {
-    m->Set("split.count", GgufPairOf("split.count", 2, U16(3)));
-    m->Set("split.no", GgufPairOf("split.no", 2, U16(0)));
-  }, "00003");
-  add->Refuse("another_tensor", [](GgufModel* m) {
-    m->tensors.push_back({"blk.0.attn_q.bias2", {kDim}});
-  }, "bias2");
-  add->Refuse("another_layer", [](GgufModel* m) {
-    m->tensors.push_back({"blk.1.attn_norm.weight", {kDim}});
-  }, "blk.1");
+  add->Refuse(
+      "split_count_3",
+      [](GgufModel* m) {
+        m->Set("split.count", GgufPairOf("split.count", 2, U16(3)));
+        m->Set("split.no", GgufPairOf("split.no", 2, U16(0)));
+      },
+      "00003");
+  add->Refuse(
+      "another_tensor",
+      [](GgufModel* m) {
+        m->tensors.push_back({"blk.0.attn_q.bias2", {kDim}});
+      },
+      "bias2");
+  add->Refuse(
+      "another_layer",
+      [](GgufModel* m) {
+        m->tensors.push_back({"blk.1.attn_norm.weight", {kDim}});
+      },
+      "blk.1");
   add->Refuse("layer_2e64", [](GgufModel* m) {
     m->tensors.push_back({"blk.99999999999999999999.attn_norm.weight", {kDim}});
   });
 }
 
 void AddVocabulary(Adder* add) {
-  const auto tokens = [&](const char* name, const std::function<void(std::vector<std::string>*)>& edit,
+  const auto tokens = [&](const char* name,
+                          const std::function<void(std::vector<std::string>*)>& edit,
                           const char* words = "") {
-    add->Refuse(name, [&](GgufModel* m) {
-      std::vector<std::string> list = Tokens();
-      edit(&list);
-      SetTokens(m, list);
-    }, words);
+    add->Refuse(
+        name,
+        [&](GgufModel* m) {
+          std::vector<std::string> list = Tokens();
+          edit(&list);
+          SetTokens(m, list);
+        },
+        words);
   };
-  add->Refuse("tokens_missing", [](GgufModel* m) { m->Drop(kTokens); }, kTokens);
-  add->Refuse("tokens_u32", [](GgufModel* m) {
-    m->Set(kTokens, GgufI32s(kTokens, Types()));
-  }, kTokens);
-  add->Refuse("tokens_scalar", [](GgufModel* m) { m->Set(kTokens, GgufText(kTokens, "a")); }, kTokens);
+  add->Refuse(
+      "tokens_missing", [](GgufModel* m) { m->Drop(kTokens); }, kTokens);
+  add->Refuse(
+      "tokens_u32", [](GgufModel* m) { m->Set(kTokens, GgufI32s(kTokens, Types())); }, kTokens);
+  add->Refuse(
+      "tokens_scalar", [](GgufModel* m) { m->Set(kTokens, GgufText(kTokens, "a")); }, kTokens);
   add->Refuse("tokens_none", [](GgufModel* m) { SetTokens(m, {}); });
   tokens("tokens_dup", [](auto* list) { (*list)[5] = (*list)[4]; });
   tokens("tokens_more", [](auto* list) { list->push_back("zz"); });
@@ -237,12 +253,16 @@ void AddVocabulary(Adder* add) {
   bytes("byte_zz", "<0xZZ>");
   bytes("byte_long", "<0x100>");
   bytes("byte_one_of_256", "<0x41>");
-  add->Refuse("scores_short", [](GgufModel* m) {
-    m->Set(kScores, GgufF32s(kScores, std::vector<float>(kVocab - 1)));
-  }, kScores);
-  add->Refuse("scores_u8", [](GgufModel* m) {
-    m->Set(kScores, GgufPairOf(kScores, 9, GgufArray(0, kVocab, std::string(kVocab, '\1'))));
-  }, kScores);
+  add->Refuse(
+      "scores_short",
+      [](GgufModel* m) { m->Set(kScores, GgufF32s(kScores, std::vector<float>(kVocab - 1))); },
+      kScores);
+  add->Refuse(
+      "scores_u8",
+      [](GgufModel* m) {
+        m->Set(kScores, GgufPairOf(kScores, 9, GgufArray(0, kVocab, std::string(kVocab, '\1'))));
+      },
+      kScores);
   for (const float bad : {NAN, INFINITY}) {
     add->Refuse("scores_" + std::to_string(bad), [&](GgufModel* m) {
       std::vector<float> scores(kVocab, -1);
@@ -250,12 +270,16 @@ void AddVocabulary(Adder* add) {
       m->Set(kScores, GgufF32s(kScores, scores));
     });
   }
-  add->Refuse("types_short", [](GgufModel* m) {
-    m->Set(kTypes, GgufI32s(kTypes, std::vector<int32_t>(kVocab - 1, 1)));
-  }, kTypes);
-  add->Refuse("types_u8", [](GgufModel* m) {
-    m->Set(kTypes, GgufPairOf(kTypes, 9, GgufArray(0, kVocab, std::string(kVocab, '\1'))));
-  }, kTypes);
+  add->Refuse(
+      "types_short",
+      [](GgufModel* m) { m->Set(kTypes, GgufI32s(kTypes, std::vector<int32_t>(kVocab - 1, 1))); },
+      kTypes);
+  add->Refuse(
+      "types_u8",
+      [](GgufModel* m) {
+        m->Set(kTypes, GgufPairOf(kTypes, 9, GgufArray(0, kVocab, std::string(kVocab, '\1'))));
+      },
+      kTypes);
   for (const int32_t bad : {99, -1, 7}) {
     add->Refuse("types_" + std::to_string(bad), [&](GgufModel* m) {
       std::vector<int32_t> types = Types();
@@ -266,19 +290,23 @@ void AddVocabulary(Adder* add) {
   for (const char* which : {"bos", "eos", "unknown"}) {
     const std::string key = std::string("tokenizer.ggml.") + which + "_token_id";
     for (const uint32_t id : {static_cast<uint32_t>(kVocab), 1u << 31, ~0u - 1}) {
-      add->Refuse(std::string(which) + "_" + std::to_string(id),
-                  [&](GgufModel* m) { m->U32Key(key, id); }, which);
+      add->Refuse(
+          std::string(which) + "_" + std::to_string(id), [&](GgufModel* m) { m->U32Key(key, id); },
+          which);
     }
-    add->Refuse(std::string(which) + "_str",
-                [&](GgufModel* m) { m->Set(key, GgufText(key, "1")); }, which);
+    add->Refuse(
+        std::string(which) + "_str", [&](GgufModel* m) { m->Set(key, GgufText(key, "1")); }, which);
   }
   add->Refuse("bpe_without_merges", [](GgufModel* m) {
     m->Set("tokenizer.ggml.model", GgufText("tokenizer.ggml.model", "gpt2"));
     m->Set("tokenizer.ggml.pre", GgufText("tokenizer.ggml.pre", "qwen2"));
   });
-  add->Refuse("tokenizer_unknown", [](GgufModel* m) {
-    m->Set("tokenizer.ggml.model", GgufText("tokenizer.ggml.model", "nosuch"));
-  }, "nosuch");
+  add->Refuse(
+      "tokenizer_unknown",
+      [](GgufModel* m) {
+        m->Set("tokenizer.ggml.model", GgufText("tokenizer.ggml.model", "nosuch"));
+      },
+      "nosuch");
   const auto charsmap = [&](const char* name, const std::string& map) {
     constexpr char kKey[] = "tokenizer.ggml.precompiled_charsmap";
     add->Refuse(name, [&](GgufModel* m) {

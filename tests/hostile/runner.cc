@@ -1,7 +1,8 @@
 // hostile_runner [-v] [NAME...]: reads every file of the catalogue (or those whose name begins so),
-// each in a child process of 5 s of processor time, 1 GiB of addresses, a stack of 256 KiB. What must
-// hold: no signal, the verdict, a message that names the file, less than 64 MiB of memory, no new
-// file. With sanitizers the limit of addresses does not apply, and memory may be 4 times as much.
+// each in a child process of 5 s of processor time, 1 GiB of addresses, a stack of 256 KiB. What
+// must hold: no signal, the verdict, a message that names the file, less than 64 MiB of memory, no
+// new file. With sanitizers the limit of addresses does not apply, and memory may be 4 times as
+// much.
 #include "tests/hostile/runner.h"
 
 #include <pthread.h>
@@ -138,7 +139,8 @@ std::set<std::string> NamesIn(const std::string& folder) {
 std::string ReadAll(int in) {
   std::string text;
   char buffer[4096];
-  for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
+  for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;)
+    text.append(buffer, static_cast<size_t>(n));
   return text;
 }
 
@@ -157,7 +159,8 @@ std::string JudgeMessage(const Case& test, const std::string& message, const std
 std::string Judge(const Case& test, const std::string& report, int status, double seconds,
                   const std::string& folder) {
   if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return "exit status " + std::to_string(status);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    return "exit status " + std::to_string(status);
   const size_t space = report.find(' ');
   if (space == report.npos) return "no report";
   const long kib = std::stol(report.substr(0, space));

@@ -5,8 +5,8 @@
 #include <vector>
 
 // The catalogue of malformed files: each case is written to a folder of its own and read in a child
-// process with limits (runner.cc). A refused file must be refused by one line that names it and holds
-// the case's words; an accepted one must be accepted.
+// process with limits (runner.cc). A refused file must be refused by one line that names it and
+// holds the case's words; an accepted one must be accepted.
 namespace glint::hostile {
 
 // How a file is read.

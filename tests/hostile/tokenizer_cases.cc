@@ -26,18 +26,27 @@ std::string Charsmap(const std::string& bytes) {
 }
 
 void AddSentencePiece(Cases* cases) {
-  const auto refuse = [&](const std::string& name, const std::string& bytes, const char* words = "") {
-    cases->push_back({"spm/" + name, Stage::kSentencePiece, "x.model", {{"x.model", bytes}}, false, words});
+  const auto refuse = [&](const std::string& name, const std::string& bytes,
+                          const char* words = "") {
+    cases->push_back(
+        {"spm/" + name, Stage::kSentencePiece, "x.model", {{"x.model", bytes}}, false, words});
   };
   const std::string eleven(11, '\x80');
   const std::pair<const char*, std::string> kWire[] = {
-      {"varint_11", kSmall + eleven}, {"varint_open", kSmall + "\x80"},
+      {"varint_11", kSmall + eleven},
+      {"varint_open", kSmall + "\x80"},
       {"length_max", kSmall + "\x0a" + Varint(~uint64_t{0})},
       {"length_2e31", kSmall + "\x0a" + Varint(0x7FFFFFFF)},
       {"length_one_more", "\x0a" + Varint(kUnk.size() - 1) + kUnk.substr(2)},
-      {"inner_length", "\x0a\x04\x0a\x7F" "ab"}, {"wire_6", kSmall + "\x0e"},
-      {"wire_7", kSmall + "\x0f"}, {"open_group", kSmall + "\x0b"},
-      {"nested_groups", kSmall + Repeat("\x0b", 50000)}, {"field_0", kSmall + "\x02\x01" "a"}};
+      {"inner_length",
+       "\x0a\x04\x0a\x7F"
+       "ab"},
+      {"wire_6", kSmall + "\x0e"},
+      {"wire_7", kSmall + "\x0f"},
+      {"open_group", kSmall + "\x0b"},
+      {"nested_groups", kSmall + Repeat("\x0b", 50000)},
+      {"field_0", kSmall + "\x02\x01"
+                           "a"}};
   for (const auto& [name, bytes] : kWire) refuse(name, bytes);
   refuse("empty", "");
   refuse("no_pieces", kTrainer);
@@ -57,7 +66,8 @@ void AddSentencePiece(Cases* cases) {
   for (const uint64_t field : {40, 41, 42, 43}) {
     refuse("id_" + std::to_string(field), kSmall + Field(2, Field(field, uint64_t{1000000})));
   }
-  for (size_t n = 1; n < 4; ++n) refuse("charsmap_" + std::to_string(n), Charsmap(std::string(n, 'x')));
+  for (size_t n = 1; n < 4; ++n)
+    refuse("charsmap_" + std::to_string(n), Charsmap(std::string(n, 'x')));
   refuse("charsmap_max", Charsmap(U32(~0u) + "xxxx"));
   refuse("charsmap_7", Charsmap(U32(7) + std::string(20, '\0')));
   refuse("charsmap_0", Charsmap(U32(0) + std::string(20, '\0')));
@@ -65,12 +75,18 @@ void AddSentencePiece(Cases* cases) {
   refuse("charsmap_leaf", Charsmap(U32(8) + U32(1u << 31 | 1 << 10) + U32(0) + "\0"s));
   for (const auto& [name, text, words] :
        {std::tuple("html", "<!DOCTYPE html><html></html>", "HTML"),
-        std::tuple("lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs")}) {
-    cases->push_back({std::string("spm/") + name, Stage::kTokenizer, "x.model", {{"x.model", text}},
-                      false, words});
+        std::tuple("lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+                   "git-lfs")}) {
+    cases->push_back({std::string("spm/") + name,
+                      Stage::kTokenizer,
+                      "x.model",
+                      {{"x.model", text}},
+                      false,
+                      words});
   }
   const auto accept = [&](const std::string& name, const std::string& bytes) {
-    cases->push_back({"spm/ok_" + name, Stage::kSentencePiece, "x.model", {{"x.model", bytes}}, true});
+    cases->push_back(
+        {"spm/ok_" + name, Stage::kSentencePiece, "x.model", {{"x.model", bytes}}, true});
   };
   accept("small", kSmall);
   accept("bpe", SmallBpe());
@@ -87,17 +103,25 @@ class Adder {
  public:
   Adder(Cases* cases, json good) : cases_(cases), good_(std::move(good)) {}
   void Raw(const std::string& name, const std::string& bytes, const std::string& words = "") const {
-    cases_->push_back({"tokenizer_json/" + name, Stage::kTokenizer, "tokenizer.json",
-                       {{"tokenizer.json", bytes}}, false, words});
+    cases_->push_back({"tokenizer_json/" + name,
+                       Stage::kTokenizer,
+                       "tokenizer.json",
+                       {{"tokenizer.json", bytes}},
+                       false,
+                       words});
   }
-  void operator()(const std::string& name, const Change& change, const std::string& words = "") const {
+  void operator()(const std::string& name, const Change& change,
+                  const std::string& words = "") const {
     json file = good_;
     change(&file);
     Raw(name, file.dump(), words);
   }
   void Accept(const std::string& name, const json& file) const {
-    cases_->push_back({"tokenizer_json/ok_" + name, Stage::kTokenizer, "tokenizer.json",
-                       {{"tokenizer.json", file.dump()}}, true});
+    cases_->push_back({"tokenizer_json/ok_" + name,
+                       Stage::kTokenizer,
+                       "tokenizer.json",
+                       {{"tokenizer.json", file.dump()}},
+                       true});
   }
 
  private:
@@ -115,9 +139,10 @@ void AddSyntax(const Adder& add, const std::string& good) {
   add.Raw("surrogate", good.substr(0, good.size() - 1) + ",\"\\ud800\":1}");
   add.Raw("twice", good.substr(0, good.size() - 1) + ",\"model\":{}}", "twice");
   add.Raw("deep", Repeat("[", 100000), "deeper");
-  add.Raw("deep_normalizer", "{\"model\":{},\"normalizer\":" +
-                                 Repeat("{\"type\":\"Sequence\",\"normalizers\":[", 5000) +
-                                 Repeat("]}", 5000) + "}", "deeper");
+  add.Raw("deep_normalizer",
+          "{\"model\":{},\"normalizer\":" +
+              Repeat("{\"type\":\"Sequence\",\"normalizers\":[", 5000) + Repeat("]}", 5000) + "}",
+          "deeper");
   add.Raw("array", "[]");
   add.Raw("number", "1");
   for (size_t i = 1; i < 6; ++i) {
@@ -133,11 +158,21 @@ void AddVocabulary(const Adder& add) {
   }
   add.Raw("id_1e400", R"({"model":{"type":"BPE","vocab":{"a":1e400},"merges":[]}})");
   add("id_twice", [](json* f) { (*f)["model"]["vocab"]["a"] = (*f)["model"]["vocab"]["b"]; });
-  const json kMerges[] = {"a", "a b c", "", " ", "a  b", "q\u00f1 b", 5, json::array({"a"}),
-                          json::array({"a", "b", "c"}), json::array({1, 2}), nullptr};
+  const json kMerges[] = {"a",
+                          "a b c",
+                          "",
+                          " ",
+                          "a  b",
+                          "q\u00f1 b",
+                          5,
+                          json::array({"a"}),
+                          json::array({"a", "b", "c"}),
+                          json::array({1, 2}),
+                          nullptr};
   size_t n = 0;
   for (const json& merge : kMerges) {
-    add("merge_" + std::to_string(n++), [&](json* f) { (*f)["model"]["merges"] = json::array({merge}); });
+    add("merge_" + std::to_string(n++),
+        [&](json* f) { (*f)["model"]["merges"] = json::array({merge}); });
   }
   add("merges_object", [](json* f) { (*f)["model"]["merges"] = json::object(); });
   add("merges_missing", [](json* f) { (*f)["model"].erase("merges"); });
@@ -147,7 +182,7 @@ void AddVocabulary(const Adder& add) {
   add("added_empty", [](json* f) { (*f)["added_tokens"][0]["content"] = ""; });
   add("added_content", [](json* f) { (*f)["added_tokens"][0]["content"] = 1; });
   add("added_object", [](json* f) { (*f)["added_tokens"] = json::object(); });
-  add("added_twice", [](json* f) { 
+  add("added_twice", [](json* f) {
     json token = (*f)["added_tokens"][0];
     token["content"] = "other";
     (*f)["added_tokens"].push_back(token);
@@ -156,7 +191,8 @@ void AddVocabulary(const Adder& add) {
 
 void AddComponents(const Adder& add) {
   for (const char* part : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "model"}) {
-    add(std::string(part) + "_unknown", [&](json* f) { (*f)[part]["type"] = "NoSuch"; }, "NoSuch");
+    add(
+        std::string(part) + "_unknown", [&](json* f) { (*f)[part]["type"] = "NoSuch"; }, "NoSuch");
     add(std::string(part) + "_no_type", [&](json* f) { (*f)[part] = {{"x", 1}}; });
     add(std::string(part) + "_number", [&](json* f) { (*f)[part] = 7; });
   }

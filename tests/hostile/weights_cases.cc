@@ -1,6 +1,6 @@
 // safetensors and PyTorch files (RELIABILITY.md 2.2, 2.3). tests/import_hostile_test.cc and
-// tests/import_torch_test.cc judge most rows word by word; here are those with size or depth, for the
-// limits of the runner, and what is not there.
+// tests/import_torch_test.cc judge most rows word by word; here are those with size or depth, for
+// the limits of the runner, and what is not there.
 #include <functional>
 
 #include "tests/hostile/runner.h"
@@ -32,11 +32,18 @@ std::string WithLength(uint64_t length) {
 
 void AddLengths(const Adder& add) {
   const uint64_t good = kEntry.size() + 2;
-  const std::pair<const char*, uint64_t> kLengths[] = {
-      {"0", 0}, {"1", 1}, {"less_1", good - 1}, {"plus_1", good + 1}, {"1000", 1000},
-      {"100000001", 100000001}, {"2e32", uint64_t{1} << 32}, {"2e63", uint64_t{1} << 63},
-      {"max_7", kMax - 7}, {"max", kMax}};
-  for (const auto& [name, length] : kLengths) add(std::string("length_") + name, WithLength(length));
+  const std::pair<const char*, uint64_t> kLengths[] = {{"0", 0},
+                                                       {"1", 1},
+                                                       {"less_1", good - 1},
+                                                       {"plus_1", good + 1},
+                                                       {"1000", 1000},
+                                                       {"100000001", 100000001},
+                                                       {"2e32", uint64_t{1} << 32},
+                                                       {"2e63", uint64_t{1} << 63},
+                                                       {"max_7", kMax - 7},
+                                                       {"max", kMax}};
+  for (const auto& [name, length] : kLengths)
+    add(std::string("length_") + name, WithLength(length));
   const std::string file = WithLength(good);
   for (const size_t n : {size_t{0}, size_t{1}, size_t{7}, size_t{8}, size_t{9}, size_t{20},
                          file.size() - 17, file.size() - 16, file.size() - 1}) {
@@ -59,16 +66,18 @@ void AddSafetensorsCases(Cases* cases) {
     many += (i ? "," : "") + Entry("t" + std::to_string(i), "F32", "[4]", 0, 16);
   }
   add("20000_overlapping", header(many + "}"));
-  add("many_zero_elements", header("{" + Entry("w", "F32", "[0,9223372036854775807,4]", 0, 0) + "}"));
+  add("many_zero_elements",
+      header("{" + Entry("w", "F32", "[0,9223372036854775807,4]", 0, 0) + "}"));
   for (const char* size : {"2.0", "4e0", "true", "02", "NaN", "18446744073709551616", "-1", "[]"}) {
-    add(std::string("size_") + size,
-        header("{\"w\":{\"dtype\":\"F32\",\"shape\":[" + std::string(size) + "],\"data_offsets\":[0,16]}}"));
+    add(std::string("size_") + size, header("{\"w\":{\"dtype\":\"F32\",\"shape\":[" +
+                                            std::string(size) + "],\"data_offsets\":[0,16]}}"));
   }
   add("not_utf8", header("{\"\xED\xA0\x80\":{}}"));
   add("half_byte", header("{" + Entry("w", "F4", "[3]", 0, 16) + "}"));
   add("pickle", "\x80\x02}q\1." + std::string(100, 'x'));
   add("zip", Zip({{.name = "a", .data = "b"}}));
-  const auto accept = [&](const std::string& name, const std::string& text, const std::string& data) {
+  const auto accept = [&](const std::string& name, const std::string& text,
+                          const std::string& data) {
     add("ok_" + name, Safetensors(text, data), true);
   };
   accept("good", "{" + kEntry + "}", kFloats16);
@@ -77,11 +86,13 @@ void AddSafetensorsCases(Cases* cases) {
   accept("scalar", "{" + Entry("w", "F32", "[]", 0, 4) + "}", "abcd");
   accept("empty_tensor", "{" + Entry("w", "F32", "[0,7]", 0, 0) + "}", "");
   accept("nothing", "{}", "");
-  accept("unsorted", "{" + Entry("b", "F32", "[2]", 8, 16) + "," + Entry("a", "F32", "[2]", 0, 8) + "}",
+  accept("unsorted",
+         "{" + Entry("b", "F32", "[2]", 8, 16) + "," + Entry("a", "F32", "[2]", 0, 8) + "}",
          kFloats16);
   accept("unicode", "{" + Entry("\u91cd", "F32", "[4]", 0, 16) + "}", kFloats16);
   accept("escaped", "{" + Entry("\\u91cd", "F32", "[4]", 0, 16) + "}", kFloats16);
-  accept("unaligned", "{" + Entry("a", "U8", "[3]", 0, 3) + "," + Entry("b", "F32", "[1]", 3, 7) + "}",
+  accept("unaligned",
+         "{" + Entry("a", "U8", "[3]", 0, 3) + "," + Entry("b", "F32", "[1]", 3, 7) + "}",
          "abcdefg");
   accept("unknown_member",
          "{\"w\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16],\"more\":1}}", kFloats16);
@@ -97,8 +108,10 @@ void AddTorchCases(Cases* cases) {
   // Foreign names are refused before anything is made of them.
   const std::string print = Global("builtins", "print");
   for (const auto& [name, bytes] : std::initializer_list<std::pair<const char*, std::string>>{
-           {"reduce", print + Tuple(Str("x")) + "R"}, {"inst", "(ibuiltins\nprint\n"},
-           {"obj", "(" + print + "o"}, {"newobj", print + ")\x81"},
+           {"reduce", print + Tuple(Str("x")) + "R"},
+           {"inst", "(ibuiltins\nprint\n"},
+           {"obj", "(" + print + "o"},
+           {"newobj", print + ")\x81"},
            {"stack_global", Str("builtins") + Str("print") + "\x93"}}) {
     add(std::string("print_") + name, body(bytes), false, "builtins.print");
   }
@@ -110,14 +123,26 @@ void AddTorchCases(Cases* cases) {
     add("pickle_trunc_" + std::to_string(i), of(pickle.substr(0, pickle.size() * i / 8)));
   }
   const std::pair<const char*, std::string> kBodies[] = {
-      {"marks", Repeat("(", 200000)}, {"deep_tuples", ")" + Repeat("\x85", 100000)},
-      {"2e60_references", ")" + Repeat("q\0h\0\x86"s, 60)}, {"self", "}q\0"s + Str("a") + "h\0s"s},
-      {"memo_max", "j\xFF\xFF\xFF\xFF"}, {"memo_put_max", "}r\xFF\xFF\xFF\xFF"s + Str("a")},
-      {"string_max", "X\xFF\xFF\xFF\xFF"}, {"string8_max", "\x8d" + U64(kMax)},
-      {"bytes8_max", "\x8e" + U64(kMax)}, {"long4_negative", "\x8b\xFF\xFF\xFF\xFF"},
-      {"long1_255", "\x8a\xFF"}, {"frame_max", "\x95" + U64(kMax)}, {"setitem_tuple", ")NNs"},
-      {"setitem_int", "K\1NNs"}, {"setitems_odd", "}(Nu"}, {"ext4", "\x84" + U32(1)},
-      {"pop_mark", "1"}, {"dup", "2"}, {"build_tensor_like", "}K\1b"}, {"nothing", ""}};
+      {"marks", Repeat("(", 200000)},
+      {"deep_tuples", ")" + Repeat("\x85", 100000)},
+      {"2e60_references", ")" + Repeat("q\0h\0\x86"s, 60)},
+      {"self", "}q\0"s + Str("a") + "h\0s"s},
+      {"memo_max", "j\xFF\xFF\xFF\xFF"},
+      {"memo_put_max", "}r\xFF\xFF\xFF\xFF"s + Str("a")},
+      {"string_max", "X\xFF\xFF\xFF\xFF"},
+      {"string8_max", "\x8d" + U64(kMax)},
+      {"bytes8_max", "\x8e" + U64(kMax)},
+      {"long4_negative", "\x8b\xFF\xFF\xFF\xFF"},
+      {"long1_255", "\x8a\xFF"},
+      {"frame_max", "\x95" + U64(kMax)},
+      {"setitem_tuple", ")NNs"},
+      {"setitem_int", "K\1NNs"},
+      {"setitems_odd", "}(Nu"},
+      {"ext4", "\x84" + U32(1)},
+      {"pop_mark", "1"},
+      {"dup", "2"},
+      {"build_tensor_like", "}K\1b"},
+      {"nothing", ""}};
   for (const auto& [name, bytes] : kBodies) add(std::string("pickle_") + name, body(bytes));
   const auto tensor = [&](const std::string& name, int64_t numel, int64_t offset,
                           const std::string& sizes, const std::string& strides) {

@@ -1,11 +1,12 @@
 #include "lib/error.h"
+#include "lib/escaped.h"
 #include "lib/text/jinja/builtins.h"
 #include "lib/text/jinja/parser.h"
 
 namespace glint::jinja {
 
 void ExprParser::Fail(const std::string& why) const {
-  throw Error(where_ + ": line " + std::to_string(Peek().line) + ": " + why);
+  throw Error(where_ + ": line " + std::to_string(Peek().line) + ": " + Escaped(why));
 }
 
 void ExprParser::FailExpected(const std::string& what) const {

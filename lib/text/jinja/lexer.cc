@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "lib/error.h"
+#include "lib/escaped.h"
 #include "lib/text/parse_float.h"
 #include "lib/text/utf8.h"
 
@@ -50,7 +51,7 @@ class Lexer {
 
  private:
   [[noreturn]] void Fail(const std::string& why) const {
-    throw Error(where_ + ": line " + std::to_string(line_) + ": " + why);
+    throw Error(where_ + ": line " + std::to_string(line_) + ": " + Escaped(why));
   }
   std::string_view Rest() const { return std::string_view(source_).substr(at_); }
   bool Skip(std::string_view text) {

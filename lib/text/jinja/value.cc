@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/error.h"
+#include "lib/escaped.h"
 #include "lib/text/jinja/interpreter.h"
 #include "lib/text/utf8.h"
 
@@ -79,7 +80,8 @@ Value FromJsonAt(Runtime& runtime, const Json& json, uint32_t level) {
 }  // namespace
 
 void Runtime::Fail(const std::string& why) const {
-  throw Error(where_ + ": line " + std::to_string(line) + ": " + why);
+  // It may hold names of the template and, of an exception, its own words.
+  throw Error(where_ + ": line " + std::to_string(line) + ": " + Escaped(why));
 }
 
 void Runtime::FailSteps() const {
