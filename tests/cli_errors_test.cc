@@ -139,7 +139,7 @@ TEST_CASE("no such file, and files of another kind") {
 TEST_CASE("damaged model files") {
   if (!IsProgramThere()) return;
   const std::string good = ReadFile(TinyModel());
-  for (const size_t size : {10ul, 40ul, 5000ul, good.size() / 2, good.size() - 1}) {
+  for (const size_t size : {size_t{10}, size_t{40}, size_t{5000}, good.size() / 2, good.size() - 1}) {
     CAPTURE(size);
     const std::string path = FileOf(good.substr(0, size));
     for (const auto& command : Readers(path)) CheckFails(1, command, {path});

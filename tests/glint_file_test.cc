@@ -234,6 +234,12 @@ TEST_CASE("a changed file is noticed under a map and does not matter to a copy")
   const auto mapped = GlintFile::Open(path);
   const auto copied = GlintFile::Open(path, LoadMode::kCopy);
   CHECK(mapped->Unchanged());
+#if defined(_WIN32)
+  // Nobody can cut a file that is mapped.
+  CHECK_THROWS(fs::resize_file(path, good.size() - 64));
+  CHECK(mapped->Unchanged());
+  return;
+#endif
   fs::resize_file(path, good.size() - 64);
   CHECK_FALSE(mapped->Unchanged());
   CHECK_THROWS_WITH_AS(mapped->Verify(), doctest::Contains("changed"), Error);

@@ -287,16 +287,16 @@ TEST_CASE("a file that changes after it was opened is noticed") {
 
 TEST_CASE("a tensor beyond 4 GiB is found and read: offsets have 64 bits") {
   const std::string path = TempDir() + "/big.safetensors";
-  const uint64_t far = uint64_t{5} << 30;
-  const std::string header = "{" + Entry("hole", "U8", "[" + std::to_string(far) + "]", 0, far) +
-                             "," + Entry("x", "F32", "[2]", far, far + 8) + "}";
+  const uint64_t beyond = uint64_t{5} << 30;
+  const std::string header = "{" + Entry("hole", "U8", "[" + std::to_string(beyond) + "]", 0, beyond) +
+                             "," + Entry("x", "F32", "[2]", beyond, beyond + 8) + "}";
   WriteFile(path, Safetensors(header, ""));
-  fs::resize_file(path, fs::file_size(path) + far + 8);  // sparse
+  fs::resize_file(path, fs::file_size(path) + beyond + 8);  // sparse
   const auto checkpoint = Checkpoint::Open(path);
   CHECK(FloatsOf(*checkpoint, "x") == std::vector<float>{0, 0});
-  CHECK(checkpoint->Find("x")->offset == 8 + header.size() + far);
+  CHECK(checkpoint->Find("x")->offset == 8 + header.size() + beyond);
   uint8_t last = 1;
-  checkpoint->ReadRaw(*checkpoint->Find("hole"), far - 1, 1, &last);
+  checkpoint->ReadRaw(*checkpoint->Find("hole"), beyond - 1, 1, &last);
   CHECK(last == 0);
 }
 

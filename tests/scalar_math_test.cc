@@ -96,7 +96,11 @@ TEST_CASE("ExpD, LogD, SinD, CosD against libm") {
   MESSAGE("worst errors: ExpD " << exp_error << ", LogD " << log_error << ", SinD " << sin_error);
   CHECK(exp_error < 1e-15);
   CHECK(log_error < 1e-15);
+#if defined(_WIN32)
+  CHECK(sin_error < 2e-15);  // mingw-w64's own sine, of the x87 unit, is that far off
+#else
   CHECK(sin_error < 1e-15);
+#endif
   CHECK(LogD(1.0) == 0.0);
   CHECK(SinD(0.0) == 0.0);
   CHECK(CosD(0.0) == 1.0);
@@ -123,8 +127,10 @@ TEST_CASE("GLINT_ISA forces a target, and says so where it cannot") {
   test::SetVariable("GLINT_ISA", "mmx");
   CHECK_THROWS_WITH_AS(ChooseKernels(), doctest::Contains("reference"), Error);
   CHECK_THROWS_WITH_AS(ChooseKernels(), doctest::Contains("mmx"), Error);
+#if !defined(_WIN32)  // where an empty variable is none
   test::SetVariable("GLINT_ISA", "");
   CHECK_THROWS_AS(ChooseKernels(), Error);
+#endif
   test::ClearVariable("GLINT_ISA");
   CHECK(std::string(ChooseKernels().isa) == best);
 }

@@ -2,9 +2,10 @@
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <string_view>
+
+#include "tests/test_util.h"
 
 namespace glint {
 
@@ -42,11 +43,6 @@ inline std::string SmallBpe(const std::string& trainer = "") {
          Field(3, Field(4, uint64_t{0}));
 }
 
-// The project's folder: where meson says, else where this header is.
-inline std::string SourceDir() {
-  if (const char* dir = std::getenv("GLINT_SOURCE_DIR")) return dir;
-  return std::filesystem::path(__FILE__).parent_path().parent_path().string();
-}
 inline std::string DataDir() {
   return SourceDir() + "/tests/data";
 }
