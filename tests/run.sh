@@ -36,9 +36,9 @@ step() {
 }
 if [ -n "${CI:-}" ]; then
   export GLINT_NATIVE="$PWD/$build/examples/glint"
-  step sh tests/fuzz/run.sh
   step sh tests/cross_arm.sh aarch64 "$build-aarch64" -Doptimization=1
   step sh tests/cross_arm.sh armhf "$build-armhf" -Doptimization=1
+  step sh tests/fuzz/run.sh
 fi
 
 passed=$(awk '/^Ok:/ {n = $2} END {print n + 0}' "$log")
