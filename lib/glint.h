@@ -8,37 +8,49 @@
  *
  * Rules that hold for every function:
  *
- * Status.    A call that can fail returns a glint_status. GLINT_OK is 0. Null pointers, numbers out
- * of range and calls in the wrong order are GLINT_ERROR_ARGUMENT, never a crash; memory that runs
- * out is GLINT_ERROR_MEMORY. After a failure the objects are as before the call, unless the
- * function says otherwise, and what it would have written through its pointers is null or 0. No
- * function prints, exits, aborts or throws. Messages.  One line of UTF-8: which file, which tensor
- * or field, what was expected, what was found. Opening and creating write it to error[0 ..
- * error_size), cut between characters and always ended by a 0 (error may be null and error_size 0).
- * Calls on a session leave it in the session: glint_session_error(). Other calls have but their
- * status: glint_status_text(). Structs.   Those whose first member is `size` are made by their
- * _init function, which fills in sizeof and the defaults. An older and smaller struct is good for
- * ever: what it lacks has the default. A newer and larger one is good if the members that this
- * library does not know are 0; else it is GLINT_ERROR_ARGUMENT. Of a result as much is written as
- * its size holds, and members unknown to this library become 0. Options may be null: all defaults.
- * Strings.   UTF-8, also paths on every system. A `const char*` alone ends with a 0; one with a
- * size beside it need not. Bytes that are no UTF-8 are read as U+FFFD. Returned strings are never
- *            null unless the function says so, and belong to the object that they came from.
- * Buffers.   Of a caller's (buffer, capacity, *n), *n gets the whole number of elements; those that
+ * Status. A call that can fail returns a glint_status. GLINT_OK is 0. Null pointers, numbers out of
+ * range and calls in the wrong order are GLINT_ERROR_ARGUMENT, never a crash; memory that runs out
+ * is GLINT_ERROR_MEMORY. After a failure the objects are as before the call, unless the function
+ * says otherwise, and what it would have written through its pointers is null or 0. No function
+ * prints, exits, aborts or throws.
+ *
+ * Messages. One line of UTF-8: which file, which tensor or field, what was expected, what was
+ * found. Opening and creating write it to error[0 .. error_size), cut between characters and always
+ * ended by a 0 (error may be null and error_size 0). Calls on a session leave it in the session:
+ * glint_session_error(). Other calls have but their status: glint_status_text().
+ *
+ * Structs. Those whose first member is `size` are made by their _init function, which fills in
+ * sizeof and the defaults. An older and smaller struct is good for ever: what it lacks has the
+ * default. A newer and larger one is good if the members that this library does not know are 0;
+ * else it is GLINT_ERROR_ARGUMENT. Of a result as much is written as its size holds, and members
+ * unknown to this library become 0. Options may be null: all defaults.
+ *
+ * Strings. UTF-8, also paths on every system. A `const char*` alone ends with a 0; one with a size
+ * beside it need not. Bytes that are no UTF-8 are read as U+FFFD. Returned strings are never null
+ * unless the function says so, and belong to the object that they came from.
+ *
+ * Buffers. Of a caller's (buffer, capacity, *n), *n gets the whole number of elements; those that
  * fit are written. If not all fit the result is GLINT_ERROR_BUFFER. With a null buffer and a
- * capacity of 0 the call only counts, and returns GLINT_OK. Units.     Sizes are bytes and counts
- * are elements. A token's id is an int32_t from 0 on. Threads.   A model never changes: any number
- * of threads may use it, and its functions, at once. A session, chat, sampler or detokenizer is for
- * one thread at a time; which thread may change. A call into a session (or a chat of it) that
- * another thread is using returns GLINT_ERROR_BUSY and touches nothing. glint_session_cancel alone
- * may be called at any time, by any thread or signal handler. Lifetime.  An object keeps alive what
- * it was made from: models, sessions and adapters may be freed in any order. Freeing null does
- * nothing. Callbacks. Are called on the thread that made the call, unless they say otherwise. They
- * must not throw, longjmp, or call into the session that is running (glint_session_cancel
- * excepted). State.     The library has no global state that changes, installs no signal handler,
- * opens no network connection, and says nothing unless a log callback is given. Two copies of it in
- * one process do not know of each other. The caller's floating-point mode is saved, set to IEEE's
- * default while something is computed, and restored.
+ * capacity of 0 the call only counts, and returns GLINT_OK.
+ *
+ * Units. Sizes are bytes and counts are elements. A token's id is an int32_t from 0 on.
+ *
+ * Threads. A model never changes: any number of threads may use it, and its functions, at once. A
+ * session, chat, sampler or detokenizer is for one thread at a time; which thread may change. A
+ * call into a session (or a chat of it) that another thread is using returns GLINT_ERROR_BUSY and
+ * touches nothing. glint_session_cancel alone may be called at any time, by any thread or signal
+ * handler.
+ *
+ * Lifetime. An object keeps alive what it was made from: models, sessions and adapters may be freed
+ * in any order. Freeing null does nothing.
+ *
+ * Callbacks. Are called on the thread that made the call, unless they say otherwise. They must not
+ * throw, longjmp, or call into the session that is running (glint_session_cancel excepted).
+ *
+ * State. The library has no global state that changes, installs no signal handler, opens no network
+ * connection, and says nothing unless a log callback is given. Two copies of it in one process do
+ * not know of each other. The caller's floating-point mode is saved, set to IEEE's default while
+ * something is computed, and restored.
  */
 #ifndef GLINT_H_
 #define GLINT_H_
@@ -633,8 +645,8 @@ GLINT_API glint_status glint_chat_get_message(glint_chat* chat, size_t index,
 /* A P-Tuning v2 prefix or a LoRA, converted to a .glint file. Never changes. */
 typedef struct glint_adapter glint_adapter;
 
-/* GLINT_ERROR_FILE for one that is damaged or made for another model. Of the options load, log and
- * progress count. */
+/* GLINT_ERROR_FILE for one that is damaged or made for another model. Of the options only
+ * load counts. */
 GLINT_API glint_status glint_adapter_open(const glint_model* model, const char* path,
                                           const glint_model_options* options,
                                           glint_adapter** adapter, char* error, size_t error_size);
