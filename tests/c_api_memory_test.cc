@@ -106,7 +106,8 @@ void FailAtEach(const char* what, const Fn& fn, const Check& check) {
     // What was not needed may be lost without a failure: a line of the log, a cache of something.
     if (status != GLINT_OK) {
       CHECK(status == GLINT_ERROR_MEMORY);
-      CHECK(after == before);
+      // Fewer: the thread that reads a model ahead has just ended.
+      CHECK(after <= before);
     }
     check(status);
   }
@@ -120,9 +121,18 @@ TEST_CASE("c api: out of memory at any allocation") {
   char error[GLINT_ERROR_SIZE];
   glint_model* model = nullptr;
   // Once in peace: the C++ library keeps some things that it makes on first use.
+  const glint_session_options options = c_api_test::Options(64, 4, 2);
+  glint_session* session = nullptr;
+  glint_chat* chat = nullptr;
   REQUIRE(glint_model_open(path.c_str(), nullptr, &model, error, sizeof error) == GLINT_OK);
+  REQUIRE(glint_session_create(model, &options, &session, error, sizeof error) == GLINT_OK);
+  REQUIRE(glint_chat_create(session, nullptr, &chat, error, sizeof error) == GLINT_OK);
+  CHECK(glint_chat_ask(chat, nullptr, "?", 1, nullptr, nullptr) == GLINT_OK);
+  glint_chat_free(chat);
+  glint_session_free(session);
   glint_model_free(model);
   CHECK(glint_model_open("no such file", nullptr, &model, error, sizeof error) == GLINT_ERROR_FILE);
+  const long alive = g_alive;
   const auto free_model = [&](glint_status status) {
     if (status == GLINT_OK) glint_model_free(model);
     CHECK((status == GLINT_OK) == (model != nullptr));
@@ -132,8 +142,6 @@ TEST_CASE("c api: out of memory at any allocation") {
       "open", [&] { return glint_model_open(path.c_str(), nullptr, &model, error, sizeof error); },
       free_model);
   REQUIRE(model);
-  const glint_session_options options = c_api_test::Options(64, 4, 2);
-  glint_session* session = nullptr;
   FailAtEach(
       "session",
       [&] { return glint_session_create(model, &options, &session, error, sizeof error); },
@@ -142,7 +150,6 @@ TEST_CASE("c api: out of memory at any allocation") {
         session = nullptr;
       });
   REQUIRE(session);
-  glint_chat* chat = nullptr;
   FailAtEach(
       "chat", [&] { return glint_chat_create(session, nullptr, &chat, error, sizeof error); },
       [&](glint_status status) {
@@ -190,4 +197,6 @@ TEST_CASE("c api: out of memory at any allocation") {
   glint_chat_free(chat);
   glint_session_free(session);
   glint_model_free(model);
+  // Of some 600 failed calls nothing is left. doctest keeps a few things of its messages.
+  CHECK(g_alive <= alive + 8);
 }

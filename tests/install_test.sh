@@ -4,6 +4,7 @@
 # say what the glint program says. With GLINT_SKIP_SUBPROJECT=1 glint is not compiled once more as a
 # subproject, which takes minutes with a cold compiler cache.
 set -eu
+unset LD_LIBRARY_PATH  # meson's, for the library of BUILD
 source=$(cd "$(dirname "$0")/.." && pwd)
 build=$(cd "$1" && pwd)
 work=$(mktemp -d)
