@@ -68,6 +68,7 @@ std::string Joined(std::string text) {
 int RunOne(const Command& command, std::vector<std::string> args) {
   CLI::App app(command.help, std::string("glint ") + command.name);
   app.set_help_flag("-h,--help", "show this");
+  app.allow_windows_style_options(false);  // "/x" is a path there, too
   app.get_formatter()->column_width(34);
   const std::string hint = std::string("; try glint ") + command.name + " --help";
   const RunCommand run = command.setup(app);

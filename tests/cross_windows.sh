@@ -107,7 +107,7 @@ $wine "$glint" verify "$model" | grep -q ': ok, '
 $wine "$glint" info "$model" | grep -q 'embed'
 printf '%s\n' "$question" | $wine "$glint" chat "$model" --temp 0 > "$build/unicode/piped"
 printf '%s' "$question" > "$folder/$question.txt"
-$wine "$glint" perplexity "$model" "$folder/$question.txt" --json > "$build/unicode/perplexity"
+$wine "$glint" perplexity "$model" -f "$folder/$question.txt" --json > "$build/unicode/perplexity"
 $wine "$glint" generate "$model" -p "$question" --temp 0 -n 16 > "$build/unicode/argument"
 printf '%s' "$question" | $wine "$glint" generate "$model" -p - --temp 0 -n 16 |
   cmp - "$build/unicode/argument"
@@ -115,7 +115,8 @@ printf '%s' "$question" | $wine "$glint" generate "$model" -p - --temp 0 -n 16 |
 if command -v script >/dev/null; then
   (sleep 5; printf '%s\r' "$question"; sleep 15; printf 'stop\r'; sleep 2) |
     script -qec "$wine $glint chat $model --temp 0" /dev/null > "$build/unicode/console" || true
-  grep -q "$(cat "$build/unicode/piped")" "$build/unicode/console" ||
+  { grep -q "glint>.*$(cat "$build/unicode/piped")" "$build/unicode/console" &&
+    grep -q "$question" "$build/unicode/console"; } ||
     { echo 'the reply at the console is another:'; cat "$build/unicode/console"; exit 1; }
 fi
 # A path longer than 260 characters.
@@ -149,5 +150,5 @@ $wine "$glint" logits builtin --ids "$ids" -o "$build/windows.npy"
 cmp "$build/native.npy" "$build/windows.npy"
 printf '%s\n' "$question" | "$native" chat "$model" --temp 0 | cmp - "$build/unicode/piped"
 "$native" generate "$model" -p "$question" --temp 0 -n 16 | cmp - "$build/unicode/argument"
-"$native" perplexity "$model" "$folder/$question.txt" --json | cmp - "$build/unicode/perplexity"
+"$native" perplexity "$model" -f "$folder/$question.txt" --json | cmp - "$build/unicode/perplexity"
 echo "glint: the same files, logits and replies, byte for byte, on this machine and on Windows under wine"

@@ -21,7 +21,7 @@ bool IsOneNote(const std::string& err) {
 std::vector<std::string> FilesIn(const std::string& folder) {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file()) files.push_back(entry.path().string());
+    if (entry.is_regular_file()) files.push_back(entry.path().generic_string());
   }
   return files;
 }

@@ -1,3 +1,4 @@
+#define NOGDI  // doctest includes windows.h, which has a GetObject
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 

@@ -191,8 +191,8 @@ TEST_CASE("rope of whole heads, parts of them and two sections, in both styles")
 
 TEST_CASE("rope: frequencies by the session's context") {
   Tensors tensors;
-  std::vector<float> lists = Frequencies(8), far = Frequencies(8, 5000);
-  lists.insert(lists.end(), far.begin(), far.end());
+  std::vector<float> lists = Frequencies(8), later = Frequencies(8, 5000);
+  lists.insert(lists.end(), later.begin(), later.end());
   tensors.Add("one", Frequencies(8));
   tensors.Add("two", lists);
   const Tensor& one = *tensors.Find()("one");
@@ -200,7 +200,7 @@ TEST_CASE("rope: frequencies by the session's context") {
   RopeSpec spec{"two", 1, 64, 0, 64};
   CHECK(RopeFrequencies(spec, two) == Frequencies(8));
   spec.context = 65;
-  CHECK(RopeFrequencies(spec, two) == far);
+  CHECK(RopeFrequencies(spec, two) == later);
 
   spec = {"one", 1, 64, 2.5, 64};
   CHECK(RopeFrequencies(spec, one) == Frequencies(8));
@@ -227,7 +227,7 @@ TEST_CASE("rope: frequencies by the session's context") {
   CHECK(rotated("two", longrope, 80) != plain);
   CHECK(rotated("one", {}, 64) == plain);
   CHECK(tables.size() == 3);
-  tensors.Add("far", far);
+  tensors.Add("far", later);
   CHECK(rotated("far", {}, 80) == rotated("two", longrope, 80));
   CHECK(tables.size() == 4);
 }
