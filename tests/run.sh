@@ -37,7 +37,6 @@ step() {
 if [ -n "${CI:-}" ]; then
   export GLINT_NATIVE="$PWD/$build/examples/glint"
   step sh tests/cross_arm.sh aarch64 "$build-aarch64" -Doptimization=1
-  step sh tests/cross_arm.sh armhf "$build-armhf" -Doptimization=1
 fi
 
 passed=$(awk '/^Ok:/ {n = $2} END {print n + 0}' "$log")
