@@ -31,14 +31,10 @@ void CheckCount(size_t count, size_t limit, const char* what, const std::string&
               std::to_string(limit) + " allowed");
 }
 
-// Integers are sizes more often than not, so those that are none on this machine are refused here, before
-// they are used as such.
-constexpr const char* kInteger = sizeof(ptrdiff_t) == 8 ? "64-bit integer" : "32-bit integer";
-
-bool FitsSize(const json& value) {
-  constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<ptrdiff_t>::max());
+bool FitsInt64(const json& value) {
   if (!value.is_number_integer()) return false;
-  return !value.is_number_unsigned() || value.get<uint64_t>() <= kMax;
+  if (!value.is_number_unsigned()) return true;
+  return value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
 }
 
 std::vector<std::string> ParseNames(const json& object, const char* key, const std::string& where) {
@@ -57,18 +53,18 @@ std::vector<std::string> ParseNames(const json& object, const char* key, const s
 Attribute ParseAttribute(const json& value, const std::string& where) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_float()) return value.get<double>();
-  if (FitsSize(value)) return value.get<int64_t>();
+  if (FitsInt64(value)) return value.get<int64_t>();
   if (value.is_array()) {
     CheckCount(value.size(), kMaxList, "elements", where);
     std::vector<int64_t> list;
     for (const json& element : value) {
-      if (!FitsSize(element)) throw Error(where + ": expected a list of " + kInteger + "s");
+      if (!FitsInt64(element)) throw Error(where + ": expected a list of 64-bit integers");
       list.push_back(element.get<int64_t>());
     }
     return list;
   }
-  throw Error(where + ": expected a " + kInteger +
-              ", a number, a string or a list of integers, got " +
+  throw Error(where +
+              ": expected a 64-bit integer, a number, a string or a list of integers, got " +
               (value.is_number() ? value.dump() : value.type_name()));
 }
 

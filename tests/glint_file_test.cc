@@ -353,6 +353,16 @@ TEST_CASE("a file of 5 GiB opens in milliseconds, with a tensor past 4 GiB") {
     MESSAGE("skipped: no sparse files here");
     return;
   }
+  if (sizeof(size_t) == 4) {
+    try {
+      GlintFile::Open(path);
+      FAIL("opened");
+    } catch (const Error& error) {
+      CHECK(std::string(error.what()).find("5368713") != std::string::npos);
+      CHECK(std::string(error.what()).find("address space") != std::string::npos);
+    }
+    return;
+  }
   const auto begin = std::chrono::steady_clock::now();
   const auto file = GlintFile::Open(path);
   const auto end = std::chrono::steady_clock::now();

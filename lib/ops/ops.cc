@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "lib/error.h"
 #include "lib/ops/op_rows.h"
@@ -100,9 +101,14 @@ void CheckValue(const std::string& place, const AttributeSpec& spec, const Attri
   const double number = spec.type == AttributeSpec::Type::kInt
                             ? static_cast<double>(std::get<int64_t>(value))
                             : std::get<double>(value);
-  if (!(number >= spec.low && number <= spec.high)) {
-    throw Error(name + ": expected " + std::to_string(spec.low) + " to " +
-                std::to_string(spec.high) + ", found " + std::to_string(number));
+  // Integers are sizes: none is beyond this machine's.
+  double high = spec.high;
+  if (spec.type == AttributeSpec::Type::kInt) {
+    high = std::min(high, static_cast<double>(std::numeric_limits<ptrdiff_t>::max()));
+  }
+  if (!(number >= spec.low && number <= high)) {
+    throw Error(name + ": expected " + std::to_string(spec.low) + " to " + std::to_string(high) +
+                ", found " + std::to_string(number));
   }
 }
 

@@ -60,6 +60,11 @@ using ScaleOf = typename Choice<W::kIntegerScales, IntVec, Floats>::Type;
 template <class W>
 using OffsetOf = typename Choice<W::kOffset == BlockOffset::kMin, Floats, IntVec>::Type;
 
+// Small code: one type of weights for every BlockOffset, told apart at run time by its `kind`. Its offsets
+// are Floats (and kOffset is kMin): what a zero point takes from a dot is exact in floats, too.
+template <class W>
+constexpr bool kAnyOffset = false;
+
 // How far ahead of its reading the direct form asks for weights, in bytes of one group's codes,
 // where it waits for arithmetic and memory in turn, as with several tokens. With one token memory
 // is all it waits for, and asking costs up to a quarter; not so where the arithmetic is slow for so
@@ -77,11 +82,13 @@ struct PackedGroup {
   const uint8_t* offsets;
 
   HWY_INLINE void Set(const MatrixView& w, size_t group) {
-    constexpr size_t kOffsetBytes = W::kOffset == BlockOffset::kMin ? 2 : 1;
+    const bool is_min = kAnyOffset<W> ? w.layout.offset == BlockOffset::kMin
+                                      : W::kOffset == BlockOffset::kMin;
+    const size_t offset_bytes = is_min ? 2 : 1;
     const GroupPlace place = PlaceOf(group);
     codes = w.Codes(place.tile) + 4 * place.row_in_tile;
     scales = w.BlockScales(place.tile) + W::kScaleBytes * place.row_in_tile;
-    offsets = w.BlockOffsets(place.tile) + kOffsetBytes * place.row_in_tile;
+    offsets = w.BlockOffsets(place.tile) + offset_bytes * place.row_in_tile;
   }
   // Asks for the codes that lie kAhead bytes after those of a block.
   HWY_INLINE void Prefetch(size_t block) const {
@@ -130,7 +137,17 @@ struct PackedWeights {
     return Times<kOffset>(MixHalves(first, Scale(g, block, W::kHalves - 1).raw));
   }
 #endif
+  HWY_INLINE BlockOffset Kind() const {
+    if constexpr (kAnyOffset<W>) return type.kind;
+    return W::kOffset;
+  }
   HWY_INLINE OffsetOf<W> Offset(size_t g, size_t block) const {
+    if constexpr (kAnyOffset<W>) {
+      if (type.kind == BlockOffset::kNone) return hn::Zero(F32());
+      if (type.kind == BlockOffset::kZero) {
+        return hn::ConvertTo(F32(), LoadInt8AsInts(groups[g].offsets + block * kTileRows));
+      }
+    }
     if constexpr (W::kOffset == BlockOffset::kMin) {
       return LoadF16AsFloats(groups[g].offsets + block * 2 * kTileRows);
     } else {
@@ -323,8 +340,16 @@ struct FloatTotals {
       if constexpr (W::kOffset == BlockOffset::kZero) {
         dot = hn::Sub(dot, hn::Mul(weights.Offset(g, block), hn::Set(di, x_sum)));
       }
-      sums[to][t] = hn::MulAdd(hn::ConvertTo(F32(), dot), scale, sums[to][t]);
+      auto value = hn::ConvertTo(F32(), dot);
+      if constexpr (kAnyOffset<W>) {
+        if (weights.Kind() == BlockOffset::kZero) {
+          const auto x_total = hn::Set(F32(), static_cast<float>(x_sum));
+          value = hn::Sub(value, hn::Mul(weights.Offset(g, block), x_total));
+        }
+      }
+      sums[to][t] = hn::MulAdd(value, scale, sums[to][t]);
       if constexpr (W::kOffset == BlockOffset::kMin) {
+        if (weights.Kind() != BlockOffset::kMin) continue;
         const auto x_total = hn::ConvertTo(F32(), hn::Set(di, x_sum));
         sums[to][t] = hn::MulAdd(x_total, weights.Offset(g, block), sums[to][t]);
       }

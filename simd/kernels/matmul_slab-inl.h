@@ -34,6 +34,7 @@ struct Slab {
   // first block here), float scales per block.
   Ints corrections[kBiasedForm ? kBlocks : 1][kGroups];
   OffsetOf<W> offsets[W::kOffset != BlockOffset::kNone ? kBlocks : 1][kGroups];
+  BlockOffset kind;
 
 #if HWY_TARGET == HWY_NEON
   // Written out because gcc compiles an implicit one without the target's pragma.
@@ -54,9 +55,14 @@ struct Slab {
   HWY_INLINE void Prefetch(size_t) const {}  // it is in the cache
   HWY_INLINE Ints Correction(size_t g, size_t block) const { return corrections[block][g]; }
   HWY_INLINE OffsetOf<W> Offset(size_t g, size_t block) const { return offsets[block][g]; }
+  HWY_INLINE BlockOffset Kind() const {
+    if constexpr (kAnyOffset<W>) return kind;
+    return W::kOffset;
+  }
 
   // Unpacks blocks [begin, begin + n).
   HWY_NOINLINE void Fill(const Packed& packed, size_t begin, size_t n) {
+    kind = packed.Kind();
     for (size_t g = 0; g < kGroups; ++g) codes[g] = packed.groups[g].codes + begin * W::kLines * 64;
     for (size_t b = 0; b < n; ++b) {
       GLINT_UNROLL

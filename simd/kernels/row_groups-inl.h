@@ -55,7 +55,12 @@ HWY_INLINE void RunTokens(const Kernel& kernel, size_t group, size_t m) {
     if (tokens == 4) {
       kernel.template Run<G, 4>(group, panel, 4, 0);
     } else if (tokens == 3) {
+#if defined(GLINT_SMALL)
+      kernel.template Run<G, 2>(group, panel, 3, 0);
+      kernel.template Run<G, 1>(group, panel, 3, 2);
+#else
       kernel.template Run<G, 3>(group, panel, 3, 0);
+#endif
     } else if (tokens == 2) {
       kernel.template Run<G, 2>(group, panel, 2, 0);
     } else {
