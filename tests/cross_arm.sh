@@ -106,6 +106,7 @@ done
 
 if [ $target = phone ]; then
   ninja -C "$build" lib/libglint.a
+  sh "$source/tests/check_bionic.sh" "$build/lib/libglint.a"
   # Pages of 16 KiB are what Android asks of its programs; gold's own 64 KiB pad the file.
   sh "$source/tests/check_phone_size.sh" "$build" $triple -fuse-ld=gold -Wl,--icf=all -Wl,-z,max-page-size=16384 \
     "$deps/lib/libutf8proc.a"

@@ -222,7 +222,8 @@ TEST_CASE("a template cannot use the machine up") {
       {r + r + r + e + e + e, "steps"},
       {r + "{% set x = 'a' * 1000 %}" + e, "steps"},
       {"{% set ns = namespace(x='a') %}" + r + "{% set ns.x = ns.x ~ ns.x %}" + e, "memory"},
-      {"{% set ns = namespace(x=[1]) %}" + r + "{% set ns.x = ns.x + ns.x %}" + e, "memory"},
+      {"{% set ns = namespace(x=[1]) %}" + r + "{% set ns.x = ns.x + ns.x %}" + e,
+       "needs more than"},  // where a size_t has 32 bits values are small, and steps end first
       {"{% set ns = namespace(x=[]) %}" + r + "{% set ns.x = [ns.x] %}" + e, "nested deeper"},
       {"{% set ns = namespace(x={}) %}" + r + "{% set ns.x = {'a': ns.x} %}" + e, "nested deeper"},
       {"{% set ns = namespace(x=[1]) %}{% for a in range(90) %}{% set ns.x = [ns.x, ns.x] %}" + e +
