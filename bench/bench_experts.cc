@@ -23,8 +23,8 @@
 #include "lib/builder.h"
 #include "lib/error.h"
 #include "lib/executor.h"
-#include "lib/pages.h"
 #include "lib/plan.h"
+#include "lib/system/pages.h"
 #include "quant/encode.h"
 
 using namespace glint;

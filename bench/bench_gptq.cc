@@ -15,7 +15,7 @@
 
 #include "formats/convert/blas.h"
 #include "formats/convert/gptq.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 
 namespace glint {
 namespace {

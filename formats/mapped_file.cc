@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lib/error.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 
 namespace glint {
 namespace {

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "lib/error.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 
 namespace glint {
 

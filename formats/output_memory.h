@@ -2,7 +2,7 @@
 #include <string>
 
 #include "formats/output.h"
-#include "lib/free_memory.h"
+#include "lib/system/free_memory.h"
 
 namespace glint {
 

@@ -6,9 +6,9 @@
 
 #include "formats/json.h"
 #include "lib/error.h"
-#include "lib/free_memory.h"
 #include "lib/ops/matmul.h"
 #include "lib/ops/ops.h"
+#include "lib/system/free_memory.h"
 #include "quant/f16.h"
 
 namespace glint {

@@ -5,7 +5,7 @@
 
 #include "lib/checked_math.h"
 #include "lib/error.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 
 namespace glint {
 namespace {

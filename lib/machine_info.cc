@@ -4,9 +4,9 @@
 #include <string>
 #include <thread>
 
-#include "lib/machine_facts.h"
-#include "lib/pages.h"
 #include "lib/system/clock.h"
+#include "lib/system/machine_facts.h"
+#include "lib/system/pages.h"
 #include "simd/cpu_info.h"
 
 namespace glint {

@@ -7,10 +7,10 @@
 #include "formats/json.h"
 #include "lib/adapter.h"
 #include "lib/error.h"
-#include "lib/free_memory.h"
 #include "lib/ops/ops.h"
 #include "lib/positions.h"
 #include "lib/system/file.h"
+#include "lib/system/free_memory.h"
 #include "lib/text/chat.h"
 
 namespace glint {

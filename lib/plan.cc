@@ -5,8 +5,8 @@
 #include "lib/checked_math.h"
 #include "lib/error.h"
 #include "lib/ops/quantize.h"
-#include "lib/pages.h"
 #include "lib/plan_builder.h"
+#include "lib/system/pages.h"
 
 namespace glint {
 namespace {

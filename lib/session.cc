@@ -7,8 +7,8 @@
 
 #include "lib/error.h"
 #include "lib/fp_mode.h"
-#include "lib/free_memory.h"
 #include "lib/memory_estimate.h"
+#include "lib/system/free_memory.h"
 
 namespace glint {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "lib/error.h"
 #include "lib/fp_mode.h"
-#include "lib/free_memory.h"
 #include "lib/session.h"
+#include "lib/system/free_memory.h"
 #include "quant/f16.h"
 
 namespace glint {

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "lib/default_threads.h"
+#include "lib/system/default_threads.h"
 #include "lib/thread_pool.h"
 #include "tests/test_util.h"
 

@@ -11,7 +11,7 @@
 
 #include "formats/convert/join_rows.h"
 #include "lib/error.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 #include "tests/gguf_blocks.h"
 #include "tests/gguf_files.h"
 #include "tests/test_util.h"

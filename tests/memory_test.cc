@@ -7,8 +7,8 @@
 #include <fstream>
 
 #include "lib/error.h"
-#include "lib/free_memory.h"
 #include "lib/memory_estimate.h"
+#include "lib/system/free_memory.h"
 #include "tests/convert_samples.h"
 #include "tests/llama_samples.h"
 

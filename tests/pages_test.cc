@@ -13,7 +13,7 @@
 
 #include "formats/mapped_file.h"
 #include "lib/error.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 #include "tests/test_util.h"
 
 using namespace glint;

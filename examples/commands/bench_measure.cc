@@ -9,7 +9,7 @@
 
 #include "examples/commands/console.h"
 #include "examples/commands/options.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 
 namespace glint {
 namespace {

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "examples/commands/console.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 
 namespace glint {
 namespace {

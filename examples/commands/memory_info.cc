@@ -3,8 +3,8 @@
 #include "examples/commands/console.h"
 #include "examples/commands/report.h"
 #include "lib/error.h"
-#include "lib/free_memory.h"
 #include "lib/memory_estimate.h"
+#include "lib/system/free_memory.h"
 
 namespace glint {
 namespace {

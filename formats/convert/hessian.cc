@@ -4,7 +4,7 @@
 
 #include "formats/convert/blas.h"
 #include "lib/error.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 
 namespace glint {
 namespace {

@@ -10,7 +10,7 @@
 #include "formats/convert/gguf_weight.h"
 #include "formats/import/gguf.h"
 #include "lib/error.h"
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 #include "quant/layout.h"
 #include "tests/fuzz/target.h"
 #include "tests/gguf_blocks.h"

@@ -1,4 +1,4 @@
-#include "lib/cgroup.h"
+#include "lib/system/cgroup.h"
 
 #include <fstream>
 #include <map>

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 #include "lib/system/windows.h"
 // After windows.h; version 2 is in kernel32.
 #define PSAPI_VERSION 2

@@ -1,4 +1,4 @@
-#include "lib/machine_facts.h"
+#include "lib/system/machine_facts.h"
 
 #include <sys/sysctl.h>
 #include <sys/utsname.h>

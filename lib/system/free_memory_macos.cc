@@ -1,4 +1,4 @@
-#include "lib/free_memory.h"
+#include "lib/system/free_memory.h"
 
 #include <TargetConditionals.h>
 #include <mach/mach.h>

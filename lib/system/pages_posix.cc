@@ -1,4 +1,4 @@
-#include "lib/pages.h"
+#include "lib/system/pages.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

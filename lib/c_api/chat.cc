@@ -1,6 +1,6 @@
 // The C interface: chat formats and conversations.
 #include "formats/json.h"
-#include "lib/c_api.h"
+#include "lib/c_api/c_api.h"
 #include "lib/text/chat.h"
 
 using namespace glint;

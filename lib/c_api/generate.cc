@@ -1,5 +1,5 @@
 // The C interface: generating.
-#include "lib/c_api.h"
+#include "lib/c_api/c_api.h"
 
 using namespace glint;
 using namespace glint::c_api;

@@ -153,7 +153,7 @@ class Ref {
   const T* object_ = nullptr;
 };
 
-// Ends a session's use of an adapter, which c_api_adapter.cc alone knows.
+// Ends a session's use of an adapter, which adapter.cc alone knows.
 struct AdapterRelease {
   void operator()(const glint_adapter* adapter) const;
 };

@@ -1,9 +1,9 @@
 // The C interface: sessions, and feeding them.
 #include <algorithm>
 
-#include "lib/c_api.h"
-#include "lib/free_memory.h"
+#include "lib/c_api/c_api.h"
 #include "lib/memory_estimate.h"
+#include "lib/system/free_memory.h"
 
 using namespace glint;
 using namespace glint::c_api;

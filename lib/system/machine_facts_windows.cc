@@ -1,7 +1,7 @@
 #include <set>
 
-#include "lib/machine_facts.h"
 #include "lib/system/cores_windows.h"
+#include "lib/system/machine_facts.h"
 
 namespace glint {
 namespace {

@@ -1,4 +1,4 @@
-// How many threads a computation should use here: as lib/default_threads_posix.cc, from what macOS and iOS
+// How many threads a computation should use here: as lib/system/default_threads_posix.cc, from what macOS and iOS
 // say. There is no affinity and no quota to heed.
 #include <sys/sysctl.h>
 

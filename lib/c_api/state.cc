@@ -1,7 +1,7 @@
 // The C interface: sessions as bytes and files, and embeddings.
 #include <cstdlib>
 
-#include "lib/c_api.h"
+#include "lib/c_api/c_api.h"
 #include "lib/embedding.h"
 #include "lib/session_file.h"
 

@@ -1,6 +1,6 @@
 // The C interface: version, statuses, what the build and the machine can do, and how failures are
 // told.
-#include "lib/c_api.h"
+#include "lib/c_api/c_api.h"
 
 #include <algorithm>
 #include <cstdlib>

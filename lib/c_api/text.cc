@@ -1,5 +1,5 @@
 // The C interface: text to ids and back.
-#include "lib/c_api.h"
+#include "lib/c_api/c_api.h"
 #include "lib/text/tokenizer.h"
 
 using namespace glint;

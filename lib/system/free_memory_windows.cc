@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "lib/free_memory.h"
+#include "lib/system/free_memory.h"
 #include "lib/system/windows.h"
 
 namespace glint {

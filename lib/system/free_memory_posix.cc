@@ -1,4 +1,4 @@
-#include "lib/free_memory.h"
+#include "lib/system/free_memory.h"
 
 #include <algorithm>
 #include <charconv>
@@ -6,7 +6,7 @@
 #include <map>
 #include <sstream>
 
-#include "lib/cgroup.h"
+#include "lib/system/cgroup.h"
 
 namespace glint {
 namespace {

@@ -1,7 +1,7 @@
 // The C interface: adapters.
 #include "lib/adapter.h"
 
-#include "lib/c_api.h"
+#include "lib/c_api/c_api.h"
 
 using namespace glint;
 using namespace glint::c_api;

@@ -1,7 +1,7 @@
 // The C interface: samplers.
 #include <cmath>
 
-#include "lib/c_api.h"
+#include "lib/c_api/c_api.h"
 #include "lib/sampler.h"
 
 using namespace glint;

@@ -1,13 +1,13 @@
 // How many threads a computation should use here. Hyper-threads and efficiency cores slow a
 // memory-bound loop down, and a thread beyond the cgroup's quota only gets the others throttled.
-#include "lib/default_threads.h"
+#include "lib/system/default_threads.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <set>
 #include <sstream>
 
-#include "lib/cgroup.h"
+#include "lib/system/cgroup.h"
 #include "lib/thread_pool.h"
 
 #if defined(__linux__)

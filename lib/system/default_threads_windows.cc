@@ -1,4 +1,4 @@
-// How many threads a computation should use here: as lib/default_threads_posix.cc, from what Windows says.
+// How many threads a computation should use here: as lib/system/default_threads_posix.cc, from what Windows says.
 #include <algorithm>
 #include <thread>
 

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <set>
 
-#include "lib/machine_facts.h"
+#include "lib/system/machine_facts.h"
 
 namespace glint {
 namespace {

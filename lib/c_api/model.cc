@@ -3,7 +3,7 @@
 #include <new>
 
 #include "formats/json.h"
-#include "lib/c_api.h"
+#include "lib/c_api/c_api.h"
 #include "lib/version.h"
 
 using namespace glint;
