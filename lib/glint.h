@@ -58,7 +58,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* GLINT_SHARED: define it on Windows where glint.dll is linked (pkg-config and CMake do).
+/* GLINT_SHARED: may be defined on Windows where the DLL is linked, never where the static library is.
  * GLINT_BUILDING: the library's own build. */
 #if defined(_WIN32) && defined(GLINT_BUILDING)
 #define GLINT_API __declspec(dllexport)

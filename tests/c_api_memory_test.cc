@@ -7,6 +7,10 @@
 #include <cstdlib>
 #include <new>
 
+#if defined(_WIN32)
+#include <malloc.h>
+#endif
+
 #include "tests/c_api_samples.h"
 
 namespace {
@@ -16,12 +20,25 @@ namespace {
 thread_local size_t t_until_failure = 0;
 std::atomic<long> g_alive{0};
 
+// Windows has a heap of its own for aligned memory.
+#if defined(_WIN32)
+void* AlignedMemory(size_t size, size_t alignment) { return _aligned_malloc(size, alignment); }
+void FreeAligned(void* data) { _aligned_free(data); }
+#else
+void* AlignedMemory(size_t size, size_t alignment) { return std::aligned_alloc(alignment, size); }
+void FreeAligned(void* data) { std::free(data); }
+#endif
+
+// An alignment of 0: that of malloc.
 void* Allocate(size_t size, size_t alignment) {
   if (t_until_failure != 0 && --t_until_failure == 0) return nullptr;
-  const size_t rounded = (size + alignment - 1) / alignment * alignment;
-  void* data = alignment > alignof(std::max_align_t)
-                   ? std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded)
-                   : std::malloc(size == 0 ? 1 : size);
+  void* data = nullptr;
+  if (alignment == 0) {
+    data = std::malloc(size == 0 ? 1 : size);
+  } else {
+    const size_t rounded = (size + alignment - 1) / alignment * alignment;
+    data = AlignedMemory(rounded == 0 ? alignment : rounded, alignment);
+  }
   if (data) ++g_alive;
   return data;
 }
@@ -36,13 +53,18 @@ void Deallocate(void* data) {
   std::free(data);
 }
 
+void DeallocateAligned(void* data) {
+  if (data) --g_alive;
+  FreeAligned(data);
+}
+
 }  // namespace
 
 void* operator new(size_t size) {
-  return AllocateOrThrow(size, 1);
+  return AllocateOrThrow(size, 0);
 }
 void* operator new[](size_t size) {
-  return AllocateOrThrow(size, 1);
+  return AllocateOrThrow(size, 0);
 }
 void* operator new(size_t size, std::align_val_t a) {
   return AllocateOrThrow(size, static_cast<size_t>(a));
@@ -51,10 +73,10 @@ void* operator new[](size_t size, std::align_val_t a) {
   return AllocateOrThrow(size, static_cast<size_t>(a));
 }
 void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  return Allocate(size, 1);
+  return Allocate(size, 0);
 }
 void* operator new[](size_t size, const std::nothrow_t&) noexcept {
-  return Allocate(size, 1);
+  return Allocate(size, 0);
 }
 void operator delete(void* data) noexcept {
   Deallocate(data);
@@ -69,16 +91,16 @@ void operator delete[](void* data, size_t) noexcept {
   Deallocate(data);
 }
 void operator delete(void* data, std::align_val_t) noexcept {
-  Deallocate(data);
+  DeallocateAligned(data);
 }
 void operator delete[](void* data, std::align_val_t) noexcept {
-  Deallocate(data);
+  DeallocateAligned(data);
 }
 void operator delete(void* data, size_t, std::align_val_t) noexcept {
-  Deallocate(data);
+  DeallocateAligned(data);
 }
 void operator delete[](void* data, size_t, std::align_val_t) noexcept {
-  Deallocate(data);
+  DeallocateAligned(data);
 }
 
 namespace {

@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -7,6 +8,7 @@
 #include <stdexcept>
 
 #include "lib/system/file.h"
+#include "tests/stack.h"
 #include "tests/system.h"
 
 namespace glint::test {
@@ -47,6 +49,21 @@ int RunProgram(const ProgramRun& run) {
   command += " < " + run.in + " > " + run.out + " 2> " + run.err;
   const int status = std::system(command.c_str());
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status;
+}
+
+bool RunOnStack(size_t bytes, const std::function<void()>& fn) {
+  const auto run = [](void* argument) -> void* {
+    (*static_cast<const std::function<void()>*>(argument))();
+    return nullptr;
+  };
+  pthread_attr_t attributes;
+  pthread_t thread;
+  pthread_attr_init(&attributes);
+  const bool started =
+      pthread_attr_setstacksize(&attributes, bytes) == 0 &&
+      pthread_create(&thread, &attributes, run, const_cast<std::function<void()>*>(&fn)) == 0;
+  pthread_attr_destroy(&attributes);
+  return started && pthread_join(thread, nullptr) == 0;
 }
 
 }  // namespace glint::test

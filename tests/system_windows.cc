@@ -6,6 +6,7 @@
 
 #include "lib/system/file.h"
 #include "lib/system/windows.h"
+#include "tests/stack.h"
 #include "tests/system.h"
 
 namespace glint::test {
@@ -112,6 +113,20 @@ int RunProgram(const ProgramRun& run) {
   CloseHandle(child.hProcess);
   CloseHandle(child.hThread);
   return status < 256 ? static_cast<int>(status) : 1000 + static_cast<int>(status & 0xFFFF);
+}
+
+// pthread_attr_setstacksize does no more than to touch as much at once.
+bool RunOnStack(size_t bytes, const std::function<void()>& fn) {
+  const auto run = [](void* argument) -> DWORD {
+    (*static_cast<const std::function<void()>*>(argument))();
+    return 0;
+  };
+  const HANDLE thread = CreateThread(nullptr, bytes, run, const_cast<std::function<void()>*>(&fn),
+                                     STACK_SIZE_PARAM_IS_A_RESERVATION, nullptr);
+  if (!thread) return false;
+  WaitForSingleObject(thread, INFINITE);
+  CloseHandle(thread);
+  return true;
 }
 
 }  // namespace glint::test

@@ -12,10 +12,14 @@ lists=$(dirname "$0")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-${GLINT_WRAPPER:-} "$program" > "$work/layout"
+${GLINT_WRAPPER:-} "$program" | tr -d '\r' > "$work/layout"
 # glint_reply.text lies behind a size_t: its offset is the width.
 width=$(awk '/^struct glint_reply / {inside = 1} inside && $1 == "text" {print $2 * 8; exit}' "$work/layout")
-"${NM:-nm}" -D --defined-only "$library" | awk '{print $3}' | sed 's/@@.*//' | LC_ALL=C sort > "$work/symbols"
+case $library in
+  *.dll) "${OBJDUMP:-objdump}" -p "$library" |
+    sed -n '/^\[Ordinal\/Name Pointer\] Table/,/^$/s/^[[:space:]]*\[ *[0-9]*\] //p' ;;
+  *) "${NM:-nm}" -D --defined-only "$library" | awk '{print $3}' | sed 's/@@.*//' ;;
+esac | LC_ALL=C sort > "$work/symbols"
 sed -n 's/^GLINT_API.*[ *]\(glint_[a-z_0-9]*\)(.*/\1/p' "$header" | LC_ALL=C sort > "$work/declared"
 
 if [ $renew = yes ]; then
@@ -30,8 +34,8 @@ compare() {  # COMMITTED FOUND WHAT
 compare "$lists/layout-$width.txt" "$work/layout" 'the layout of the C interface has changed'
 compare "$lists/symbols.txt" "$work/symbols" 'the symbols of the library have changed'
 compare "$work/declared" "$work/symbols" 'the header declares something else than the library exports'
-# A unique symbol would be shared by two copies of the library in one process.
-if readelf --dyn-syms -W "$library" | grep -w UNIQUE; then
+# A unique symbol would be shared by two copies of the library in one process. A DLL has none.
+if [ "${library%.dll}" = "$library" ] && readelf --dyn-syms -W "$library" | grep -w UNIQUE; then
   echo 'unique symbols are exported'
   status=1
 fi

@@ -2,8 +2,6 @@
 // 256 KiB. Every build has it; what the sanitizers of a fuzzing build see, they see here too.
 //   fuzz_replay FOLDER          all targets; each must have at least one file
 //   fuzz_replay NAME FILE...    one target
-#include <pthread.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "tests/fuzz/target.h"
+#include "tests/stack.h"
 #include "tests/test_util.h"
 
 namespace {
@@ -50,22 +49,6 @@ void Replay(Job* job) {
   }
 }
 
-bool RunOnSmallStack(Job* job) {
-  pthread_attr_t attributes;
-  pthread_t thread;
-  pthread_attr_init(&attributes);
-  const bool started = pthread_attr_setstacksize(&attributes, kStackBytes) == 0 &&
-                       pthread_create(
-                           &thread, &attributes,
-                           [](void* argument) -> void* {
-                             Replay(static_cast<Job*>(argument));
-                             return nullptr;
-                           },
-                           job) == 0;
-  pthread_attr_destroy(&attributes);
-  return started && pthread_join(thread, nullptr) == 0;
-}
-
 std::vector<fs::path> FilesIn(const fs::path& folder) {
   std::vector<fs::path> files;
   if (!fs::is_directory(folder)) return files;
@@ -96,7 +79,7 @@ int main(int argc, char** argv) {
       job.files.assign(argv + 2, argv + argc);
     }
     if (job.files.empty()) continue;
-    if (!RunOnSmallStack(&job)) {
+    if (!test::RunOnStack(kStackBytes, [&] { Replay(&job); })) {
       std::printf("%s: no thread\n", target.name);
       return 1;
     }

@@ -1,14 +1,9 @@
 // hostile_runner [-v] [NAME...]: reads every file of the catalogue (or those whose name begins so),
-// each in a child process of 5 s of processor time, 1 GiB of addresses, a stack of 256 KiB. What
-// must hold: no signal, the verdict, a message that names the file, less than 64 MiB of memory, no
-// new file. With sanitizers the limit of addresses does not apply, and memory may be 4 times as
-// much.
+// each apart (child.h): on POSIX in a child process of 5 s of processor time, 1 GiB of addresses, a
+// stack of 256 KiB. What must hold: no crash, the verdict, a message that names the file, less than
+// 64 MiB of memory, no new file. With sanitizers the limit of addresses does not apply, and memory
+// may be 4 times as much.
 #include "tests/hostile/runner.h"
-
-#include <pthread.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -26,31 +21,18 @@
 #include "lib/text/utf8.h"
 #include "tests/fuzz/run_model.h"
 #include "tests/fuzz/use_tokenizer.h"
+#include "tests/hostile/child.h"
 #include "tests/test_util.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define GLINT_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define GLINT_ASAN 1
-#endif
-#endif
 
 namespace glint::hostile {
 namespace {
 
 namespace fs = std::filesystem;
 
-#ifdef GLINT_ASAN
-constexpr bool kIsAsan = true;
-#else
-constexpr bool kIsAsan = false;
-#endif
-constexpr size_t kStackBytes = 256 << 10;
 constexpr long kMostKib = (64 << 10) * (kIsAsan ? 4 : 1);
 constexpr double kMostSeconds = 5;
 
-void Read(const Case& test, const std::string& path) {
+void ReadAs(const Case& test, const std::string& path) {
   switch (test.stage) {
     case Stage::kGguf:
       Gguf::Open(path);
@@ -75,57 +57,16 @@ void Read(const Case& test, const std::string& path) {
   }
 }
 
-// What a child tells: 'A', or 'R' and the message, or '!' and what else was thrown.
-struct Job {
-  const Case* test;
-  std::string path;
-  std::string outcome = "A";
-};
-
-void* RunJob(void* argument) {
-  Job* job = static_cast<Job*>(argument);
+// 'A', or 'R' and the message, or '!' and what else was thrown.
+std::string Outcome(const Case& test, const std::string& path) {
   try {
-    Read(*job->test, job->path);
+    ReadAs(test, path);
   } catch (const Error& error) {
-    job->outcome = std::string("R") + error.what();
+    return std::string("R") + error.what();
   } catch (const std::exception& error) {
-    job->outcome = std::string("!") + error.what();
+    return std::string("!") + error.what();
   }
-  return nullptr;
-}
-
-long PeakKib() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss;
-}
-
-// In the child: never returns.
-[[noreturn]] void Child(const Case& test, const std::string& path, int out) {
-  const rlimit cpu = {5, 5};
-  setrlimit(RLIMIT_CPU, &cpu);
-  const rlimit core = {0, 0};
-  setrlimit(RLIMIT_CORE, &core);
-  if (!kIsAsan) {
-    const rlimit addresses = {rlim_t{1} << 30, rlim_t{1} << 30};
-    setrlimit(RLIMIT_AS, &addresses);
-  }
-  Job job{&test, path};
-  const long before = PeakKib();
-  pthread_attr_t attributes;
-  pthread_t thread;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStackBytes);
-  if (pthread_create(&thread, &attributes, RunJob, &job) != 0) _exit(3);
-  pthread_join(thread, nullptr);
-  const std::string text = std::to_string(PeakKib() - before) + " " + job.outcome;
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t n = write(out, text.data() + done, text.size() - done);
-    if (n <= 0) _exit(4);
-    done += static_cast<size_t>(n);
-  }
-  _exit(0);
+  return "A";
 }
 
 std::set<std::string> NamesIn(const std::string& folder) {
@@ -134,14 +75,6 @@ std::set<std::string> NamesIn(const std::string& folder) {
     names.insert(entry.path().string());
   }
   return names;
-}
-
-std::string ReadAll(int in) {
-  std::string text;
-  char buffer[4096];
-  for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;)
-    text.append(buffer, static_cast<size_t>(n));
-  return text;
 }
 
 // What is wrong with a message; empty: nothing.
@@ -156,18 +89,13 @@ std::string JudgeMessage(const Case& test, const std::string& message, const std
   return "";
 }
 
-std::string Judge(const Case& test, const std::string& report, int status, double seconds,
+std::string Judge(const Case& test, const Report& report, double seconds,
                   const std::string& folder) {
-  if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    return "exit status " + std::to_string(status);
-  const size_t space = report.find(' ');
-  if (space == report.npos) return "no report";
-  const long kib = std::stol(report.substr(0, space));
-  const char kind = report[space + 1];
-  const std::string message = report.substr(space + 2);
+  if (!report.end.empty()) return report.end;
+  const char kind = report.outcome[0];
+  const std::string message = report.outcome.substr(1);
   if (kind == '!') return "an exception of another kind: " + message;
-  if (kib > kMostKib) return "took " + std::to_string(kib >> 10) + " MiB";
+  if (report.kib > kMostKib) return "took " + std::to_string(report.kib >> 10) + " MiB";
   if (seconds > kMostSeconds * (kIsAsan ? 4 : 1)) return "took " + std::to_string(seconds) + " s";
   if (test.accept) return kind == 'A' ? "" : "refused: " + message;
   if (kind == 'A') return "accepted";
@@ -182,25 +110,17 @@ std::string Run(const Case& test, const std::string& base, bool verbose) {
   fs::create_directory(folder);
   for (const auto& [name, bytes] : test.files) WriteFile(folder + "/" + name, bytes);
   const std::set<std::string> before = NamesIn(base);
-  int ends[2];
-  if (pipe(ends) != 0) return "no pipe";
   std::fflush(stdout);
   const auto begin = std::chrono::steady_clock::now();
-  const pid_t child = fork();
-  if (child < 0) return "no process";
-  if (child == 0) {
-    close(ends[0]);
-    Child(test, folder + "/" + test.path, ends[1]);
-  }
-  close(ends[1]);
-  const std::string report = ReadAll(ends[0]);
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
+  const Report report =
+      RunApart(test.name, [&] { return Outcome(test, folder + "/" + test.path); });
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-  if (verbose) std::printf("%s: %s\n", test.name.c_str(), report.c_str());
+  if (verbose) {
+    std::printf("%s: %ld KiB, %s%s\n", test.name.c_str(), report.kib, report.end.c_str(),
+                report.outcome.c_str());
+  }
   if (NamesIn(base) != before) return "a file was left behind";
-  return Judge(test, report, status, time.count(), folder);
+  return Judge(test, report, time.count(), folder);
 }
 
 bool IsWanted(const std::string& name, const std::vector<std::string>& wanted) {
