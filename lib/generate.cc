@@ -104,15 +104,16 @@ Reply::End EndOf(Status status) {
                                           : Reply::End::kError;
 }
 
-// "the prompt has 30 tokens and 50 more are wanted; the context holds 64 (-c raises it)"
-void CheckRoom(size_t context, size_t prompt, const GenerateOptions& options) {
+// "the prompt has 30 tokens and 50 more are wanted; the context holds 64 (-c raises it)". `what` is "the
+// prompt", or "the sequence" that goes on.
+void CheckRoom(size_t context, const char* what, size_t tokens, const GenerateOptions& options) {
   if (options.policy != ContextPolicy::kError) return;
   // The last token of a reply need not fit.
   const size_t after = options.max_tokens == 0 ? 0 : options.max_tokens - 1;
-  if (prompt <= context && after <= context - prompt) return;
+  if (tokens <= context && after <= context - tokens) return;
   const std::string more =
       after == 0 ? "" : " and " + std::to_string(options.max_tokens) + " more are wanted";
-  throw DoesNotFit("the prompt has " + std::to_string(prompt) + " tokens" + more +
+  throw DoesNotFit(what + (" has " + std::to_string(tokens)) + " tokens" + more +
               "; the context holds " + std::to_string(context) + " (-c raises it)");
 }
 
@@ -247,7 +248,7 @@ Reply Generate(Session& session, std::span<const int32_t> prompt, const Generate
   Reply reply;
   ReplyText text(TokenizerOf(session.model()), options, on_text, &reply);
   CheckSession(session, options);
-  CheckRoom(session.context(), prompt.size(), options);
+  CheckRoom(session.context(), "the prompt", prompt.size(), options);
   reply.prompt_tokens = prompt.size();
   const auto start = std::chrono::steady_clock::now();
   reply.status = session.Start(prompt);
@@ -269,6 +270,7 @@ Reply Continue(Session& session, int32_t pending, const GenerateOptions& options
   Reply reply;
   ReplyText text(TokenizerOf(session.model()), options, on_text, &reply);
   CheckSession(session, options);
+  CheckRoom(session.context(), "the sequence", session.length() + (pending >= 0 ? 1 : 0), options);
   const auto first = std::chrono::steady_clock::now();
   if (pending >= 0) reply.status = session.Append(pending);
   if (reply.status != Status::kOk) {
@@ -351,7 +353,7 @@ Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& o
       prompt.ids.size() + ReplyRoom(context) > context) {
     dropped = ForgetTurns(begins, beyond, asked, &prompt);
   }
-  CheckRoom(context, prompt.ids.size(), options);
+  CheckRoom(context, "the prompt", prompt.ids.size(), options);
   if (forgotten) *forgotten = 0;
   if (prompt.ids.size() > context && options.policy == ContextPolicy::kStop) {
     Reply full;

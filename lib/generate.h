@@ -29,7 +29,8 @@ enum class ContextPolicy : uint8_t {
   kStop,        // a prompt that does not fit gets no reply (Reply::End::kContextFull)
   kDropOldest,  // Chat forgets its oldest whole turns; else as kStop, but what one message alone
                 // exceeds is an Error
-  kError,       // Error for a prompt that does not fit, or that leaves no room for max_tokens
+  kError,       // Error for a prompt that does not fit, or that leaves no room for max_tokens; Continue:
+                // for a sequence that leaves none
 };
 const char* Name(ContextPolicy policy);  // "stop", "drop", "error"
 bool ParseContextPolicy(std::string_view name, ContextPolicy* policy);
@@ -82,7 +83,7 @@ Reply Generate(Session& session, std::span<const int32_t> prompt, const Generate
 
 // Goes on with the session's sequence, whose reply begins behind the prompt of its last Start: first runs
 // the model on `pending` (a reply's last id that it has not run on; -1: none), then generates as
-// Generate does. Throws Error if there is no sequence, or no logits to draw from.
+// Generate does. Throws Error if there is no sequence, no logits to draw from, or as the policy says.
 Reply Continue(Session& session, int32_t pending, const GenerateOptions& options,
                const OnText& on_text);
 

@@ -506,6 +506,16 @@ GLINT_API glint_status glint_sampler_sample(glint_sampler* sampler, const float*
 
 /* ---- Generating ----------------------------------------------------------------------------- */
 
+/* What becomes of what the context does not hold. Never is anything shifted within the cache. */
+typedef enum glint_context_policy {
+  GLINT_CONTEXT_DROP = 0, /* a chat forgets its oldest whole turns, never the system message, and
+                             the rest is read anew. A prompt or message that alone does not fit:
+                             GLINT_CONTEXT_FULL */
+  GLINT_CONTEXT_STOP = 1, /* nothing is forgotten: GLINT_CONTEXT_FULL */
+  GLINT_CONTEXT_STRICT = 2 /* the same, also if the prompt (for glint_generate without ids: the
+                              sequence) leaves no room for max_tokens */
+} glint_context_policy;
+
 typedef struct glint_generate_options {
   size_t size;
   const glint_sampler_options* sampler; /* null: its defaults */
@@ -513,8 +523,8 @@ typedef struct glint_generate_options {
   glint_token_fn on_token;              /* null: none */
   void* user;                           /* for on_token */
   int lookup;   /* 1: guesses tokens from the text so far and verifies them in batches; the session
-                   needs   a max_batch of at least 2, better 8. Changes the speed alone */
-  int reserved; /* 0 */
+                   needs a max_batch of at least 2, better 8. Changes the speed alone */
+  int policy;   /* a glint_context_policy. Of a chat 0: it has its own, glint_chat_options.policy */
 } glint_generate_options;
 
 static inline glint_generate_options glint_generate_options_init(void) {
@@ -558,8 +568,8 @@ static inline glint_reply glint_reply_init(void) {
  * (null, 0) it goes on where the session is: after a restore, an append, or a reply that was cut
  * short, of which it then gives the rest (GLINT_ERROR_ARGUMENT if there is no sequence). Each call
  * draws with the sampler's seed anew. `reply` may be null; it is filled as far as the reply got,
- * also with another status. GLINT_CONTEXT_FULL: the prompt does not fit; a reply that meets the end
- * of the context is GLINT_OK. */
+ * also with another status. GLINT_CONTEXT_FULL: the prompt does not fit, or not as the policy wants
+ * it; nothing was computed. A reply that meets the end of the context is GLINT_OK. */
 GLINT_API glint_status glint_generate(glint_session* session, const int32_t* ids, size_t n_ids,
                                       const glint_generate_options* options, glint_reply* reply);
 
@@ -592,13 +602,6 @@ GLINT_API glint_status glint_chat_prompt(const glint_model* model, const glint_m
  * Calls leave their message in the session. */
 typedef struct glint_chat glint_chat;
 
-typedef enum glint_context_policy {
-  GLINT_CONTEXT_DROP = 0, /* when the context is full the oldest whole turns are forgotten, never
-                             the system message, and the rest is read anew */
-  GLINT_CONTEXT_STOP = 1, /* glint_chat_ask then returns GLINT_CONTEXT_FULL; nothing is forgotten */
-  GLINT_CONTEXT_STRICT = 2 /* also if the prompt leaves no room for max_tokens */
-} glint_context_policy;
-
 typedef struct glint_chat_options {
   size_t size;
   const char* system; /* message; null: none */
@@ -622,7 +625,7 @@ GLINT_API void glint_chat_free(glint_chat* chat);
 /* Says `text` (text_size bytes) and lets the model reply. role: null or "user", or "observation" or
  * "tool" for what a tool answered. Message and reply join the history (a cancelled reply as far as
  * it got; not one that failed or is empty). reply->text is what is shown, after the format's rules.
- * GLINT_CONTEXT_FULL: the message alone does not fit, or GLINT_CONTEXT_STOP. */
+ * GLINT_CONTEXT_FULL: the message alone does not fit, or the chat's policy says so. */
 GLINT_API glint_status glint_chat_ask(glint_chat* chat, const char* role, const char* text,
                                       size_t text_size, const glint_generate_options* options,
                                       glint_reply* reply);

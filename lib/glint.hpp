@@ -245,6 +245,7 @@ struct GenerateOptions {
   glint_sampler_options sampler = glint_sampler_options_init();
   size_t max_tokens = 0;
   bool lookup = false;
+  glint_context_policy policy = GLINT_CONTEXT_DROP;  // a Chat has its own: glint_chat_options
 };
 
 namespace internal {
@@ -273,6 +274,7 @@ Reply Generate(glint_session* session, const GenerateOptions& given, const OnTok
   options.sampler = &given.sampler;
   options.max_tokens = given.max_tokens;
   options.lookup = given.lookup ? 1 : 0;
+  options.policy = given.policy;
   if (on_token) {
     options.on_token = CallOnToken;
     options.user = &callback;

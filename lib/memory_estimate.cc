@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "lib/adapter_set.h"
 #include "lib/checked_math.h"
 #include "lib/error.h"
 
@@ -32,13 +33,19 @@ std::string WayOut(const Model& model, const SessionOptions& options, uint64_t r
 
 }  // namespace
 
-MemoryEstimate EstimateMemory(const Model& model, const SessionOptions& options) {
+MemoryEstimate EstimateMemory(const Model& model, const SessionOptions& options,
+                              std::span<const AdapterUse> adapters) {
   const SessionOptions all = WithDefaults(model, options);
+  const AdapterSet set = MakeAdapterSet(adapters, model);
   const FindTensor find = [&](const std::string& name) { return model.file().Find(name); };
   RopeTables rope_tables;
   PlanOptions prompt_options = PromptPlanOptions(model, all);
   PlanOptions batch_options = BatchPlanOptions(model, all);
-  prompt_options.sizes_only = batch_options.sizes_only = true;
+  for (PlanOptions* plan : {&prompt_options, &batch_options}) {
+    plan->sizes_only = true;
+    plan->low_rank = set.low_rank.empty() ? nullptr : &set.low_rank;
+    plan->prefix = set.prefix_length();
+  }
   const Graph& graph = model.graph(all.output);
   const Plan prompt(graph, find, prompt_options, &rope_tables);
   const Plan batch(graph, find, batch_options, &rope_tables);
@@ -54,11 +61,12 @@ MemoryEstimate EstimateMemory(const Model& model, const SessionOptions& options)
   return estimate;
 }
 
-size_t LongestContext(const Model& model, const SessionOptions& options, uint64_t bytes) {
+size_t LongestContext(const Model& model, const SessionOptions& options, uint64_t bytes,
+                      std::span<const AdapterUse> adapters) {
   SessionOptions tried = WithDefaults(model, options);
   const auto fits = [&](size_t context) {
     tried.context = context;
-    return EstimateMemory(model, tried).Total() <= bytes;
+    return EstimateMemory(model, tried, adapters).Total() <= bytes;
   };
   const size_t wanted = tried.context;
   if (fits(wanted)) return wanted;

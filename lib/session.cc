@@ -72,9 +72,11 @@ PlanOptions BatchPlanOptions(const Model& model, const SessionOptions& options) 
   return plan;
 }
 
+// Tokens have as much room behind a prefix as without one.
 KvShape CacheShape(const Plan& prompt_plan, const SessionOptions& options) {
+  const size_t capacity = options.context + prompt_plan.options().prefix;
   return {prompt_plan.n_layers(), prompt_plan.kv_heads(), prompt_plan.head_dim(),
-          options.context,        options.kv,             prompt_plan.windows(),
+          capacity,               options.kv,             prompt_plan.windows(),
           std::max(prompt_plan.options().max_rows, options.max_batch)};
 }
 

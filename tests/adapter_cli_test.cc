@@ -107,3 +107,32 @@ TEST_CASE("a LoRA is converted for a base, and counts as much as is said") {
   CHECK(missing.status == 1);
   CHECK(missing.err.find("/none.glint") != std::string::npos);
 }
+
+TEST_CASE("info --memory counts adapters") {
+  const std::string prefix = TempDir() + "/prefix.glint";
+  CHECK(Glint({"convert", PrefixFolder(), "-o", prefix}).status == 0);
+  const auto memory = [](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"info", "builtin", "--memory", "--json", "-c", "256"};
+    args.insert(args.end(), more.begin(), more.end());
+    return JsonOutput(args);
+  };
+  const auto bytes = [](const json& figures, const char* key) {
+    return figures[key].get<uint64_t>();
+  };
+  const json base = memory({}), with = memory({"--adapter", prefix});
+  CHECK(bytes(base, "adapter_bytes") == 0);
+  CHECK(bytes(with, "adapter_bytes") == ReadFile(prefix).size());
+  // 8 entries more than 256 begin another block of 256.
+  CHECK(bytes(with, "cache_bytes") == 2 * bytes(base, "cache_bytes"));
+  CHECK(bytes(with, "peak_bytes") ==
+        bytes(with, "weight_bytes") + bytes(with, "adapter_bytes") + bytes(with, "anonymous_bytes"));
+  // Converted on opening: in private memory.
+  const json lora = memory({"--adapter", LoraFolder()});
+  CHECK(bytes(lora, "adapter_bytes") != 0);
+  CHECK(bytes(lora, "anonymous_bytes") ==
+        bytes(base, "anonymous_bytes") + bytes(lora, "adapter_bytes") +
+            bytes(lora, "activation_bytes") - bytes(base, "activation_bytes"));
+  CHECK(Output({"info", "builtin", "--memory", "--adapter", prefix}).find("adapters ") !=
+        std::string::npos);
+  CHECK(Glint({"info", "builtin", "--adapter", prefix}).status == 2);
+}

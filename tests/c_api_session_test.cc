@@ -132,6 +132,57 @@ TEST_CASE("c api: generating, and going on") {
   CHECK(StatusOf([&] { small.Generate({}, {}, Greedy()); }) == GLINT_CONTEXT_FULL);
 }
 
+TEST_CASE("c api: what does not fit the context, by each policy") {
+  const Model model(TinyPath());
+  const Ids prompt = Prompt(model);
+  Session session(model, Options(prompt.size() + 3));
+  Ids too_long = prompt;
+  too_long.insert(too_long.begin(), 4, prompt[0]);
+  for (const auto policy : {GLINT_CONTEXT_DROP, GLINT_CONTEXT_STOP, GLINT_CONTEXT_STRICT}) {
+    CAPTURE(policy);
+    const bool strict = policy == GLINT_CONTEXT_STRICT;
+    // 4 tokens fit, since the model need not run on the last; 5 do not.
+    for (const size_t wanted : {0, 4, 5}) {
+      CAPTURE(wanted);
+      GenerateOptions options = Wild(wanted);
+      options.policy = policy;
+      session.Start(prompt);
+      if (strict && wanted == 5) {
+        CHECK(StatusOf([&] { session.Generate(prompt, {}, options); }) == GLINT_CONTEXT_FULL);
+        CHECK(std::string(glint_session_error(session.get())).find(" and 5 more are wanted") !=
+              std::string::npos);
+        CHECK(session.Info().length == prompt.size());  // nothing was computed
+        continue;
+      }
+      const Reply reply = session.Generate(prompt, {}, options);
+      CHECK(reply.ids.size() == 4);
+      CHECK(reply.end == (wanted == 4 ? GLINT_END_LENGTH : GLINT_END_CONTEXT_FULL));
+    }
+    GenerateOptions options = Wild(2);
+    options.policy = policy;
+    CHECK(StatusOf([&] { session.Generate(too_long, {}, options); }) == GLINT_CONTEXT_FULL);
+    // What goes on has so much less room.
+    session.Generate(prompt, {}, options);
+    options.max_tokens = 3;
+    if (strict) {
+      CHECK(StatusOf([&] { session.Generate({}, {}, options); }) == GLINT_CONTEXT_FULL);
+      options.max_tokens = 2;
+    }
+    CHECK(session.Generate({}, {}, options).ids.size() == 2);
+  }
+  glint_generate_options options = glint_generate_options_init();
+  for (const int policy : {-1, 3}) {
+    options.policy = policy;
+    CHECK(glint_generate(session.get(), prompt.data(), prompt.size(), &options, nullptr) ==
+          GLINT_ERROR_ARGUMENT);
+  }
+  // A chat has its policy for all its messages.
+  Chat chat(session);
+  GenerateOptions other = Greedy();
+  other.policy = GLINT_CONTEXT_STRICT;
+  CHECK(StatusOf([&] { chat.Ask("x", {}, other); }) == GLINT_ERROR_ARGUMENT);
+}
+
 TEST_CASE("c api: a cancel at any point, and the same again") {
   const Model model(TinyPath());
   Session session(model, Options());

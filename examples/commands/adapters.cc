@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "examples/commands/import_side.h"
+#include "lib/adapter_set.h"
 
 namespace glint {
 namespace {
@@ -40,9 +41,13 @@ OpenAdapters OpenAdaptersOf(const Model& model, const ComputeOptions& options) {
   for (const std::string& text : options.adapters) {
     const AdapterName name = ParseAdapter(text);
     const LoadMode mode = options.load == "copy" ? LoadMode::kCopy : LoadMode::kMap;
-    open.files.push_back(IsCheckpoint(name.path) ? ImportAdapter(model, name.path, options.threads)
-                                                 : Adapter::Open(model, name.path, mode));
+    const bool converted = IsCheckpoint(name.path);
+    open.files.push_back(converted ? ImportAdapter(model, name.path, options.threads)
+                                   : Adapter::Open(model, name.path, mode));
     open.uses.push_back({open.files.back().get(), name.scale});
+    const AdapterBytes bytes = BytesOf(*open.files.back());
+    open.bytes += bytes.file + bytes.made;
+    open.private_bytes += bytes.made + (converted || mode == LoadMode::kCopy ? bytes.file : 0);
   }
   return open;
 }

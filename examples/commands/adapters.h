@@ -16,6 +16,8 @@ void AddAdapterOption(CLI::App& app, ComputeOptions* options);
 struct OpenAdapters {
   std::vector<std::unique_ptr<Adapter>> files;
   std::vector<AdapterUse> uses;
+  uint64_t bytes = 0;          // that they take, however many sessions use them
+  uint64_t private_bytes = 0;  // of these: not mapped
 };
 // .glint files; a PEFT folder or THUDM's prefix folder is converted into memory. Throws Error.
 OpenAdapters OpenAdaptersOf(const Model& model, const ComputeOptions& options);

@@ -189,7 +189,8 @@ RunCommand SetUpInfo(CLI::App& app) {
       app.add_flag("--memory", options->memory,
                    "the memory that computing with it takes, and whether this machine has it");
   AddComputeOptions(app, &options->compute);
-  for (const char* name : {"--threads", "--context", "--kv", "--load"}) {
+  AddAdapterOption(app, &options->compute);
+  for (const char* name : {"--threads", "--context", "--kv", "--load", "--adapter"}) {
     app.get_option(name)->needs(memory);
   }
   app.footer(
@@ -200,7 +201,7 @@ RunCommand SetUpInfo(CLI::App& app) {
       "Examples:\n"
       "  glint info chatglm-6b.glint\n"
       "  glint info --graph builtin\n"
-      "  glint info chatglm-6b.glint --memory -c 8192 --kv int8\n"
+      "  glint info chatglm-6b.glint --memory -c 8192 --kv int8 --adapter my-lora.glint\n"
       "  glint info --cpu --json");
   return [options] { Run(*options); };
 }

@@ -10,7 +10,7 @@ _glint_words() {
     embed) echo '-h --help -p --prompt --pooling --no-normalize --json -t --threads -c --context --kv --load --type --cache --adapter' ;;
     generate) echo '-h --help -p --prompt --json -n --tokens --temp --top-p --top-k --repeat-penalty --seed --lookup -t --threads -c --context --kv --load --type --cache --adapter' ;;
     convert) echo '-h --help -o --output --type --tensor-type --recipe --calibrate --calibrate-tokens --base --force -t --threads' ;;
-    info) echo '-h --help --json --graph --planned --cpu --memory -t --threads -c --context --kv --load --type --cache' ;;
+    info) echo '-h --help --json --graph --planned --cpu --memory -t --threads -c --context --kv --load --type --cache --adapter' ;;
     verify) echo '-h --help --numbers' ;;
     tokenize) echo '-h --help --special --decode --type' ;;
     logits) echo '-h --help --ids -o --output --token-types --chunk --force -t --threads -c --context --kv --load --type --cache --adapter' ;;
@@ -21,9 +21,9 @@ _glint_words() {
     bench) echo '-h --help --shape -p --prompt -d --depth -n --tokens -r --repeat --profile --json -t --threads -c --context --kv --load --type --cache --adapter' ;;
     chat:--system|chat:--tools|chat:--adapter|embed:-p|embed:--prompt|embed:--adapter|generate:-p\
     |generate:--prompt|generate:--adapter|convert:-o|convert:--output|convert:--tensor-type\
-    |convert:--calibrate|convert:--base|convert:|logits:--ids|logits:-o|logits:--output\
-    |logits:--token-types|logits:--adapter|greedy:--ids|greedy:--adapter|perplexity:-f\
-    |perplexity:--file|perplexity:--windows|perplexity:--base|perplexity:--adapter\
+    |convert:--calibrate|convert:--base|convert:|info:--adapter|logits:--ids|logits:-o\
+    |logits:--output|logits:--token-types|logits:--adapter|greedy:--ids|greedy:--adapter\
+    |perplexity:-f|perplexity:--file|perplexity:--windows|perplexity:--base|perplexity:--adapter\
     |quantize-report:--base|quantize-report:--svg|synth:-o|synth:--output|bench:--adapter) echo '@' ;;
     chat:--overflow) echo 'stop drop error' ;;
     chat:-n|chat:--tokens|chat:--temp|chat:--top-p|chat:--top-k|chat:--repeat-penalty|chat:--seed\

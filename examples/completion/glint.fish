@@ -112,6 +112,7 @@ complete -c glint -n '__glint_command info' -l kv -x -a 'f32 f16 int8' -d 'key-v
 complete -c glint -n '__glint_command info' -l load -x -a 'map copy' -d 'map the file (default) or copy it into private memory'
 complete -c glint -n '__glint_command info' -l type -x -a 'f32 f16 bf16 int8 int6 int4x int4 int3' -d 'of a GGUF file or folder: convert its matrices to int8, int4, ... (default: a GGUF file as it is, floats of a folder to int4)'
 complete -c glint -n '__glint_command info' -l cache -d 'keep what is converted in the user\'s cache folder: the next start is instant'
+complete -c glint -n '__glint_command info' -l adapter -r -F -d 'a LoRA or a P-Tuning prefix: a .glint file, a PEFT folder, or THUDM\'s prefix folder; with =SCALE a LoRA counts so much. May be repeated'
 complete -c glint -n '__glint_operand verify' -a 'builtin'
 complete -c glint -n '__glint_command verify' -s h -l help -d 'show this'
 complete -c glint -n '__glint_command verify' -l numbers -d 'and look for numbers that are inf or nan, in every tensor'

@@ -201,6 +201,7 @@ SessionOptions SessionOptionsFrom(const Model& model, const glint_session_option
 glint_model_options ModelOptionsFrom(const glint_model_options* given);
 LoadOptions LoadOptionsFrom(const glint_model_options& all);
 SamplerOptions SamplerOptionsFrom(const glint_sampler_options* given);
+ContextPolicy PolicyFrom(int policy);  // a glint_context_policy
 GenerateOptions GenerateOptionsFrom(const glint_generate_options* given);
 std::vector<ChatMessage> MessagesFrom(const glint_message* messages, size_t n);
 // Keeps the reply in the session and writes it out, if `out` is not null. What the call returns.

@@ -47,10 +47,6 @@ std::vector<ChatMessage> MessagesFrom(const glint_message* messages, size_t n) {
 
 namespace {
 
-// By glint_context_policy.
-constexpr ContextPolicy kPolicies[] = {ContextPolicy::kDropOldest, ContextPolicy::kStop,
-                                       ContextPolicy::kError};
-
 // A list of tools, or null.
 nlohmann::ordered_json ToolsFrom(const char* tools) {
   if (!tools) return nullptr;
@@ -99,12 +95,12 @@ glint_status glint_chat_create(glint_session* session, const glint_chat_options*
     CheckNotNull(chat, "chat");
     const glint_chat_options all =
         ReadStruct(options, glint_chat_options_init(), "glint_chat_options");
-    CheckEnum(all.policy, std::size(kPolicies), "policy");
+    const ContextPolicy policy = PolicyFrom(all.policy);
     CheckEnum(all.reserved, 1, "reserved");
     ChatFormatOf(*s.model.get());
     auto made = std::make_unique<glint_chat>(&s);
     if (all.system) made->chat.SetSystem(all.system);
-    made->policy = kPolicies[all.policy];
+    made->policy = policy;
     made->chat.SetTools(ToolsFrom(all.tools));
     *chat = made.release();
     return GLINT_OK;
@@ -126,6 +122,9 @@ glint_status glint_chat_ask(glint_chat* chat, const char* role, const char* text
   return WithChat(chat, [&](Chat& c) {
     if (reply) WriteStruct(glint_reply_init(), reply, "glint_reply");
     GenerateOptions all = GenerateOptionsFrom(options);
+    if (all.policy != PolicyFrom(GLINT_CONTEXT_DROP)) {
+      ThrowArgument("policy: a chat has its own, that of glint_chat_options");
+    }
     all.policy = chat->policy;
     const std::string_view query = TextArgument(text, text_size, "text");
     size_t forgotten = 0;

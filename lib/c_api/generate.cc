@@ -6,15 +6,23 @@ using namespace glint::c_api;
 
 namespace glint::c_api {
 
+ContextPolicy PolicyFrom(int policy) {
+  // By glint_context_policy.
+  constexpr ContextPolicy kPolicies[] = {ContextPolicy::kDropOldest, ContextPolicy::kStop,
+                                         ContextPolicy::kError};
+  CheckEnum(policy, std::size(kPolicies), "policy");
+  return kPolicies[policy];
+}
+
 GenerateOptions GenerateOptionsFrom(const glint_generate_options* given) {
   const glint_generate_options all =
       ReadStruct(given, glint_generate_options_init(), "glint_generate_options");
   CheckEnum(all.lookup, 2, "lookup");
-  CheckEnum(all.reserved, 1, "reserved");
   GenerateOptions options;
   options.sampler = SamplerOptionsFrom(all.sampler);
   options.max_tokens = all.max_tokens;
   options.lookup = all.lookup != 0;
+  options.policy = PolicyFrom(all.policy);
   if (all.on_token) {
     options.on_token = [call = all.on_token, user = all.user](int32_t id, std::string_view text) {
       return call(user, text.data(), text.size(), id) == 0;

@@ -127,7 +127,7 @@ static void GenerateStructs(void) {
   M(glint_generate_options, on_token);
   M(glint_generate_options, user);
   M(glint_generate_options, lookup);
-  M(glint_generate_options, reserved);
+  M(glint_generate_options, policy);
   END(glint_generate_options);
   STRUCT(glint_reply);
   M(glint_reply, size);
