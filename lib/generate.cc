@@ -270,7 +270,11 @@ Reply Continue(Session& session, int32_t pending, const GenerateOptions& options
   ReplyText text(TokenizerOf(session.model()), options, on_text, &reply);
   CheckSession(session, options);
   const auto first = std::chrono::steady_clock::now();
-  if (pending >= 0) reply.status = session.Append(pending);
+  if (pending >= 0) {
+    reply.status = session.Append(pending);
+  } else if (!session.model().file().Unchanged()) {
+    reply.status = Status::kFileChanged;  // the tokenizer's tables lie in the file too
+  }
   if (reply.status != Status::kOk) {
     reply.end = EndOf(reply.status);
     return reply;

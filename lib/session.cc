@@ -140,6 +140,9 @@ void Session::Allocate() {
 
 std::unique_ptr<Plan> Session::MakePlan(PlanOptions options, const LowRankMap& low_rank,
                                         size_t prefix) {
+  if (!model_.file().Unchanged()) {  // tables are made of some of its tensors
+    throw Error(model_.file().path() + ": " + Describe(Status::kFileChanged));
+  }
   options.low_rank = low_rank.empty() ? nullptr : &low_rank;
   options.prefix = prefix;
   const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
@@ -265,7 +268,7 @@ Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t cache
     if (status != Status::kOk) return status;
     held_ = cache_begin + end;
   }
-  if (!model_.file().Unchanged()) {
+  if (!FilesUnchanged()) {
     // What was computed meanwhile is of no model.
     held_ = n_logits_ = 0;
     return Status::kFileChanged;

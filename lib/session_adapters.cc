@@ -53,6 +53,8 @@ Uses Collect(std::span<const AdapterUse> adapters, const Model& model) {
     }
     if (!std::isfinite(use.scale)) throw Error(path + ": its scale is not finite");
     if (use.scale == 0) continue;
+    // A prefix is read now.
+    if (!use.adapter->file().Unchanged()) throw Error(path + ": the file changed while it was open");
     uses.active.push_back(use);
     use.adapter->is_prefix() ? AddPrefix(use, &uses) : AddLora(use, &uses);
   }
