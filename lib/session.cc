@@ -122,7 +122,8 @@ void Session::Allocate() {
     throw Error(std::to_string(options_.threads) + " threads; the limit is " +
                 std::to_string(kMaxThreads));
   }
-  CheckMemory(model_, options_, FreeMemory());
+  const uint64_t room = FreeMemory();
+  CheckMemory(model_, options_, room);
   pool_ = options_.pool ? std::make_unique<ThreadPool>(*options_.pool)
                         : std::make_unique<ThreadPool>(options_.threads);
   options_.pool = nullptr;  // it was copied, and may be gone
@@ -134,8 +135,9 @@ void Session::Allocate() {
   ids_.resize(options_.context);
   logits_.resize(model_.OutputSize(options_.output));
   n_logits_ = logits_.size();
-  // Last: while pages come, whoever reserves memory waits for them.
-  model_.file().ReadAhead();
+  // Last: while pages come, whoever reserves memory waits for them. In a group that has no room for all
+  // of them the first would be gone before the last have come.
+  if (model_.file().bytes() <= room) model_.file().ReadAhead();
 }
 
 std::unique_ptr<Plan> Session::MakePlan(PlanOptions options, const LowRankMap& low_rank,
