@@ -103,6 +103,9 @@ Adapter::Adapter(const Model& model, std::unique_ptr<GlintFile> file)
   }
   kind_ = kind == "prefix" ? Kind::kPrefix : Kind::kLora;
   if (!file_->header().graphs.empty()) throw Error(file_->path() + ": an adapter has no graphs");
+  if (!model_.file().Unchanged()) {  // whose tensors a LoRA may need
+    throw Error(model_.file().path() + ": the file changed while it was open");
+  }
   CheckBase();
   if (is_prefix()) {
     ReadPrefix();

@@ -44,6 +44,8 @@ AdapterSet MakeAdapterSet(std::span<const AdapterUse> uses, const Model& model) 
     }
     if (!std::isfinite(use.scale)) throw Error(path + ": its scale is not finite");
     if (use.scale == 0) continue;
+    // A prefix is read now.
+    if (!use.adapter->file().Unchanged()) throw Error(path + ": the file changed while it was open");
     set.active.push_back(use);
     use.adapter->is_prefix() ? AddPrefix(use, &set) : AddLora(use, &set);
   }

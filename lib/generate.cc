@@ -272,7 +272,11 @@ Reply Continue(Session& session, int32_t pending, const GenerateOptions& options
   CheckSession(session, options);
   CheckRoom(session.context(), "the sequence", session.length() + (pending >= 0 ? 1 : 0), options);
   const auto first = std::chrono::steady_clock::now();
-  if (pending >= 0) reply.status = session.Append(pending);
+  if (pending >= 0) {
+    reply.status = session.Append(pending);
+  } else if (!session.model().file().Unchanged()) {
+    reply.status = Status::kFileChanged;  // the tokenizer's tables lie in the file too
+  }
   if (reply.status != Status::kOk) {
     reply.end = EndOf(reply.status);
     return reply;

@@ -257,6 +257,9 @@ GLINT_API int glint_model_is_stop(const glint_model* model, int32_t id);
 
 /* ---- Text ----------------------------------------------------------------------------------- */
 
+/* The tokenizer's tables are in the model file. Where that is mapped and somebody changed it, these
+ * calls return GLINT_FILE_CHANGED instead of reading it (glint_find_token: -1). */
+
 typedef enum glint_tokenize_mode {
   GLINT_TOKENIZE_TEXT = 0, /* as the published tokenizer reads a text */
   GLINT_TOKENIZE_SPECIAL =

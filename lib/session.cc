@@ -124,7 +124,8 @@ void Session::Allocate() {
     throw Error(std::to_string(options_.threads) + " threads; the limit is " +
                 std::to_string(kMaxThreads));
   }
-  CheckMemory(model_, options_, FreeMemory());
+  const uint64_t room = FreeMemory();
+  CheckMemory(model_, options_, room);
   pool_ = options_.pool ? std::make_unique<ThreadPool>(*options_.pool)
                         : std::make_unique<ThreadPool>(options_.threads);
   options_.pool = nullptr;  // it was copied, and may be gone
@@ -136,12 +137,16 @@ void Session::Allocate() {
   ids_.resize(options_.context);
   logits_.resize(model_.OutputSize(options_.output));
   n_logits_ = logits_.size();
-  // Last: while pages come, whoever reserves memory waits for them.
-  model_.file().ReadAhead();
+  // Last: while pages come, whoever reserves memory waits for them. In a group that has no room for all
+  // of them the first would be gone before the last have come.
+  if (model_.file().bytes() <= room) model_.file().ReadAhead();
 }
 
 std::unique_ptr<Plan> Session::MakePlan(PlanOptions options, const LowRankMap& low_rank,
                                         size_t prefix) {
+  if (!model_.file().Unchanged()) {  // tables are made of some of its tensors
+    throw Error(model_.file().path() + ": " + Describe(Status::kFileChanged));
+  }
   options.low_rank = low_rank.empty() ? nullptr : &low_rank;
   options.prefix = prefix;
   const FindTensor find = [this](const std::string& name) { return model_.file().Find(name); };
@@ -267,7 +272,7 @@ Status Session::Run(const Plan& plan, std::span<const int32_t> ids, size_t cache
     if (status != Status::kOk) return status;
     held_ = cache_begin + end;
   }
-  if (!model_.file().Unchanged()) {
+  if (!FilesUnchanged()) {
     // What was computed meanwhile is of no model.
     held_ = n_logits_ = 0;
     return Status::kFileChanged;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <limits>
 
@@ -367,4 +368,32 @@ TEST_CASE("a file cut anywhere is refused") {
     WriteFile(path, changed);
     CHECK(Failure([&] { Adapter::Open(*f.model, path); }) != "");
   }
+}
+
+TEST_CASE("a mapped adapter that somebody changes is an error of the next call") {
+  const auto check = [](const Model& model, const std::string& source, const std::vector<int32_t>& ids) {
+    const auto adapter = ConvertAdapterAndOpen(model, source);
+    const std::string& path = adapter->file().path();
+    SessionOptions options;
+    options.context = 32;
+    Session used(model, options), fresh(model, options);
+    const AdapterUse use{adapter.get()};
+    used.SetAdapters({&use, 1});
+    REQUIRE(used.Start(ids) == Status::kOk);
+    const auto append = [&](size_t, size_t, const float*, size_t) {
+      std::ofstream(path, std::ios::app) << "more";
+    };
+    const OutputSink sink(append);  // runs within the call
+    CHECK(used.Start(ids, &sink) == Status::kFileChanged);
+    CHECK(used.logits().empty());
+    std::filesystem::resize_file(path, 4096);
+    CHECK(used.Start(ids) == Status::kFileChanged);
+    CheckSays(Failure([&] { fresh.SetAdapters({&use, 1}); }), path, "the file changed");
+    used.SetAdapters({});
+    CHECK(used.Start(ids) == Status::kOk);
+  };
+  const SampleModel glm = GlmSample();
+  check(*ConvertAndOpen(WriteFolder(glm), DType::kInt4, false),
+        WritePrefix(glm.config, MakePrefix(5, 256, 3)), GlmIds(3));
+  check(*Llama().model, WriteLora(Llama().lora), {4, 9, 17});
 }

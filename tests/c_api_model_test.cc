@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -215,4 +216,39 @@ TEST_CASE("c api: objects may be freed in any order") {
   CHECK(chat->Ask(kQuestion, {}, Greedy()).text == kAnswer);
   chat.reset();
   detokenizer->Add(5);
+}
+
+TEST_CASE("c api: a mapped file that was cut is an error of every call that would read it") {
+  const std::string path = glint::TempDir() + "/tiny.glint";
+  std::filesystem::copy_file(TinyPath(), path);
+  const Model model(path);
+  Session session(model, Options());
+  Chat chat(session);
+  Detokenizer detokenizer(model);
+  const Ids ids = Prompt(model);
+  session.Start(ids);
+  detokenizer.Add(ids[0]);
+  std::error_code error;
+  std::filesystem::resize_file(path, 0, error);
+  if (error) return;  // Windows does not let it happen
+  const auto changed = [](const auto& fn) { return StatusOf(fn) == GLINT_FILE_CHANGED; };
+  for (int mode = GLINT_TOKENIZE_TEXT; mode <= GLINT_TOKENIZE_MARKUP; ++mode) {
+    CHECK(changed([&] { model.Tokenize(kQuestion, static_cast<glint_tokenize_mode>(mode)); }));
+  }
+  CHECK(changed([&] { model.Detokenize(ids); }));
+  CHECK(model.FindToken("<sop>") == -1);
+  CHECK(changed([&] { detokenizer.Add(ids[0]); }));
+  CHECK(changed([&] { detokenizer.Finish(); }));
+  CHECK(changed([&] { Prompt(model); }));
+  CHECK(changed([&] { session.Generate({}, {}, Greedy()); }));
+  CHECK(changed([&] { session.Generate(ids, {}, Greedy()); }));
+  CHECK(changed([&] { session.Start(ids); }));
+  CHECK(changed([&] { chat.Ask(kQuestion, {}, Greedy()); }));
+  CHECK(changed([&] { Session again(model, Options()); }));
+  CHECK(changed([&] { session.SetAdapters({}); }));
+  // What does not read it goes on.
+  CHECK(model.Info().vocab_size > 0);
+  CHECK(model.Memory(Options()).total > 0);
+  CHECK(StatusOf([&] { Chat again(session); }) == GLINT_OK);
+  CHECK(StatusOf([&] { Detokenizer again(model); }) == GLINT_OK);
 }

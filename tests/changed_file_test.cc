@@ -106,8 +106,9 @@ TEST_CASE("a mapped file that changes is reported by the next call, whichever it
     CAPTURE(harm.name);
     const std::string path = CopyOfTiny();
     const auto model = Model::Open(path);
-    Session started(*model, Small()), fresh(*model, Small());
+    Session started(*model, Small()), fresh(*model, Small()), waiting(*model, Small());
     const std::vector<int32_t> prompt = Prompt(*model);
+    REQUIRE(waiting.Start(prompt) == Status::kOk);
     REQUIRE(started.Start(prompt) == Status::kOk);
     const size_t length = started.length();
     if (!harm.harm(path)) {
@@ -120,10 +121,13 @@ TEST_CASE("a mapped file that changes is reported by the next call, whichever it
     CHECK(started.Start(prompt) == Status::kFileChanged);
     CHECK(fresh.Start(prompt) == Status::kFileChanged);
     CHECK(Generate(fresh, prompt, {}, {}).status == Status::kFileChanged);
+    CHECK(Continue(waiting, -1, {}, {}).status == Status::kFileChanged);
     // The tokenizer's tables lie in the file too.
     Chat chat(fresh);
     CHECK(chat.Ask("What is \"dog\" in Chinese?", {}, {}).status == Status::kFileChanged);
     CHECK(chat.n_turns() == 0);
+    const auto begin = [&] { Session again(*model, Small()); };
+    CHECK_THROWS_WITH_AS(begin(), doctest::Contains(path.c_str()), Error);
     const auto verify = [&] { model->file().Verify(); };
     CHECK_THROWS_WITH_AS(verify(), doctest::Contains(path.c_str()), Error);
   }

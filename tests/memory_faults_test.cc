@@ -19,6 +19,8 @@
 #include "lib/error.h"
 #include "lib/generate.h"
 #include "lib/session.h"
+#include "lib/session_file.h"
+#include "tests/adapter_samples.h"
 #include "tests/cli.h"
 #include "tests/failing_memory.h"
 #include "tests/llama_samples.h"
@@ -190,6 +192,75 @@ TEST_CASE("a chat: what fails is as if it had not been asked") {
       REQUIRE(chat.history().size() == history);
     });
   }
+}
+
+TEST_CASE("a session is saved and restored") {
+  const auto model = Model::Open(SmallPath());
+  const std::vector<int32_t> ids = {1, 90, 17, 5};
+  Session saved(*model, Small(1)), other(*model, Small(2));
+  REQUIRE(saved.Start(ids) == Status::kOk);
+  const std::vector<uint8_t> image = SaveSession(saved);
+  const std::string path = TempDir() + "/saved", again = TempDir() + "/again";
+  SaveSessionFile(saved, path, false);
+  FailEach("save", 1, [&] { SaveSession(saved); }, [&] { REQUIRE(SaveSession(saved) == image); });
+  FailEach("save to a file", 1, [&] { SaveSessionFile(saved, again, true); }, [&] {
+    if (fs::exists(again)) REQUIRE(ReadFile(again) == ReadFile(path));
+  });
+  CHECK(ReadFile(again) == ReadFile(path));
+  // What could not be restored is no sequence at all; then the whole one can.
+  const auto check = [&] {
+    REQUIRE((other.length() == 0 || SaveSession(other) == image));
+    RestoreSession(other, image, "image");
+    REQUIRE(SaveSession(other) == image);
+  };
+  FailEach("restore", 1, [&] { RestoreSession(other, image, "image"); }, check);
+  FailEach("restore from a file", 1, [&] { RestoreSessionFile(other, path); }, check);
+}
+
+TEST_CASE("adapters are opened and set") {
+  const SampleModel sample = GlmSample();
+  // A copy: no thread reads ahead, whose memory is given back whenever it ends.
+  const auto model = Model::Open(
+      ConvertAndOpen(WriteFolder(sample), DType::kInt8, false)->file().path(), LoadMode::kCopy);
+  const std::string paths[] = {
+      ConvertAdapterAndOpen(*model, WritePrefix(sample.config, MakePrefix(5, 256, 3)))->file().path(),
+      ConvertAdapterAndOpen(*model, WriteLora(MakeLora(sample.tensors, {"query_key_value"}, 4, 6, 1)))
+          ->file().path()};
+  std::vector<AdapterUse> uses;
+  std::vector<std::unique_ptr<Adapter>> adapters;
+  for (const std::string& path : paths) {
+    const std::string bytes = ReadFile(path);
+    FailEach("adapter, mapped", Stride(5), [&] { Adapter::Open(*model, path); });
+    FailEach("adapter, copied", Stride(23), [&] { Adapter::Open(*model, path, LoadMode::kCopy); });
+    FailEach("adapter from memory", Stride(23),
+             [&] { Adapter::FromMemory(*model, bytes.data(), bytes.size(), "memory"); });
+    adapters.push_back(Adapter::Open(*model, path));
+    uses.push_back({adapters.back().get(), 1});
+  }
+  const std::vector<int32_t> ids = GlmIds(3);
+  Session session(*model, Small(2));
+  std::vector<float> want(model->n_outputs());
+  const auto settle = [&] {
+    session.SetAdapters({});
+    REQUIRE(session.Start(ids) == Status::kOk);
+  };
+  settle();
+  std::copy(session.logits().begin(), session.logits().end(), want.begin());
+  // A set that fails changes nothing: not even the sequence ends.
+  bool is_kept = true;
+  const auto set = [&] {
+    try {
+      session.SetAdapters(uses);
+    } catch (...) {
+      is_kept = is_kept && session.length() == ids.size() &&
+                std::equal(want.begin(), want.end(), session.logits().begin());
+      throw;
+    }
+  };
+  FailEach("set adapters", Stride(3), set, settle, [&] {
+    REQUIRE(is_kept);
+    REQUIRE(std::equal(want.begin(), want.end(), session.logits().begin()));
+  });
 }
 
 // In a child each, since the destructor of nlohmann's JSON asks for memory and ends the process where

@@ -21,7 +21,7 @@ export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 # -O1 as in ordinary test programs; asserts and the standard library's checks are on (quant/meson.build).
 [ -f "$build/build.ninja" ] ||
   meson setup "$build" -Dwerror=true -Db_sanitize=$sanitize -Doptimization=1 -Ddebug=true -Db_ndebug=false \
-    -Db_lundef=false >/dev/null
+    -Db_lundef=false -Dbench=disabled >/dev/null
 
 # Tests that a sanitizer's build cannot run, or that say nothing there:
 #   isa_symbols, roofline, includes, library_gates   look at sources and ordinary objects

@@ -20,6 +20,7 @@
 #include "formats/glint_file.h"
 #include "formats/output_file.h"
 #include "lib/error.h"
+#include "lib/session_file.h"
 #include "tests/cli.h"
 #include "tests/glint_samples.h"
 #include "tests/llama_samples.h"
@@ -37,7 +38,32 @@ bool IsNightly() { return !Env("GLINT_NIGHTLY").empty(); }
 struct Writing {
   const char* name;
   std::function<void(const std::string& path, bool overwrite)> write;
+  std::function<void(const std::string& path)> verify = [](const std::string& path) {
+    GlintFile::Open(path)->Verify();
+  };
 };
+
+Writing SavedSession(const std::string& llama) {
+  ConvertOptions options;
+  options.source = llama;
+  options.write.output = TempDir() + "/model.glint";
+  Convert(options);
+  const std::shared_ptr<const Model> model = Model::Open(options.write.output);
+  SessionOptions small;
+  small.context = 64;
+  small.threads = 1;
+  const auto session = std::make_shared<Session>(*model, small);
+  REQUIRE(session->Start(std::vector<int32_t>{1, 90, 17, 5}) == Status::kOk);
+  // The session goes before its model.
+  return {"a saved session",
+          [model, session](const std::string& path, bool overwrite) {
+            SaveSessionFile(*session, path, overwrite);
+          },
+          [model, small](const std::string& path) {
+            Session restored(*model, small);
+            RestoreSessionFile(restored, path);
+          }};
+}
 
 std::vector<Writing> Writings() {
   const std::string llama = LlamaFolder({});
@@ -53,7 +79,8 @@ std::vector<Writing> Writings() {
              options.type = DType::kInt8;
              options.search = false;  // quick
              Convert(options);
-           }}};
+           }},
+          SavedSession(llama)};
 }
 
 std::string Complete(const Writing& writing) {
@@ -195,7 +222,7 @@ TEST_CASE("after a loss of power the name leads to the old file or to the comple
       IoShim shim(folder);
       writing.write(path, exists);
       const std::string complete = ReadFile(path);
-      GlintFile::Open(path)->Verify();
+      writing.verify(path);
       size_t is_new = 0;
       const PowerLoss disk(shim.events(), before);
       const size_t n_random = IsNightly() ? 200 : 4;

@@ -27,6 +27,7 @@ glint_status glint_adapter_open(const glint_model* model, const char* path,
     CheckNotNull(model, "model");
     CheckNotNull(path, "path");
     CheckNotNull(adapter, "adapter");
+    CheckUnchanged(*model);
     const LoadOptions all = LoadOptionsFrom(ModelOptionsFrom(options));
     auto made = std::make_unique<glint_adapter>();
     made->model = Ref<glint_model>(model);
@@ -49,6 +50,7 @@ glint_status glint_session_set_adapters(glint_session* session,
                                         size_t n_adapters) {
   return WithSession(session, GLINT_ERROR_ARGUMENT, [&](glint_session& s) {
     if (n_adapters != 0) CheckNotNull(adapters, "adapters");
+    CheckUnchanged(*s.model.get());
     std::vector<AdapterUse> uses;
     std::vector<AdapterPointer> kept;
     for (size_t i = 0; i < n_adapters; ++i) {

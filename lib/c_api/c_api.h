@@ -181,6 +181,8 @@ namespace glint::c_api {
 
 // Throws StatusError where the model has none.
 const Tokenizer& TokenizerOf(const glint_model& model);
+// Throws StatusError if the mapped file, where the tokenizer's tables lie, is no longer what it was.
+void CheckUnchanged(const glint_model& model);
 const ChatFormat& ChatFormatOf(const glint_model& model);
 
 // Calls fn(session) with the session to itself.

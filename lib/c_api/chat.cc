@@ -83,7 +83,9 @@ glint_status glint_chat_prompt(const glint_model* model, const glint_message* me
     const std::vector<ChatMessage> all = MessagesFrom(messages, n_messages);
     if (all.empty()) ThrowArgument("a prompt needs at least 1 message");
     const nlohmann::ordered_json list = ToolsFrom(tools);
-    const ChatPrompt prompt = ChatFormatOf(*model).Build(all, tools ? &list : nullptr);
+    const ChatFormat& format = ChatFormatOf(*model);
+    CheckUnchanged(*model);
+    const ChatPrompt prompt = format.Build(all, tools ? &list : nullptr);
     return WriteBuffer(std::span<const int32_t>(prompt.ids), ids, capacity, n_ids);
   });
 }

@@ -87,6 +87,7 @@ glint_status glint_session_create(const glint_model* model, const glint_session_
   return Guard(GLINT_ERROR_UNSUPPORTED, {error, error_size}, [&] {
     CheckNotNull(model, "model");
     CheckNotNull(session, "session");
+    CheckUnchanged(*model);
     auto made = std::make_unique<glint_session>();
     made->model = Ref<glint_model>(model);
     ExternalPool pool;

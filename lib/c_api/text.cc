@@ -21,7 +21,19 @@ const Tokenizer& TokenizerOf(const glint_model& model) {
                     model.model->file().path() + ": the model has no tokenizer");
 }
 
+void CheckUnchanged(const glint_model& model) {
+  if (model.model->file().Unchanged()) return;
+  throw StatusError(GLINT_FILE_CHANGED, model.model->file().path() + ": " +
+                                            glint_status_text(GLINT_FILE_CHANGED));
+}
+
 namespace {
+
+const Tokenizer& UnchangedTokenizerOf(const glint_model& model) {
+  const Tokenizer& tokenizer = TokenizerOf(model);
+  CheckUnchanged(model);
+  return tokenizer;
+}
 
 using Encode = std::vector<int32_t> (Tokenizer::*)(std::string_view) const;
 // By glint_tokenize_mode.
@@ -36,6 +48,7 @@ glint_status NextText(glint_detokenizer* detokenizer, const char** text, size_t*
   if (text_size) *text_size = 0;
   if (!detokenizer || !text) return GLINT_ERROR_ARGUMENT;
   return Guard(GLINT_ERROR_INTERNAL, {}, [&] {
+    CheckUnchanged(*detokenizer->model.get());
     detokenizer->text = next(detokenizer->detokenizer);
     *text = detokenizer->text.c_str();
     if (text_size) *text_size = detokenizer->text.size();
@@ -54,7 +67,7 @@ glint_status glint_tokenize(const glint_model* model, const char* text, size_t t
     CheckNotNull(n_ids, "n_ids");
     CheckEnum(mode, std::size(kEncode), "mode");
     const std::vector<int32_t> all =
-        (TokenizerOf(*model).*kEncode[mode])(TextArgument(text, text_size, "text"));
+        (UnchangedTokenizerOf(*model).*kEncode[mode])(TextArgument(text, text_size, "text"));
     return WriteBuffer(std::span<const int32_t>(all), ids, capacity, n_ids);
   });
 }
@@ -65,7 +78,7 @@ glint_status glint_detokenize(const glint_model* model, const int32_t* ids, size
   return Guard(GLINT_ERROR_INTERNAL, {}, [&] {
     CheckNotNull(model, "model");
     CheckNotNull(text_size, "text_size");
-    const std::string all = TokenizerOf(*model).Decode(IdsArgument(ids, n_ids));
+    const std::string all = UnchangedTokenizerOf(*model).Decode(IdsArgument(ids, n_ids));
     return WriteBuffer(std::span<const char>(all), text, capacity, text_size);
   });
 }
@@ -74,7 +87,7 @@ int32_t glint_find_token(const glint_model* model, const char* token) {
   int32_t id = -1;
   if (!model || !token || !model->model->tokenizer()) return id;
   Guard(GLINT_ERROR_INTERNAL, {}, [&] {
-    id = model->model->tokenizer()->FindToken(token);
+    id = UnchangedTokenizerOf(*model).FindToken(token);
     return GLINT_OK;
   });
   return id;
