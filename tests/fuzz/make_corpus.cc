@@ -8,8 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "formats/convert/convert.h"
+#include "lib/session_file.h"
+#include "tests/fuzz/bases.h"
 #include "tests/fuzz/fuzz_samples.h"
+#include "tests/fuzz/run_model.h"
+#include "tests/fuzz/session_bytes.h"
 #include "tests/fuzz/target.h"
 #include "tests/gguf_blocks.h"
 #include "tests/gguf_files.h"
@@ -71,27 +74,14 @@ class Corpus {
   std::string folder_;
 };
 
-std::string ConvertedModel(const std::string& name, DType type, const std::string& gguf_type) {
-  const std::string bytes = TinyGguf(TinyModel(name), gguf_type);
-  ConvertOptions options;
-  options.source = AsFile({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "m.gguf");
-  options.write.output = Folder() + "/m.glint";
-  options.write.overwrite = true;
-  options.write.threads = 1;
-  options.has_type = true;
-  options.type = type;
-  Convert(options);
-  return ReadFile(options.write.output);
-}
-
 void AddGlint(Corpus* corpus) {
   const std::string path = Folder() + "/sample.glint";
   WriteSample(SampleModel(), path, true);
   corpus->Add("glint", "all-types", ReadFile(path));
-  corpus->Add("glint", "llama-int4", ConvertedModel("llama", DType::kInt4, "F16"));
-  corpus->Add("glint", "gemma2-f16", ConvertedModel("gemma2", DType::kF16, "F16"));
-  corpus->Add("glint", "mixtral-int8", ConvertedModel("mixtral", DType::kInt8, "F16"));
-  corpus->Add("glint", "qwen2-moe-int4a", ConvertedModel("qwen2_moe", DType::kInt4a, "F16"));
+  corpus->Add("glint", "llama-int4", ConvertedModel("llama", DType::kInt4));
+  corpus->Add("glint", "gemma2-f16", ConvertedModel("gemma2", DType::kF16));
+  corpus->Add("glint", "mixtral-int8", ConvertedModel("mixtral", DType::kInt8));
+  corpus->Add("glint", "qwen2-moe-int4a", ConvertedModel("qwen2_moe", DType::kInt4a));
 }
 
 void AddGguf(Corpus* corpus) {
@@ -250,6 +240,42 @@ messages %}{{ m.content }}{% endfor %}", "bos_token": "<s>", "added_tokens_decod
   }
 }
 
+void AddAdapters(Corpus* corpus) {
+  corpus->Add("adapter", "prefix-f16", ConvertedAdapter(PrefixFolder(false), DType::kF16));
+  corpus->Add("adapter", "lora-f32", ConvertedAdapter(PeftFolder(Base::kLlama), DType::kF32));
+  corpus->Add("adapter", "lora-bf16", ConvertedAdapter(PeftFolder(Base::kGemma2), DType::kBF16));
+  corpus->Add("adapter", "thudm", PrefixFolder(false));
+  corpus->Add("adapter", "thudm-projection", PrefixFolder(true));
+  corpus->Add("adapter", "peft", PeftFolder(Base::kLlama));
+}
+
+// A sequence of each base by each type of cache; some have an adapter, hidden states, no outputs.
+void AddSessions(Corpus* corpus) {
+  for (uint8_t base = 0; base < kBases; ++base) {
+    for (uint8_t kv = 0; kv < kKvTypes; ++kv) {
+      const Model& model = ModelOf(static_cast<Base>(base));
+      const bool with_adapter = kv == 0, hidden = (kv + base) % kKvTypes == 2;
+      SessionOptions wanted = SmallSession();
+      wanted.kv = static_cast<KvType>(kv);
+      if (hidden) wanted.output = SessionOutput::kHidden;
+      Session session(model, wanted);
+      if (with_adapter) {
+        session.SetAdapters(std::vector<AdapterUse>{{&AdapterOf(static_cast<Base>(base)), 1}});
+      }
+      const std::vector<int32_t> prompt = PromptOf(model);
+      session.Start(prompt);
+      for (int32_t id = 1; id < (base == 2 ? 8 : 3); ++id) session.Append(id);
+      if (kv == 1) session.Truncate(session.length() - 1);
+      const auto options = static_cast<uint8_t>(kv | base << 2 | (with_adapter ? kWithAdapter : 0) |
+                                                (hidden ? kHiddenStates : 0));
+      const std::vector<uint8_t> image = SaveSession(session);
+      corpus->Add("session", "base" + std::to_string(base) + "-kv" + std::to_string(kv),
+                  std::string(1, static_cast<char>(options)) +
+                      std::string(image.begin(), image.end()));
+    }
+  }
+}
+
 void AddRest(Corpus* corpus) {
   for (size_t i = 0; i < std::size(kLayouts); ++i) {
     const Layout& t = kLayouts[i];
@@ -286,6 +312,8 @@ int main(int argc, char** argv) {
   glint::fuzz::AddTokenizers(&corpus);
   glint::fuzz::AddTemplates(&corpus);
   glint::fuzz::AddFolders(&corpus);
+  glint::fuzz::AddAdapters(&corpus);
+  glint::fuzz::AddSessions(&corpus);
   glint::fuzz::AddRest(&corpus);
   return 0;
 }

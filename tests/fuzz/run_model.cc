@@ -1,10 +1,7 @@
 #include "tests/fuzz/run_model.h"
 
-#include <vector>
-
 #include "lib/memory_estimate.h"
 #include "lib/positions.h"
-#include "lib/session.h"
 #include "tests/fuzz/target.h"
 #include "tests/fuzz/use_tokenizer.h"
 
@@ -13,6 +10,18 @@ namespace {
 
 constexpr uint64_t kMostMemory = uint64_t{16} << 20;
 constexpr size_t kContext = 24;
+
+}  // namespace
+
+SessionOptions SmallSession() {
+  SessionOptions options;
+  options.context = kContext;
+  options.threads = 1;
+  options.chunk = 4;
+  options.max_batch = 2;
+  return options;
+}
+
 std::vector<int32_t> PromptOf(const Model& model) {
   const PromptIds& ids = model.prompt_ids();
   std::vector<int32_t> prompt;
@@ -22,15 +31,9 @@ std::vector<int32_t> PromptOf(const Model& model) {
   return prompt;
 }
 
-}  // namespace
-
 void RunModel(const Model& model) {
   if (model.tokenizer() != nullptr) UseTokenizer(*model.tokenizer(), "abc");
-  SessionOptions options;
-  options.context = kContext;
-  options.threads = 1;
-  options.chunk = 4;
-  options.max_batch = 2;
+  const SessionOptions options = SmallSession();
   if (EstimateMemory(model, WithDefaults(model, options)).Total() > kMostMemory) return;
   if (model.cost().linear_parameters > kMostMemory) return;
   Session session(model, options);

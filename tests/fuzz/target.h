@@ -47,6 +47,7 @@ class Parts {
   Input rest_;
 };
 
+void FuzzAdapter(Input input);
 void FuzzGgufModel(Input input);
 void FuzzGguf(Input input);
 void FuzzGlint(Input input);
@@ -57,6 +58,7 @@ void FuzzNpy(Input input);
 void FuzzPickle(Input input);
 void FuzzSafetensors(Input input);
 void FuzzSentencePiece(Input input);
+void FuzzSession(Input input);
 void FuzzText(Input input);
 void FuzzTokenizerJson(Input input);
 void FuzzTorch(Input input);

@@ -14,6 +14,8 @@ constexpr Target kTargets[] = {
     {"tokenizer_json", FuzzTokenizerJson},
     {"jinja", FuzzJinja},
     {"hf_folder", FuzzHfFolder},
+    {"adapter", FuzzAdapter},
+    {"session", FuzzSession},
     {"text", FuzzText},
     {"dequant", FuzzDequant},
     {"json", FuzzJson},
