@@ -12,11 +12,11 @@
 #include <fstream>
 #include <functional>
 
-#include "lib/cgroup.h"
-#include "lib/default_threads.h"
 #include "lib/error.h"
-#include "lib/free_memory.h"
 #include "lib/session.h"
+#include "lib/system/cgroup.h"
+#include "lib/system/default_threads.h"
+#include "lib/system/free_memory.h"
 #include "lib/thread_pool.h"
 #include "tests/cli.h"
 #include "tests/convert_samples.h"
