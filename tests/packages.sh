@@ -5,8 +5,8 @@ set -eu
 build='g++ meson ninja-build pkg-config libhwy-dev libxsimd-dev libutf8proc-dev nlohmann-json3-dev
   libcli11-dev libxxhash-dev cmake'
 all='libsentencepiece-dev libopenblas-dev libdnnl-dev qemu-user g++-aarch64-linux-gnu
-  g++-arm-linux-gnueabihf ccache binutils python3 debhelper lintian mandoc valgrind strace
-  clang-19 libclang-rt-19-dev'
+  g++-arm-linux-gnueabihf g++-mingw-w64-x86-64-posix wine64 clang-19 libclang-rt-19-dev ccache binutils
+  python3 debhelper lintian mandoc valgrind strace'
 packages=$build
 case "${1:-}" in
   test) packages="$build doctest-dev" ;;

