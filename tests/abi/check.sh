@@ -1,9 +1,10 @@
 #!/bin/sh
-# check.sh [--renew] LAYOUT_PROGRAM SHARED_LIBRARY HEADER: compares what binary compatibility rests on with the
-# lists committed beside this script: layout-32.txt or layout-64.txt (by the width of a pointer; structs,
-# offsets, enum values), functions.txt (prototypes, types of callbacks) and symbols.txt. --renew writes
-# a program built with an older header meets. Also: the library exports glint_* alone, and every function
-# that the header declares.
+# check.sh [--renew] LAYOUT_PROGRAM SHARED_LIBRARY HEADER: compares what binary compatibility rests
+# on with the lists committed beside this script: layout-32.txt or layout-64.txt (by the width of a
+# pointer; structs, offsets, enum values), functions.txt (prototypes, types of callbacks) and
+# symbols.txt. --renew writes the lists anew; the commit that does so says what a program built with
+# an older header meets. Also: the library exports glint_* alone, and every function that the header
+# declares.
 set -eu
 renew=no
 [ "$1" = --renew ] && { renew=yes; shift; }
