@@ -57,9 +57,9 @@ AdapterBytes BytesOf(const Adapter& adapter) {
   const std::span<const Tensor> tensors = adapter.file().tensors();
   for (const auto& [weight, changes] : adapter.low_rank()) {
     for (const LowRank& change : changes) {
-      const bool is_of_file = std::any_of(tensors.begin(), tensors.end(), [&](const Tensor& tensor) {
-        return tensor.data == change.a.data;
-      });
+      const bool is_of_file =
+          std::any_of(tensors.begin(), tensors.end(),
+                      [&](const Tensor& tensor) { return tensor.data == change.a.data; });
       if (!is_of_file) bytes.made += change.a.layout.bytes;
     }
   }

@@ -342,6 +342,10 @@ typedef struct glint_session_options {
                                     the pool itself must outlive the session */
   int kv;                        /* type of the cache: a glint_kv */
   int output;                    /* a glint_output */
+  /* As glint_session_set_adapters takes them; n_adapters 0: none. */
+  const struct glint_adapter* const* adapters;
+  const float* scales; /* null: 1 each */
+  size_t n_adapters;
 } glint_session_options;
 
 static inline glint_session_options glint_session_options_init(void) {
@@ -355,10 +359,11 @@ typedef struct glint_memory {
   size_t size;
   size_t longest_context; /* that would fit into what is free, at most the options'; 0: none */
   uint64_t total; /* of the next three, once the context is full; before, less is resident */
-  uint64_t cache;
-  uint64_t activations;
-  uint64_t other;   /* rotary tables, positions, a row of logits */
-  uint64_t weights; /* of the model: shared if mapped, else private; not in `total` */
+  uint64_t cache;       /* with a prefix's entries */
+  uint64_t activations; /* with what a LoRA adds */
+  uint64_t other;       /* rotary tables, positions, a row of logits */
+  uint64_t weights; /* of the model and the adapters: shared if mapped, else private; not in
+                       `total`. However many sessions use them, they are there once */
   uint64_t free;    /* that the process can still take now; UINT64_MAX: unknown */
 } glint_memory;
 
@@ -661,8 +666,9 @@ GLINT_API void glint_adapter_free(glint_adapter* adapter);
 GLINT_API const char* glint_adapter_kind(const glint_adapter* adapter);
 
 /* From now on the session uses these adapters of its model, each with its scale (scales null: 1
- * each; of a prefix it must be 1). 0 adapters: the model as it is. Ends the sequence and may
- * allocate. */
+ * each; of a prefix it must be 1, or 0: as if it were not there), in place of those that it had. 0
+ * adapters: the model as it is. Ends the sequence and may allocate; what a session with adapters
+ * takes is told by glint_memory_estimate. On any status but GLINT_OK nothing has changed. */
 GLINT_API glint_status glint_session_set_adapters(glint_session* session,
                                                   const glint_adapter* const* adapters,
                                                   const float* scales, size_t n_adapters);

@@ -11,14 +11,14 @@ namespace glint {
 struct MemoryEstimate {
   uint64_t cache = 0;                  // also a prefix's entries
   uint64_t cache_without_windows = 0;  // what it would be if every layer held the whole context
-  uint64_t activations = 0;            // of the plans for prompts and for batches, with what adapters add
+  uint64_t activations = 0;            // of the plans for prompts and for batches, adapters too
   uint64_t rope_tables = 0;            // cos and sin of every position
   uint64_t rows = 0;                   // ids, positions, a row of logits
   uint64_t Total() const { return cache + activations + rope_tables + rows; }
 };
 
-// `adapters`: that it will be given (Session::SetAdapters). Throws Error for a context or cache that cannot
-// exist, or adapters that do not go together, as the session does.
+// `adapters`: that it will be given (Session::SetAdapters). Throws Error for a context or cache
+// that cannot exist, or adapters that do not go together, as the session does.
 MemoryEstimate EstimateMemory(const Model& model, const SessionOptions& options,
                               std::span<const AdapterUse> adapters = {});
 

@@ -1,4 +1,5 @@
-// LoRAs as PEFT writes them in PyTorch's format, and on a base whose columns GPTQ has put into another order.
+// LoRAs as PEFT writes them in PyTorch's format, and on a base whose columns GPTQ has put into
+// another order.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 

@@ -124,8 +124,8 @@ TEST_CASE("info --memory counts adapters") {
   CHECK(bytes(with, "adapter_bytes") == ReadFile(prefix).size());
   // 8 entries more than 256 begin another block of 256.
   CHECK(bytes(with, "cache_bytes") == 2 * bytes(base, "cache_bytes"));
-  CHECK(bytes(with, "peak_bytes") ==
-        bytes(with, "weight_bytes") + bytes(with, "adapter_bytes") + bytes(with, "anonymous_bytes"));
+  CHECK(bytes(with, "peak_bytes") == bytes(with, "weight_bytes") + bytes(with, "adapter_bytes") +
+                                         bytes(with, "anonymous_bytes"));
   // Converted on opening: in private memory.
   const json lora = memory({"--adapter", LoraFolder()});
   CHECK(bytes(lora, "adapter_bytes") != 0);

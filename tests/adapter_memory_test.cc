@@ -1,4 +1,5 @@
-// The memory of sessions with adapters: the estimate tells it beforehand, and running allocates nothing.
+// The memory of sessions with adapters: the estimate tells it beforehand, and running allocates
+// nothing.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -63,7 +64,8 @@ Case Llama(DType type) {
   const SampleModel sample = SampleOf("llama");
   Case c;
   c.model = ConvertAndOpen(WriteFolder(sample), type);
-  const LoraSample lora = MakeLora(sample.tensors, {"q_proj", "v_proj", "up_proj", "down_proj"}, 4, 6, 5);
+  const LoraSample lora =
+      MakeLora(sample.tensors, {"q_proj", "v_proj", "up_proj", "down_proj"}, 4, 6, 5);
   c.adapters.push_back(ConvertAdapterAndOpen(*c.model, WriteLora(lora)));
   c.ids = SampleIds(sample, 30);
   return c;

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "formats/import/checkpoint.h"
+#include "lib/adapter_set.h"
 #include "tests/adapter_samples.h"
 #include "tests/golden_cases.h"
 
@@ -468,6 +469,7 @@ TEST_CASE("norms that hold scales of a recipe give a LoRA the numbers that it wa
   // On the model itself, whose activations are bytes.
   const std::unique_ptr<Model> balanced = Model::Open(convert.write.output);
   const auto same = Adapter::Open(*balanced, adapter->file().path());
+  CHECK(BytesOf(*same).made > 0);  // A, times the scales
   Session low(*balanced, Exact(32));
   low.SetAdapters(Uses({{same.get()}}));
   for (const float logit : AllLogits(low, ids)) REQUIRE(std::isfinite(logit));

@@ -3,6 +3,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <cstring>
 
 #include "glint.hpp"
@@ -66,6 +67,68 @@ TEST_CASE("c api: adapters are those of the runtime") {
   expected.SetAdapters({});
   CHECK(same());
   CHECK(RowOf(session.Logits()) == base);
+}
+
+TEST_CASE("c api: a session is created with adapters, and the estimate counts them") {
+  const SampleModel sample = GlmSample();
+  const std::unique_ptr<Model> model = ConvertAndOpen(WriteFolder(sample), DType::kF32);
+  const auto prefix =
+      ConvertAdapterAndOpen(*model, WritePrefix(sample.config, MakePrefix(7, 256, 3)));
+  const auto lora = ConvertAdapterAndOpen(
+      *model, WriteLora(MakeLora(sample.tensors, {"query_key_value"}, 4, 6, 11)));
+  const std::vector<int32_t> ids = GlmIds(10);
+  const glint_cpp::Model c_model(model->file().path());
+  auto c_prefix = std::make_unique<glint_cpp::Adapter>(c_model, prefix->file().path());
+  auto c_lora = std::make_unique<glint_cpp::Adapter>(c_model, lora->file().path());
+
+  glint_session_options plain = glint_session_options_init();
+  plain.context = 252;
+  glint_session_options options = plain;
+  const glint_adapter* adapters[] = {c_prefix->get(), c_lora->get()};
+  const float scales[] = {1, 0.5f};
+  options.adapters = adapters;
+  options.scales = scales;
+  options.n_adapters = 2;
+  glint_cpp::Session set(c_model, plain), created(c_model, options);
+  set.SetAdapters({{c_prefix.get(), 1}, {c_lora.get(), 0.5f}});
+  set.Start(ids);
+  created.Start(ids);
+  CHECK(RowOf(created.Logits()) == RowOf(set.Logits()));
+
+  const glint_memory with = c_model.Memory(options), without = c_model.Memory(plain);
+  CHECK(with.cache == created.Info().cache_bytes);
+  CHECK(with.cache > without.cache);  // 252 + 7 entries are more than a block of 256
+  CHECK(with.weights - without.weights == prefix->file().bytes() + lora->file().bytes());
+  // An older program's options end before the adapters.
+  options.size = offsetof(glint_session_options, adapters);
+  CHECK(c_model.Memory(options).cache == without.cache);
+  options.size = sizeof options;
+
+  // The session keeps them alive, and says why it cannot have some.
+  c_prefix.reset();
+  c_lora.reset();
+  created.Start(ids);
+  CHECK(RowOf(created.Logits()) == RowOf(set.Logits()));
+  const glint_cpp::Adapter again(c_model, prefix->file().path());
+  const glint_adapter* twice[] = {again.get(), again.get()};
+  const glint_adapter* none[] = {nullptr};
+  const auto refused = [&](const glint_adapter* const* list, size_t n) {
+    options.adapters = list;
+    options.scales = nullptr;
+    options.n_adapters = n;
+    glint_session* session = nullptr;
+    char error[GLINT_ERROR_SIZE] = "";
+    glint_memory memory = glint_memory_init();
+    CHECK(glint_memory_estimate(c_model.get(), &options, &memory, error, sizeof error) ==
+          GLINT_ERROR_ARGUMENT);
+    CHECK(glint_session_create(c_model.get(), &options, &session, error, sizeof error) ==
+          GLINT_ERROR_ARGUMENT);
+    CHECK(session == nullptr);
+    return std::string(error);
+  };
+  CHECK(refused(twice, 2).find("a session has one prefix at most") != std::string::npos);
+  CHECK(refused(none, 1) == "an adapter is null");
+  CHECK(refused(nullptr, 1) == "adapters is null");
 }
 
 TEST_CASE("c api: an adapter of another model is refused") {

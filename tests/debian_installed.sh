@@ -1,8 +1,9 @@
 #!/bin/sh
-# debian_installed.sh FOLDER: installs the packages of FOLDER into this system, as root, with dpkg; runs the
-# program, and one in C that pkg-config builds against them; purges them, and nothing of them may be left.
-# What they depend on must be installed, and make, a C compiler and pkg-config. FOLDER has tiny.glint, too.
-# tests/debian_package.sh calls it in a throwaway copy of a system.
+# debian_installed.sh FOLDER: installs the packages of FOLDER into this system, as root, with
+# dpkg; runs the program, and one in C that pkg-config builds against them; purges them, and
+# nothing of them may be left. What they depend on must be installed, and make, a C compiler and
+# pkg-config. FOLDER has tiny.glint, too. tests/debian_package.sh calls it in a throwaway copy of
+# a system.
 set -eu
 folder=$(cd "$1" && pwd)
 packages='glint libglint0 libglint-dev'
@@ -26,12 +27,14 @@ reply=$(printf '%s\n日本的首都是哪里？\n' "$question" | glint chat --te
 
 cp -r /usr/share/doc/libglint-dev/examples/make "$work/make"
 make -s -C "$work/make" hello hello_static
-readelf -d "$work/make/hello" | grep -q 'NEEDED.*libglint\.so\.0' || fail 'hello is not linked with libglint.so.0'
+readelf -d "$work/make/hello" | grep -q 'NEEDED.*libglint\.so\.0' ||
+  fail 'hello is not linked with libglint.so.0'
 for program in "$work/make/hello" "$work/make/hello_static"; do
   "$program" "$folder/tiny.glint" "$question"
 done > "$work/replies"
 glint generate "$folder/tiny.glint" -p "$question" --temp 0 >> "$work/replies"
-[ "$(sort -u "$work/replies" | wc -l)" = 1 ] || fail "hello and glint differ: $(cat "$work/replies")"
+[ "$(sort -u "$work/replies" | wc -l)" = 1 ] ||
+  fail "hello and glint differ: $(cat "$work/replies")"
 
 # Folders stay if others have something in them.
 dpkg -L $packages | sort -u > "$work/paths"

@@ -17,6 +17,39 @@ void AdapterRelease::operator()(const glint_adapter* adapter) const {
   Release(adapter);
 }
 
+std::vector<AdapterUse> AdapterUsesFrom(const Model& model, const glint_adapter* const* adapters,
+                                        const float* scales, size_t n) {
+  std::vector<AdapterUse> uses;
+  if (n == 0) return uses;
+  CheckNotNull(adapters, "adapters");
+  for (size_t i = 0; i < n; ++i) {
+    CheckNotNull(adapters[i], "an adapter");
+    uses.push_back({adapters[i]->adapter.get(), scales ? scales[i] : 1.0f});
+  }
+  try {
+    MakeAdapterSet(uses, model);
+  } catch (const Error& error) {
+    ThrowArgument(error.what());
+  }
+  return uses;
+}
+
+void UseAdapters(glint_session& session, const glint_adapter* const* adapters, const float* scales,
+                 size_t n) {
+  CheckUnchanged(*session.model.get());
+  const std::vector<AdapterUse> uses =
+      AdapterUsesFrom(*session.model->model, adapters, scales, n);
+  std::vector<AdapterPointer> kept;
+  for (size_t i = 0; i < n; ++i) {
+    kept.emplace_back(nullptr);
+    adapters[i]->users.fetch_add(1, std::memory_order_relaxed);
+    kept.back().reset(adapters[i]);
+  }
+  session.session->SetAdapters(uses);
+  session.adapters.swap(kept);  // those of before are freed after the session has let go of them
+  session.pending = -1;
+}
+
 }  // namespace glint::c_api
 
 glint_status glint_adapter_open(const glint_model* model, const char* path,
@@ -49,20 +82,7 @@ glint_status glint_session_set_adapters(glint_session* session,
                                         const glint_adapter* const* adapters, const float* scales,
                                         size_t n_adapters) {
   return WithSession(session, GLINT_ERROR_ARGUMENT, [&](glint_session& s) {
-    if (n_adapters != 0) CheckNotNull(adapters, "adapters");
-    CheckUnchanged(*s.model.get());
-    std::vector<AdapterUse> uses;
-    std::vector<AdapterPointer> kept;
-    for (size_t i = 0; i < n_adapters; ++i) {
-      CheckNotNull(adapters[i], "an adapter");
-      kept.emplace_back(nullptr);
-      adapters[i]->users.fetch_add(1, std::memory_order_relaxed);
-      kept.back().reset(adapters[i]);
-      uses.push_back({adapters[i]->adapter.get(), scales ? scales[i] : 1.0f});
-    }
-    s.session->SetAdapters(uses);
-    s.adapters.swap(kept);  // those of before are freed after the session has let go of them
-    s.pending = -1;
+    UseAdapters(s, adapters, scales, n_adapters);
     return GLINT_OK;
   });
 }

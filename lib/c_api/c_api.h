@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/adapter_set.h"
 #include "lib/error.h"
 #include "lib/generate.h"
 #include "lib/glint.h"
@@ -198,7 +199,7 @@ glint_status WithSession(glint_session* session, glint_status meaning, const Fn&
 
 // C++ options for the caller's. Throw.
 // *pool is where the options' pool, if there is one, comes to lie.
-SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options* given,
+SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options& all,
                                   ExternalPool* pool);
 glint_model_options ModelOptionsFrom(const glint_model_options* given);
 LoadOptions LoadOptionsFrom(const glint_model_options& all);
@@ -206,6 +207,13 @@ SamplerOptions SamplerOptionsFrom(const glint_sampler_options* given);
 ContextPolicy PolicyFrom(int policy);  // a glint_context_policy
 GenerateOptions GenerateOptionsFrom(const glint_generate_options* given);
 std::vector<ChatMessage> MessagesFrom(const glint_message* messages, size_t n);
+// Those of a session's options. They outlive what is made of the result. Throws
+// StatusError(GLINT_ERROR_ARGUMENT) if they cannot be used together, or with this model.
+std::vector<AdapterUse> AdapterUsesFrom(const Model& model, const glint_adapter* const* adapters,
+                                        const float* scales, size_t n);
+// Has the session use them, and keeps them alive. Throws as AdapterUsesFrom does, and OutOfMemory.
+void UseAdapters(glint_session& session, const glint_adapter* const* adapters, const float* scales,
+                 size_t n);
 // Keeps the reply in the session and writes it out, if `out` is not null. What the call returns.
 glint_status FinishReply(glint_session& session, Reply reply, size_t forgotten, glint_reply* out);
 

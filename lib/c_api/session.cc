@@ -22,10 +22,8 @@ size_t AtMost(size_t value) {
 
 }  // namespace
 
-SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options* given,
+SessionOptions SessionOptionsFrom(const Model& model, const glint_session_options& all,
                                   ExternalPool* pool) {
-  const glint_session_options all =
-      ReadStruct(given, glint_session_options_init(), "glint_session_options");
   CheckEnum(all.kv, 1 + std::size(kKvTypes), "kv");
   CheckEnum(all.output, 2, "output");
   SessionOptions options;
@@ -50,6 +48,10 @@ SessionOptions SessionOptionsFrom(const Model& model, const glint_session_option
 
 namespace {
 
+glint_session_options ReadOptions(const glint_session_options* given) {
+  return ReadStruct(given, glint_session_options_init(), "glint_session_options");
+}
+
 // What a call that feeds the session does: the last reply's pointers end, its last token is the
 // caller's business from now on.
 glint_status Feed(glint_session& session, Status status) {
@@ -66,16 +68,23 @@ glint_status glint_memory_estimate(const glint_model* model, const glint_session
     CheckNotNull(model, "model");
     const Model& m = *model->model;
     ExternalPool pool;
-    const SessionOptions all = SessionOptionsFrom(m, options, &pool);
-    const MemoryEstimate estimate = EstimateMemory(m, all);
+    const glint_session_options given = ReadOptions(options);
+    const SessionOptions all = SessionOptionsFrom(m, given, &pool);
+    const std::vector<AdapterUse> adapters =
+        AdapterUsesFrom(m, given.adapters, given.scales, given.n_adapters);
+    const MemoryEstimate estimate = EstimateMemory(m, all, adapters);
     glint_memory result = glint_memory_init();
     result.total = estimate.Total();
     result.cache = estimate.cache;
     result.activations = estimate.activations;
     result.other = estimate.rope_tables + estimate.rows;
     result.weights = m.file().bytes() - m.file().data_offset();
+    for (const AdapterUse& use : adapters) {
+      const AdapterBytes bytes = BytesOf(*use.adapter);
+      result.weights += bytes.file + bytes.made;
+    }
     result.free = FreeMemory();
-    result.longest_context = LongestContext(m, all, std::max(result.free, kAlwaysFits));
+    result.longest_context = LongestContext(m, all, std::max(result.free, kAlwaysFits), adapters);
     WriteStruct(result, memory, "glint_memory");
     return GLINT_OK;
   });
@@ -91,8 +100,12 @@ glint_status glint_session_create(const glint_model* model, const glint_session_
     auto made = std::make_unique<glint_session>();
     made->model = Ref<glint_model>(model);
     ExternalPool pool;
-    const SessionOptions all = SessionOptionsFrom(*model->model, options, &pool);
+    const glint_session_options given = ReadOptions(options);
+    const SessionOptions all = SessionOptionsFrom(*model->model, given, &pool);
     made->session = std::make_unique<Session>(*model->model, all);
+    if (given.n_adapters != 0) {
+      UseAdapters(*made, given.adapters, given.scales, given.n_adapters);
+    }
     *session = made.release();
     return GLINT_OK;
   });

@@ -86,6 +86,9 @@ static void SessionStructs(void) {
   M(glint_session_options, pool);
   M(glint_session_options, kv);
   M(glint_session_options, output);
+  M(glint_session_options, adapters);
+  M(glint_session_options, scales);
+  M(glint_session_options, n_adapters);
   END(glint_session_options);
   STRUCT(glint_memory);
   M(glint_memory, size);
