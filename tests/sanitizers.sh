@@ -26,6 +26,9 @@ export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 # Tests that a sanitizer's build cannot run, or that say nothing there:
 #   isa_symbols, roofline, includes, library_gates   look at sources and ordinary objects
 #   *_on_nehalem                                     qemu-user does not leave room for shadow memory
+#   embed_in_c_valgrind                              valgrind does not either
+#   install                                          projects that link the library without the sanitizer
+# And inside memory_faults_test what limits a program's addresses, of which shadow memory takes terabytes.
 quick_address='glint_file_test glint_hostile_test glint_writer_test jinja_test runtime_test
   format_fixture_test many_sessions_test'
 quick_thread='many_sessions_test runtime_test glint_writer_test'
@@ -60,7 +63,7 @@ names=
 for target in $targets; do names="$names ${target#tests/}"; done
 if [ -z "$names" ]; then
   names=$(meson test -C "$build" --list 2>/dev/null | sed 's/.* //' |
-    grep -vE '_on_nehalem$|^(isa_symbols|roofline|includes|library_gates)$')
+    grep -vE '_on_nehalem$|^(isa_symbols|roofline|includes|library_gates|embed_in_c_valgrind|install)$')
 fi
 [ "$kind" = address ] || export GLINT_NIGHTLY=1
 # shellcheck disable=SC2086
