@@ -380,7 +380,8 @@ GLINT_API glint_status glint_memory_estimate(const glint_model* model,
 
 /* Checks and allocates everything: computing allocates nothing later. GLINT_ERROR_MEMORY if the
  * machine has not the memory that a full context takes; the message has figures and ways out.
- * GLINT_ERROR_UNSUPPORTED for what the model, build or machine cannot do. */
+ * GLINT_ERROR_UNSUPPORTED for what the model, build or machine cannot do. GLINT_FILE_CHANGED: the
+ * model's mapped file is no longer what was opened. */
 GLINT_API glint_status glint_session_create(const glint_model* model,
                                             const glint_session_options* options,
                                             glint_session** session, char* error,

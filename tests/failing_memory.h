@@ -7,6 +7,13 @@
 // from one on, can be made to fail. What lives is counted too, so that a leak shows in any build.
 namespace glint::test {
 
+// A sanitizer takes terabytes of addresses: a limit of them would not let the program start.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kHasSanitizer = true;
+#else
+inline constexpr bool kHasSanitizer = false;
+#endif
+
 // Requests are counted, and may fail, while one of these lives.
 class MemoryScope {
  public:

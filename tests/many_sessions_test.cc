@@ -20,7 +20,10 @@ namespace {
 
 constexpr size_t kClients = 8;
 
-size_t NumSessions() { return std::getenv("GLINT_NIGHTLY") ? 100 : 32; }
+size_t NumSessions() {
+  const char* const nightly = std::getenv("GLINT_NIGHTLY");
+  return nightly && *nightly != '\0' ? 100 : 32;
+}
 
 std::string TinyPath() { return SourceDir() + "/examples/tiny/tiny.glint"; }
 

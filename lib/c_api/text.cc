@@ -66,8 +66,10 @@ glint_status glint_tokenize(const glint_model* model, const char* text, size_t t
     CheckNotNull(model, "model");
     CheckNotNull(n_ids, "n_ids");
     CheckEnum(mode, std::size(kEncode), "mode");
-    const std::vector<int32_t> all =
-        (UnchangedTokenizerOf(*model).*kEncode[mode])(TextArgument(text, text_size, "text"));
+    const Tokenizer& tokenizer = UnchangedTokenizerOf(*model);
+    const std::string_view whole = TextArgument(text, text_size, "text");
+    const Encode encode = kEncode[mode];
+    const std::vector<int32_t> all = (tokenizer.*encode)(whole);
     return WriteBuffer(std::span<const int32_t>(all), ids, capacity, n_ids);
   });
 }
