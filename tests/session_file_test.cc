@@ -198,10 +198,15 @@ TEST_CASE("a file is written whole, and not over another unless that is wanted")
     CHECK_THROWS_AS(RestoreSessionFile(*session, cut), Error);
     CHECK(session->length() == 0);
   }
-  // Said to be larger than anything: refused before it is read.
+  // Said to be larger than anything: refused before it is read. On Windows it would not be sparse.
+#if defined(_WIN32)
+  const uint64_t large = bytes.size() + 1;
+#else
+  const uint64_t large = uint64_t{1} << 40;
+#endif
   const std::string sparse = TempDir() + "/sparse.session";
   WriteFile(sparse, bytes);
-  std::filesystem::resize_file(sparse, uint64_t{1} << 40);
+  std::filesystem::resize_file(sparse, large);
   CHECK_THROWS_WITH_AS(RestoreSessionFile(*session, sparse), doctest::Contains("bytes: expected"),
                        Error);
 }
