@@ -1,7 +1,7 @@
 #!/bin/sh
 # debian_installed.sh FOLDER: installs the packages of FOLDER into this system, as root, with
 # dpkg; runs the program, and one in C that pkg-config builds against them; purges them, and
-# nothing of them may be left. What they depend on must be installed, and make, a C compiler and
+# nothing of them may be left. What they depend on must be installed, and make, g++ and
 # pkg-config. FOLDER has tiny.glint, too. tests/debian_package.sh calls it in a throwaway copy of
 # a system.
 set -eu

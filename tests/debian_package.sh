@@ -69,10 +69,10 @@ check_in_debootstrap() {
     { tail -5 "$work/debootstrap.log"; fail 'debootstrap failed'; }
   cp -r "$work/glint" "$root/tmp"
   depends=$(dpkg-deb -f "$work/glint_${packaged}"_*.deb Depends | sed 's/([^)]*)//g; s/,/ /g')
-  # Splitting the list is meant. binutils: readelf.
+  # Splitting the list is meant. g++: the C++ library, which the static library needs.
   # shellcheck disable=SC2086
-  chroot "$root" apt-get install -q=2 -y --no-install-recommends $depends libutf8proc-dev gcc \
-    libc6-dev binutils pkg-config make > "$work/apt.log" 2>&1 ||
+  chroot "$root" apt-get install -q=2 -y --no-install-recommends $depends libutf8proc-dev g++ \
+    pkg-config make > "$work/apt.log" 2>&1 ||
     { tail -5 "$work/apt.log"; fail 'apt-get failed'; }
   chroot "$root" sh /tmp/glint/debian_installed.sh /tmp/glint
 }
