@@ -78,8 +78,11 @@ Live LiveMemory() { return {g_blocks.load(), g_mapped.load()}; }
 
 using namespace glint::test;
 
-// The array and nothrow forms that are not here call these.
+// The forms that are not here call these. (Those of arrays would too, but for a sanitizer, which has its own.)
 void* operator new(size_t size) { return NewOrThrow(size, 1); }
+void* operator new[](size_t size) { return NewOrThrow(size, 1); }
+void operator delete[](void* block) noexcept { Delete(block); }
+void operator delete[](void* block, size_t) noexcept { Delete(block); }
 void* operator new(size_t size, std::align_val_t alignment) {
   return NewOrThrow(size, static_cast<size_t>(alignment));
 }
