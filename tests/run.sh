@@ -32,7 +32,7 @@ step() {
   begin=$(date +%s)
   echo "== $*"
   if "$@"; then verdict=passed; else verdict=FAILED status=1; fi
-  echo "== $1 $2 ${3:-}: $verdict, $(($(date +%s) - begin)) s"
+  echo "== $*: $verdict, $(($(date +%s) - begin)) s"
 }
 if [ -n "${CI:-}" ]; then
   export GLINT_NATIVE="$PWD/$build/examples/glint"
@@ -40,6 +40,7 @@ if [ -n "${CI:-}" ]; then
   # Without the importers: the suite in full takes an hour under qemu-arm.
   step sh tests/cross_arm.sh armhf "$build-armhf" -Doptimization=1 -Dimport=disabled
   step sh tests/cross_arm.sh phone "$build-phone"
+  step env GLINT_CACHED=1 sh tests/debian_package.sh "$build-debian"
 fi
 
 passed=$(awk '/^Ok:/ {n = $2} END {print n + 0}' "$log")
