@@ -1,5 +1,5 @@
-// A page of a mapped file that the disk or the network does not give: the program's one line and status.
-// Nothing can take a mapped file away on this system, so the exception is raised by hand.
+// A page of a mapped file that the disk or the network does not give: the program's one line and
+// status. Nothing can take a mapped file away on this system, so the exception is raised by hand.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
@@ -25,7 +25,8 @@ End RunAs(const std::string& what) {
   const DWORD size = GetModuleFileNameW(nullptr, self, MAX_PATH);
   REQUIRE(size > 0);
   REQUIRE(size < MAX_PATH);
-  const std::string folder = TempDir(), in = folder + "/in", out = folder + "/out", err = folder + "/err";
+  const std::string folder = TempDir(), in = folder + "/in", out = folder + "/out",
+                    err = folder + "/err";
   WriteFile(in, "");
   const int status = test::RunProgram({{Utf8({self, size}), what}, "", in, out, err});
   return {status, ReadFile(err)};

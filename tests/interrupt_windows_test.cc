@@ -1,5 +1,5 @@
-// Ctrl-C in a console of Windows: it cancels the session that works, and without a handler ends the program
-// as it would any other.
+// Ctrl-C in a console of Windows: it cancels the session that works, and without a handler ends the
+// program as it would any other.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
@@ -28,8 +28,8 @@ DWORD RunAs(const wchar_t* what) {
   STARTUPINFOW start = {};
   start.cb = sizeof start;
   PROCESS_INFORMATION child = {};
-  REQUIRE(CreateProcessW(nullptr, command.data(), nullptr, nullptr, FALSE, CREATE_NO_WINDOW, nullptr,
-                         nullptr, &start, &child));
+  REQUIRE(CreateProcessW(nullptr, command.data(), nullptr, nullptr, FALSE, CREATE_NO_WINDOW,
+                         nullptr, nullptr, &start, &child));
   DWORD status = 0;
   WaitForSingleObject(child.hProcess, INFINITE);
   GetExitCodeProcess(child.hProcess, &status);
@@ -38,7 +38,8 @@ DWORD RunAs(const wchar_t* what) {
   return status;
 }
 
-// The system's own answer to Ctrl-C ended it. Wine gives it the status 0; a child returns that never.
+// The system's own answer to Ctrl-C ended it. Wine gives it the status 0; a child returns that
+// never.
 bool IsEndByControlC(DWORD status) { return status == kControlC || status == 0; }
 
 // Returns only if nothing ends the program.

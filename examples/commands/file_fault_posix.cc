@@ -8,11 +8,13 @@
 namespace glint {
 namespace {
 
-// Any thread may be the one that met it, also several; only what a signal handler may call is called.
+// Any thread may be the one that met it, also several; only what a signal handler may call is
+// called.
 extern "C" void HandleFileFault(int) {
   static std::atomic_flag is_taken;
   while (is_taken.test_and_set()) pause();  // another thread says it and ends the program
-  [[maybe_unused]] const ssize_t n = write(STDERR_FILENO, kFileFaultLine, sizeof kFileFaultLine - 1);
+  [[maybe_unused]] const ssize_t n =
+      write(STDERR_FILENO, kFileFaultLine, sizeof kFileFaultLine - 1);
   _exit(kFileFaultStatus);
 }
 

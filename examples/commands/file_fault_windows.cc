@@ -6,8 +6,8 @@
 namespace glint {
 namespace {
 
-// Called in the thread that met it, before any frame of it is asked; several may meet it at once. What
-// it calls goes to the system without a lock or memory of ours.
+// Called in the thread that met it, before any frame of it is asked; several may meet it at once.
+// What it calls goes to the system without a lock or memory of ours.
 LONG CALLBACK HandleFileFault(EXCEPTION_POINTERS* exception) {
   if (exception->ExceptionRecord->ExceptionCode != EXCEPTION_IN_PAGE_ERROR) {
     return EXCEPTION_CONTINUE_SEARCH;
@@ -22,8 +22,8 @@ LONG CALLBACK HandleFileFault(EXCEPTION_POINTERS* exception) {
 
 }  // namespace
 
-// A page that cannot be read is an exception there. Nothing else in the program may want to handle that
-// one, so ours is asked first.
+// A page that cannot be read is an exception there. Nothing else in the program may want to handle
+// that one, so ours is asked first.
 void InstallFileFaultHandler() { AddVectoredExceptionHandler(1, HandleFileFault); }
 
 }  // namespace glint

@@ -27,9 +27,9 @@ struct Report {
   long kib = 0;         // by how much the peak of memory grew
 };
 
-// On POSIX in a child process with limits of processor time and addresses. On Windows, which has no fork, in
-// a thread of this process: a crash says the `name` and ends the program, memory is that beyond what
-// anything before has taken. In both a stack of kStackBytes.
+// On POSIX in a child process with limits of processor time and addresses. On Windows, which has no
+// fork, in a thread of this process: a crash says the `name` and ends the program, memory is that
+// beyond what anything before has taken. In both a stack of kStackBytes.
 Report RunApart(const std::string& name, const std::function<std::string()>& work);
 
 }  // namespace glint::hostile
