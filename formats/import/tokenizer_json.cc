@@ -2,6 +2,7 @@
 // language models have, with the steps around them that we can do exactly. Anything else is
 // refused.
 #include <algorithm>
+#include <type_traits>
 
 #include "formats/import/hf_folder.h"
 #include "formats/import/tokenizer_files.h"
@@ -20,8 +21,11 @@ bool IsNull(const Json& object, const char* key) {
   return !object.contains(key) || object.at(key).is_null();
 }
 
+// Not of numbers, which nlohmann would cast to a narrower type whatever they are: those are compared
+// as Json.
 template <class T>
 T ValueOr(const Json& object, const char* key, T otherwise, const std::string& where) {
+  static_assert(!std::is_arithmetic_v<T> || std::is_same_v<T, bool>);
   if (IsNull(object, key)) return otherwise;
   try {
     return object.at(key).get<T>();
@@ -319,7 +323,7 @@ class Reader {
           (step.type == "Replace" && IsPattern(step, "String", std::string(kSpaceSymbol)) &&
            step.Get("content", std::string()) == " ") ||
           (step.type == "Strip" && step.Get("content", std::string()) == " " &&
-           step.Get("start", 0) == 1 && step.Get("stop", 0) == 0);
+           step.Get("start", Json(0)) == 1 && step.Get("stop", Json(0)) == 0);
       if (!good) step.Refuse();
     }
   }
