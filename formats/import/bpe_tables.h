@@ -32,7 +32,7 @@ struct Vocabulary {
   // Throws Error beginning with `where`: an id that is taken, out of bounds, or far beyond the
   // others.
   void Set(int64_t id, std::string text, PieceType type, const std::string& where);
-  // The first id of each text that is normal.
+  // The first id of each text that is normal. Its keys are views of `texts`: good until Set.
   std::unordered_map<std::string_view, int32_t> Ids() const;
 };
 

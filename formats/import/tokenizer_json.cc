@@ -423,8 +423,12 @@ class Reader {
       throw Error(place_ + ": 'unk_token': " + Quoted(unknown) + " is not in the vocabulary");
     }
     out_.options["unk_id"] = unk->second;
+    // Looked up before any is added: the texts of `ids` are those of the vocabulary, which moves them.
+    std::vector<AddedEntry> missing;
     for (const AddedEntry& token : tokens_) {
-      if (ids.count(token.text) != 0) continue;
+      if (ids.count(token.text) == 0) missing.push_back(token);
+    }
+    for (const AddedEntry& token : missing) {
       vocabulary.Set(token.id, token.text, PieceType::kNormal, where_);
     }
     SetPieceTables(vocabulary, false, &out_);

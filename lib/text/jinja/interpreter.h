@@ -41,7 +41,7 @@ struct LoopState {
 };
 
 // Held by all that recurses.
-inline constexpr uint32_t kMaxDepth = 1000;
+inline constexpr uint32_t kMaxDepth = 200;
 class DepthGuard {
  public:
   explicit DepthGuard(Runtime* runtime) : runtime_(runtime) {
