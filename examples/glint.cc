@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return Fail(kReportedError, "out of memory");
   } catch (const std::exception& error) {
-    return Fail(kReportedError, Joined(error.what()));
+    return Fail(kReportedError, Joined(Explain(error)));
   } catch (...) {
     return Fail(kReportedError, "unknown failure");
   }

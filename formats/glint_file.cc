@@ -60,7 +60,7 @@ void CheckCopyFits(const std::string& path, uint64_t bytes, uint64_t limit) {
   if (bytes <= limit) return;
   throw OutOfMemory(path + ": a private copy of its " + std::to_string(bytes >> 20) +
               " MiB does not fit into the " + std::to_string(limit >> 20) +
-              " MiB that this machine has free; mapped (--load map) it needs none");
+              " MiB that this machine has free; mapped it needs none");
 }
 
 struct FreeAligned {

@@ -104,7 +104,7 @@ Reply::End EndOf(Status status) {
                                           : Reply::End::kError;
 }
 
-// "the prompt has 30 tokens and 50 more are wanted; the context holds 64 (-c raises it)". `what` is "the
+// "the prompt has 30 tokens and 50 more are wanted; the context holds 64". `what` is "the
 // prompt", or "the sequence" that goes on.
 void CheckRoom(size_t context, const char* what, size_t tokens, const GenerateOptions& options) {
   if (options.policy != ContextPolicy::kError) return;
@@ -114,7 +114,8 @@ void CheckRoom(size_t context, const char* what, size_t tokens, const GenerateOp
   const std::string more =
       after == 0 ? "" : " and " + std::to_string(options.max_tokens) + " more are wanted";
   throw DoesNotFit(what + (" has " + std::to_string(tokens)) + " tokens" + more +
-              "; the context holds " + std::to_string(context) + " (-c raises it)");
+                       "; the context holds " + std::to_string(context),
+                   tokens);
 }
 
 bool IsStop(const Model& model, int32_t id) {
@@ -368,14 +369,15 @@ Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& o
   }
   if (prompt.ids.size() > context) {
     throw DoesNotFit("the message has " + std::to_string(prompt.ids.size()) +
-                " tokens; the context holds " + std::to_string(context) + " (-c raises it)");
+                         " tokens; the context holds " + std::to_string(context),
+                     prompt.ids.size());
   }
-  history_.erase(history_.begin(), history_.begin() + static_cast<ptrdiff_t>(begins[dropped]));
-  if (forgotten) *forgotten = dropped - beyond;
   if (on_prompt_) on_prompt_(prompt);
   options.format = session_.model().chat();
   Reply reply = Generate(session_, prompt.ids, options, on_text);
   if (reply.end != Reply::End::kError && !reply.messages.empty()) {
+    if (forgotten) *forgotten = dropped - beyond;
+    history_.erase(history_.begin(), history_.begin() + static_cast<ptrdiff_t>(begins[dropped]));
     history_.push_back(asked);
     history_.insert(history_.end(), reply.messages.begin(), reply.messages.end());
   }

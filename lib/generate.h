@@ -17,10 +17,14 @@ namespace glint {
 // where text was held back at the end. False ends the reply after this token.
 using OnToken = std::function<bool(int32_t id, std::string_view text)>;
 
-// A prompt is longer than the context.
+// A prompt of so many tokens does not fit, by the policy, into the context. Nothing was computed.
 class DoesNotFit : public Error {
  public:
-  explicit DoesNotFit(const std::string& message) : Error(message) {}
+  DoesNotFit(const std::string& message, size_t tokens) : Error(message), tokens_(tokens) {}
+  size_t tokens() const { return tokens_; }
+
+ private:
+  size_t tokens_;
 };
 
 // What becomes of text that the context does not hold. All of it is decided before anything is computed,

@@ -38,8 +38,8 @@
  * Threads. A model never changes: any number of threads may use it, and its functions, at once. A
  * session, chat, sampler or detokenizer is for one thread at a time; which thread may change. A
  * call into a session (or a chat of it) that another thread is using returns GLINT_ERROR_BUSY and
- * touches nothing. glint_session_cancel alone may be called at any time, by any thread or signal
- * handler.
+ * touches nothing. glint_session_cancel and glint_session_clear_cancel alone may be called at any
+ * time, by any thread; the former by a signal handler, too.
  *
  * Lifetime. An object keeps alive what it was made from: models, sessions and adapters may be freed
  * in any order. Freeing null does nothing.
@@ -136,8 +136,8 @@ typedef enum glint_log_level {
 } glint_log_level;
 
 /* One line without a newline: what a support person would ask for. Called while a model is opened,
- * a session of it created, an adapter set, by whichever thread does so (perhaps by several at
- * once); never while a session computes. */
+ * a session of it created, by whichever thread does so (perhaps by several at once); never while a
+ * session computes. */
 typedef void (*glint_log_fn)(void* user, int level, const char* line);
 
 /* A token of a reply, and the text that has become certain with it: whole characters, in all the
@@ -373,7 +373,8 @@ static inline glint_memory glint_memory_init(void) {
   return result;
 }
 
-/* Fails as glint_session_create does, but never for too little memory being free. */
+/* Fails as glint_session_create does, but never for too little memory being free or a model file that
+ * has changed. An adapter given twice counts once. */
 GLINT_API glint_status glint_memory_estimate(const glint_model* model,
                                              const glint_session_options* options,
                                              glint_memory* memory, char* error, size_t error_size);
@@ -657,8 +658,8 @@ GLINT_API glint_status glint_chat_get_message(glint_chat* chat, size_t index,
 /* A P-Tuning v2 prefix or a LoRA, converted to a .glint file. Never changes. */
 typedef struct glint_adapter glint_adapter;
 
-/* GLINT_ERROR_FILE for one that is damaged or made for another model. Of the options only
- * load counts. */
+/* GLINT_ERROR_FILE for one that is damaged or made for another model, GLINT_FILE_CHANGED if the model's
+ * file has changed. Of the options only load counts. */
 GLINT_API glint_status glint_adapter_open(const glint_model* model, const char* path,
                                           const glint_model_options* options,
                                           glint_adapter** adapter, char* error, size_t error_size);
@@ -669,7 +670,8 @@ GLINT_API const char* glint_adapter_kind(const glint_adapter* adapter);
 /* From now on the session uses these adapters of its model, each with its scale (scales null: 1
  * each; of a prefix it must be 1, or 0: as if it were not there), in place of those that it had. 0
  * adapters: the model as it is. Ends the sequence and may allocate; what a session with adapters
- * takes is told by glint_memory_estimate. On any status but GLINT_OK nothing has changed. */
+ * takes is told by glint_memory_estimate. On any status but GLINT_OK nothing has changed;
+ * GLINT_FILE_CHANGED: the file of the model or of an adapter is not what it was. */
 GLINT_API glint_status glint_session_set_adapters(glint_session* session,
                                                   const glint_adapter* const* adapters,
                                                   const float* scales, size_t n_adapters);

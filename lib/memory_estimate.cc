@@ -22,13 +22,13 @@ std::string BytesText(uint64_t bytes) {
   return text;
 }
 
-// "a context of 5000 would fit (-c 5000)"
-std::string WayOut(const Model& model, const SessionOptions& options, uint64_t room) {
-  const size_t longest = LongestContext(model, options, room);
+// "a context of 5000 would fit"
+std::string WayOut(const Model& model, const SessionOptions& options, uint64_t room,
+                   std::span<const AdapterUse> adapters) {
+  const size_t longest = LongestContext(model, options, room, adapters);
   if (longest == 0) return "";
   if (longest == options.context) return "it would fit";
-  const std::string n = std::to_string(longest);
-  return "a context of " + n + " would fit (-c " + n + ")";
+  return "a context of " + std::to_string(longest) + " would fit";
 }
 
 }  // namespace
@@ -78,8 +78,9 @@ size_t LongestContext(const Model& model, const SessionOptions& options, uint64_
   return low * kStep;
 }
 
-void CheckMemory(const Model& model, const SessionOptions& options, uint64_t free) {
-  const MemoryEstimate estimate = EstimateMemory(model, options);
+void CheckMemory(const Model& model, const SessionOptions& options, uint64_t free,
+                 std::span<const AdapterUse> adapters) {
+  const MemoryEstimate estimate = EstimateMemory(model, options, adapters);
   const uint64_t room = std::max(free, kAlwaysFits);
   if (estimate.Total() <= room) return;
   SessionOptions all = WithDefaults(model, options);
@@ -88,12 +89,12 @@ void CheckMemory(const Model& model, const SessionOptions& options, uint64_t fre
                         " tokens, activations " + BytesText(estimate.activations) +
                         ", rotary tables " + BytesText(estimate.rope_tables) +
                         "); this machine has " + BytesText(free) + " free";
-  const std::string shorter = WayOut(model, all, room);
+  const std::string shorter = WayOut(model, all, room, adapters);
   if (!shorter.empty()) message += "; " + shorter;
   if (all.kv != KvType::kInt8) {
     all.kv = KvType::kInt8;
-    const std::string smaller = WayOut(model, all, room);
-    if (!smaller.empty()) message += "; with --kv int8 " + smaller;
+    const std::string smaller = WayOut(model, all, room, adapters);
+    if (!smaller.empty()) message += "; with a cache in int8 " + smaller;
   }
   throw OutOfMemory(message);
 }

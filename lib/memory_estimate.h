@@ -30,6 +30,7 @@ size_t LongestContext(const Model& model, const SessionOptions& options, uint64_
 // Throws Error, with figures and ways out, if the session cannot be filled within `free` bytes. One
 // that takes no more than kAlwaysFits is never refused.
 inline constexpr uint64_t kAlwaysFits = uint64_t{64} << 20;
-void CheckMemory(const Model& model, const SessionOptions& options, uint64_t free);
+void CheckMemory(const Model& model, const SessionOptions& options, uint64_t free,
+                 std::span<const AdapterUse> adapters = {});
 
 }  // namespace glint

@@ -55,7 +55,7 @@ PromptIds ReadPromptIds(const nlohmann::json& prompt, uint64_t vocab_size,
 Model::Model(std::unique_ptr<GlintFile> file) : file_(std::move(file)) {
   if (const std::string kind = AdapterKindOf(*file_); !kind.empty()) {
     throw Error(file_->path() + ": is " + (kind == "lora" ? "a LoRA" : "a P-Tuning prefix") +
-                ", which goes with a model (glint chat MODEL --adapter FILE), not a model");
+                ", which goes with a model and is none");
   }
   CheckMainGraph();
   ReadPrompt();

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "lib/adapter_set.h"
 #include "lib/error.h"
 #include "lib/fp_mode.h"
 #include "lib/memory_estimate.h"
@@ -80,7 +81,8 @@ KvShape CacheShape(const Plan& prompt_plan, const SessionOptions& options) {
           std::max(prompt_plan.options().max_rows, options.max_batch)};
 }
 
-Session::Session(const Model& model, const SessionOptions& options)
+Session::Session(const Model& model, const SessionOptions& options,
+                 std::span<const AdapterUse> adapters)
     : model_(model), options_(WithDefaults(model, options)), kernels_(ChooseKernels()) {
   const FpModeScope fp_mode;  // the rotary tables are computed here
   const auto refuse = [&]<class Kind>(const Kind& why) {
@@ -89,7 +91,7 @@ Session::Session(const Model& model, const SessionOptions& options)
     throw Kind(message);
   };
   try {
-    Allocate();
+    Allocate(adapters);
   } catch (const OutOfMemory& error) {
     refuse(error);
   } catch (const Error& error) {
@@ -115,7 +117,7 @@ void Session::LogPlan() const {
           mib(prompt_plan_->arena_bytes() + batch_plan_->arena_bytes()) + " MiB");
 }
 
-void Session::Allocate() {
+void Session::Allocate(std::span<const AdapterUse> adapters) {
   if (options_.context > kMaxContext) {
     throw Error("a context of " + std::to_string(options_.context) + " tokens; the limit is " +
                 std::to_string(kMaxContext));
@@ -125,15 +127,12 @@ void Session::Allocate() {
                 std::to_string(kMaxThreads));
   }
   const uint64_t room = FreeMemory();
-  CheckMemory(model_, options_, room);
+  CheckMemory(model_, options_, room, adapters);
   pool_ = options_.pool ? std::make_unique<ThreadPool>(*options_.pool)
                         : std::make_unique<ThreadPool>(options_.threads);
   options_.pool = nullptr;  // it was copied, and may be gone
-  prompt_plan_ = MakePlan(PromptPlanOptions(model_, options_), {}, 0);
-  batch_plan_ = MakePlan(BatchPlanOptions(model_, options_), {}, 0);
-  const KvShape shape = CacheShape(*prompt_plan_, options_);
-  cache_ = std::make_unique<KvCache>(shape);
-  position_inputs_.resize(model_.positions().n_positions * shape.run);
+  Use(MakeAdapterSet(adapters, model_));
+  position_inputs_.resize(model_.positions().n_positions * CacheShape(*prompt_plan_, options_).run);
   ids_.resize(options_.context);
   logits_.resize(model_.OutputSize(options_.output));
   n_logits_ = logits_.size();

@@ -17,6 +17,8 @@
 
 namespace glint {
 
+struct AdapterSet;  // lib/adapter_set.h
+
 struct SessionOptions {
   size_t context = 0;            // tokens; 0: what the model was trained on
   KvType kv = KvType::kF16;
@@ -46,8 +48,9 @@ KvShape CacheShape(const Plan& prompt_plan, const SessionOptions& options);
 class Session {
  public:
   // Throws Error if the model cannot run so, or if the machine does not have the memory for it
-  // (lib/memory_estimate.h). `model` must outlive the session.
-  Session(const Model& model, const SessionOptions& options);
+  // (lib/memory_estimate.h). `model` must outlive the session. `adapters`: as SetAdapters takes them.
+  Session(const Model& model, const SessionOptions& options,
+          std::span<const AdapterUse> adapters = {});
 
   // Begins a new sequence with this prompt, forgetting the old. Logits of the last token are then in
   // logits(). With `sink`, those of every token go there too (max_outputs rows at a time). Ids
@@ -135,11 +138,14 @@ class Session {
              const OutputSink* sink);
   Status RunPiece(const Plan& plan, std::span<const int32_t> ids, size_t cache_begin,
                   size_t n_outputs, const OutputSink& sink);
-  void Allocate();
+  void Allocate(std::span<const AdapterUse> adapters);
   void LogPlan() const;
+  // Plans for these adapters, and a cache if there is none or the prefix asks for another. Changes
+  // nothing if memory lacks.
+  void Use(AdapterSet set);
   // A plan with these low-rank changes and so many cache entries before the tokens'.
   std::unique_ptr<Plan> MakePlan(PlanOptions options, const LowRankMap& low_rank, size_t prefix);
-  void StorePrefix(const Adapter& prefix, const KvCache& cache) const;
+  void StorePrefix(const Adapter& prefix, const Plan& plan, const KvCache& cache) const;
   bool FilesUnchanged() const;
   void CheckIds(std::span<const int32_t> ids) const;
 

@@ -25,38 +25,42 @@ void ReadElements(const Tensor& tensor, size_t begin, size_t count, float* out) 
 
 void Session::SetAdapters(std::span<const AdapterUse> adapters) {
   const FpModeScope fp_mode;
-  AdapterSet set = MakeAdapterSet(adapters, model_);
-  const size_t prefix = set.prefix_length();
   try {
-    std::unique_ptr<Plan> prompt_plan =
-        MakePlan(PromptPlanOptions(model_, options_), set.low_rank, prefix);
-    std::unique_ptr<Plan> batch_plan =
-        MakePlan(BatchPlanOptions(model_, options_), set.low_rank, prefix);
-    std::unique_ptr<KvCache> cache;
-    if (prefix != prefix_length_) {
-      cache = std::make_unique<KvCache>(CacheShape(*prompt_plan, options_));
-    }
-    if (set.prefix) StorePrefix(*set.prefix, cache ? *cache : *cache_);
-    prompt_plan_ = std::move(prompt_plan);
-    batch_plan_ = std::move(batch_plan);
-    if (cache) cache_ = std::move(cache);
+    Use(MakeAdapterSet(adapters, model_));
   } catch (const std::bad_alloc&) {
     throw OutOfMemory(model_.file().path() + ": out of memory for the adapters of a session");
   }
-  adapters_ = std::move(set.active);
-  prefix_length_ = prefix;
   profile_ = nullptr;
   // What the cache holds was computed with other weights, and sees another prefix.
   held_ = written_ = kept_ = floor_ = 0;
   length_ = prompt_length_ = batch_size_ = 0;
 }
 
+void Session::Use(AdapterSet set) {
+  const size_t prefix = set.prefix_length();
+  std::unique_ptr<Plan> prompt_plan =
+      MakePlan(PromptPlanOptions(model_, options_), set.low_rank, prefix);
+  std::unique_ptr<Plan> batch_plan =
+      MakePlan(BatchPlanOptions(model_, options_), set.low_rank, prefix);
+  std::unique_ptr<KvCache> cache;
+  if (!cache_ || prefix != prefix_length_) {
+    cache = std::make_unique<KvCache>(CacheShape(*prompt_plan, options_));
+  }
+  if (set.prefix) StorePrefix(*set.prefix, *prompt_plan, cache ? *cache : *cache_);
+  prompt_plan_ = std::move(prompt_plan);
+  batch_plan_ = std::move(batch_plan);
+  if (cache) cache_ = std::move(cache);
+  adapters_ = std::move(set.active);
+  prefix_length_ = prefix;
+}
+
 // Entry i of the prefix is entry i of the cache. Keys go in as they are: they have no position.
-void Session::StorePrefix(const Adapter& prefix, const KvCache& cache) const {
-  const size_t heads = prompt_plan_->kv_heads(), head_dim = prompt_plan_->head_dim();
+void Session::StorePrefix(const Adapter& prefix, const Plan& plan,
+                          const KvCache& cache) const {
+  const size_t heads = plan.kv_heads(), head_dim = plan.head_dim();
   const auto store = kernels_.kv_store[static_cast<size_t>(cache.type())];
   std::vector<float> key(head_dim), value(head_dim);
-  for (size_t layer = 0; layer < prompt_plan_->n_layers(); ++layer) {
+  for (size_t layer = 0; layer < plan.n_layers(); ++layer) {
     for (size_t i = 0; i < prefix.prefix_length(); ++i) {
       for (size_t h = 0; h < heads; ++h) {
         const size_t begin = (i * heads + h) * head_dim;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <fstream>
 
 #include "glint.hpp"
 #include "lib/session.h"
@@ -67,6 +68,23 @@ TEST_CASE("c api: adapters are those of the runtime") {
   expected.SetAdapters({});
   CHECK(same());
   CHECK(RowOf(session.Logits()) == base);
+  // The file of an adapter that changed after it was opened.
+  const glint_cpp::Adapter changed(c_model, lora->file().path());
+  std::ofstream(lora->file().path(), std::ios::app) << "x";
+  const auto status = [](const auto& fn) {
+    try {
+      fn();
+    } catch (const glint_cpp::Error& error) {
+      return error.status();
+    }
+    return GLINT_OK;
+  };
+  CHECK(status([&] { session.SetAdapters({{&changed, 1}}); }) == GLINT_FILE_CHANGED);
+  const glint_adapter* const list[] = {changed.get()};
+  options.adapters = list;
+  options.n_adapters = 1;
+  CHECK(status([&] { glint_cpp::Session(c_model, options); }) == GLINT_FILE_CHANGED);
+  CHECK(same());
 }
 
 TEST_CASE("c api: a session is created with adapters, and the estimate counts them") {

@@ -176,6 +176,22 @@ TEST_CASE("c api: what does not fit the context, by each policy") {
     CHECK(glint_generate(session.get(), prompt.data(), prompt.size(), &options, nullptr) ==
           GLINT_ERROR_ARGUMENT);
   }
+  // The reply says so, too, and a failure that leaves the sequence leaves its last token to be run.
+  const Reply two = session.Generate(prompt, {}, Wild(2));
+  glint_reply reply = glint_reply_init();
+  options.policy = GLINT_CONTEXT_STRICT;
+  CHECK(glint_generate(session.get(), too_long.data(), too_long.size(), &options, &reply) ==
+        GLINT_CONTEXT_FULL);
+  CHECK(reply.end == GLINT_END_CONTEXT_FULL);
+  CHECK(reply.prompt_tokens == too_long.size());
+  CHECK(std::string(reply.text).empty());
+  CHECK(StatusOf([&] { session.Start(too_long); }) == GLINT_CONTEXT_FULL);
+  CHECK(StatusOf([&] { Chat(session).Ask(std::string(2000, 'x'), {}, Greedy()); }) ==
+        GLINT_CONTEXT_FULL);
+  Ids all = two.ids;
+  for (const int32_t id : session.Generate({}, {}, Wild(1)).ids) all.push_back(id);
+  CHECK(session.Ids().size() == prompt.size() + 2);
+  CHECK(all.size() == 3);
   // A chat has its policy for all its messages.
   Chat chat(session);
   GenerateOptions other = Greedy();
@@ -310,6 +326,11 @@ TEST_CASE("c api: chat") {
   CHECK(forgets.Ask(kQuestion, {}, Greedy()).forgotten_turns == 0);
   CHECK(forgets.Ask(kQuestion, {}, Greedy()).forgotten_turns == 1);
   CHECK(forgets.History().size() == 2);
+  // What comes to nothing forgets nothing.
+  small.Cancel();
+  CHECK(forgets.Ask(kQuestion, {}, Greedy()).status == GLINT_CANCELLED);
+  CHECK(forgets.History().size() == 2);
+  small.ClearCancel();
   for (const int policy : {GLINT_CONTEXT_STOP, GLINT_CONTEXT_STRICT}) {
     glint_chat_options stop = glint_chat_options_init();
     stop.policy = policy;

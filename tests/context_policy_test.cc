@@ -91,7 +91,7 @@ TEST_CASE("a prompt at the context's end") {
       }
       if (policy == ContextPolicy::kError) {
         CHECK_THROWS_WITH_AS(Generate(session, c.Prompt(kContext + 1), options, {}),
-                             "the prompt has 41 tokens; the context holds 40 (-c raises it)", Error);
+                             "the prompt has 41 tokens; the context holds 40", Error);
       } else {
         const Reply reply = Generate(session, c.Prompt(kContext + 1), options, {});
         CHECK(reply.end == Reply::End::kContextFull);
@@ -124,8 +124,7 @@ TEST_CASE("a reply at the context's end") {
         if (policy == ContextPolicy::kError) {
           const size_t length = session.length();
           CHECK_THROWS_WITH_AS(Generate(session, c.Prompt(n), options, {}),
-                               "the prompt has 34 tokens and 8 more are wanted; the context holds 40 "
-                               "(-c raises it)",
+                               "the prompt has 34 tokens and 8 more are wanted; the context holds 40",
                                Error);
           CHECK(session.length() == length);  // nothing was computed
           continue;

@@ -25,6 +25,7 @@ rm -rf "$tree" "$work"/*.deb "$work"/*.changes "$work"/*.buildinfo
 mkdir -p "$tree"
 git ls-files -z -co --exclude-standard | xargs -0 -r ls -d 2>/dev/null | tar cf - -T - |
   tar xf - -C "$tree"
+[ -f "$tree/meson.build" ] || fail "git does not list the files of $(pwd)"
 rm -rf "$tree/.ci"
 cp -r .ci/debian "$tree/debian"
 
@@ -88,6 +89,7 @@ check_over_this_machine() {
   unshare -m sh -eu -c "$make_layer"'
     mount -t proc proc all/proc
     touch all/dev/null && mount --bind /dev/null all/dev/null
+    rm -rf all/tmp/glint
     cp -r "$2" all/tmp
     chroot all sh /tmp/glint/debian_installed.sh /tmp/glint
     cd upper

@@ -185,7 +185,7 @@ TEST_CASE("a session that cannot be filled is refused, with figures and what wou
   for (const char* part : {"needs ", "(cache 488 MiB of 2000000 tokens, activations ",
                            ", rotary tables 122 MiB); this machine has 200 MiB free; a "
                            "context of ",
-                           " would fit (-c ", "; with --kv int8 a context of "}) {
+                           " would fit", "; with a cache in int8 a context of "}) {
     CAPTURE(part);
     CHECK(text.find(part) != std::string::npos);
   }
@@ -200,7 +200,7 @@ TEST_CASE("a session that cannot be filled is refused, with figures and what wou
   options.kv = KvType::kInt8;
   CHECK(Refusal(*model, options, 200 * kMib).empty());
   options.kv = KvType::kF16;
-  CHECK(Refusal(*model, options, 200 * kMib).find("; with --kv int8 it would fit") !=
+  CHECK(Refusal(*model, options, 200 * kMib).find("; with a cache in int8 it would fit") !=
         std::string::npos);
 }
 

@@ -8,6 +8,7 @@
 # Prints a line for each step; the exit status is 0 if none failed. Logs: build-nightly/logs.
 set -u
 cd "$(dirname "$0")/.."
+sh tests/packages.sh all
 logs=${GLINT_NIGHTLY_LOGS:-build-nightly/logs}
 mkdir -p "$logs"
 build=${GLINT_BUILD:-build}

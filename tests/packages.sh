@@ -6,7 +6,7 @@ build='g++ meson ninja-build pkg-config libhwy-dev libxsimd-dev libutf8proc-dev 
   libcli11-dev libxxhash-dev cmake'
 all='libsentencepiece-dev libopenblas-dev libdnnl-dev qemu-user g++-aarch64-linux-gnu
   g++-arm-linux-gnueabihf g++-mingw-w64-x86-64-posix wine64 clang-19 libclang-rt-19-dev ccache binutils
-  python3 debhelper lintian mandoc valgrind strace'
+  python3 debhelper lintian mandoc valgrind strace git procps'
 packages=$build
 case "${1:-}" in
   test) packages="$build doctest-dev" ;;

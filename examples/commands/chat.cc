@@ -140,7 +140,7 @@ class ChatLoop {
     } catch (const Error& error) {
       // A message that cannot be answered ends neither the chat nor the lines of a pipe.
       Flush();
-      WriteError("glint: " + OneLine(error.what()) + "\n");
+      WriteError("glint: " + OneLine(Explain(error)) + "\n");
       failed_ = true;
     }
   }

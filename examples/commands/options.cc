@@ -303,6 +303,11 @@ std::vector<int32_t> CheckIds(const std::vector<int64_t>& ids, const Session& se
   return checked;
 }
 
+std::string Explain(const std::exception& error) {
+  const bool context_is_short = dynamic_cast<const DoesNotFit*>(&error);
+  return std::string(error.what()) + (context_is_short ? " (-c raises it)" : "");
+}
+
 std::string PromptTooLong(size_t tokens, size_t context) {
   return "the prompt has " + std::to_string(tokens) + " tokens; the context holds " +
          std::to_string(context) + " (-c raises it)";

@@ -91,7 +91,9 @@ std::vector<int64_t> ParseIds(const std::string& text);
 // The ids as the model takes them. Throws Error naming one that is outside the vocabulary, and if
 // they and `more` further tokens are more than the context holds.
 std::vector<int32_t> CheckIds(const std::vector<int64_t>& ids, const Session& session, size_t more);
-// "the prompt has 3000 tokens; the context holds 2048"
+// What the library says of a failure, and the option that helps.
+std::string Explain(const std::exception& error);
+// "the prompt has 3000 tokens; the context holds 2048 (-c raises it)"
 std::string PromptTooLong(size_t tokens, size_t context);
 
 // Throws Error if `output` is `source` or a file of that folder: it would destroy what is being read.

@@ -24,6 +24,7 @@ std::vector<AdapterUse> AdapterUsesFrom(const Model& model, const glint_adapter*
   CheckNotNull(adapters, "adapters");
   for (size_t i = 0; i < n; ++i) {
     CheckNotNull(adapters[i], "an adapter");
+    CheckUnchanged(adapters[i]->adapter->file());
     uses.push_back({adapters[i]->adapter.get(), scales ? scales[i] : 1.0f});
   }
   try {
@@ -34,20 +35,14 @@ std::vector<AdapterUse> AdapterUsesFrom(const Model& model, const glint_adapter*
   return uses;
 }
 
-void UseAdapters(glint_session& session, const glint_adapter* const* adapters, const float* scales,
-                 size_t n) {
-  CheckUnchanged(*session.model.get());
-  const std::vector<AdapterUse> uses =
-      AdapterUsesFrom(*session.model->model, adapters, scales, n);
+std::vector<AdapterPointer> KeepAdapters(const glint_adapter* const* adapters, size_t n) {
   std::vector<AdapterPointer> kept;
   for (size_t i = 0; i < n; ++i) {
     kept.emplace_back(nullptr);
     adapters[i]->users.fetch_add(1, std::memory_order_relaxed);
     kept.back().reset(adapters[i]);
   }
-  session.session->SetAdapters(uses);
-  session.adapters.swap(kept);  // those of before are freed after the session has let go of them
-  session.pending = -1;
+  return kept;
 }
 
 }  // namespace glint::c_api
@@ -60,7 +55,7 @@ glint_status glint_adapter_open(const glint_model* model, const char* path,
     CheckNotNull(model, "model");
     CheckNotNull(path, "path");
     CheckNotNull(adapter, "adapter");
-    CheckUnchanged(*model);
+    CheckUnchanged(model->model->file());
     const LoadOptions all = LoadOptionsFrom(ModelOptionsFrom(options));
     auto made = std::make_unique<glint_adapter>();
     made->model = Ref<glint_model>(model);
@@ -82,7 +77,13 @@ glint_status glint_session_set_adapters(glint_session* session,
                                         const glint_adapter* const* adapters, const float* scales,
                                         size_t n_adapters) {
   return WithSession(session, GLINT_ERROR_ARGUMENT, [&](glint_session& s) {
-    UseAdapters(s, adapters, scales, n_adapters);
+    CheckUnchanged(s.model->model->file());
+    const std::vector<AdapterUse> uses =
+        AdapterUsesFrom(*s.model->model, adapters, scales, n_adapters);
+    std::vector<AdapterPointer> kept = KeepAdapters(adapters, n_adapters);
+    s.session->SetAdapters(uses);
+    s.adapters.swap(kept);  // those of before are freed after the session has let go of them
+    s.pending = -1;
     return GLINT_OK;
   });
 }

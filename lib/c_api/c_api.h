@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -182,8 +183,9 @@ namespace glint::c_api {
 
 // Throws StatusError where the model has none.
 const Tokenizer& TokenizerOf(const glint_model& model);
-// Throws StatusError if the mapped file, where the tokenizer's tables lie, is no longer what it was.
-void CheckUnchanged(const glint_model& model);
+// Throws StatusError(GLINT_FILE_CHANGED) if the mapped file of a model, where the tokenizer's tables lie
+// too, or of an adapter is no longer what it was.
+void CheckUnchanged(const GlintFile& file);
 const ChatFormat& ChatFormatOf(const glint_model& model);
 
 // Calls fn(session) with the session to itself.
@@ -207,14 +209,17 @@ SamplerOptions SamplerOptionsFrom(const glint_sampler_options* given);
 ContextPolicy PolicyFrom(int policy);  // a glint_context_policy
 GenerateOptions GenerateOptionsFrom(const glint_generate_options* given);
 std::vector<ChatMessage> MessagesFrom(const glint_message* messages, size_t n);
-// Those of a session's options. They outlive what is made of the result. Throws
-// StatusError(GLINT_ERROR_ARGUMENT) if they cannot be used together, or with this model.
+// Those of a session's options. They outlive what is made of the result. Throws StatusError, with
+// GLINT_ERROR_ARGUMENT if they cannot be used together or with this model, or GLINT_FILE_CHANGED.
 std::vector<AdapterUse> AdapterUsesFrom(const Model& model, const glint_adapter* const* adapters,
                                         const float* scales, size_t n);
-// Has the session use them, and keeps them alive. Throws as AdapterUsesFrom does, and OutOfMemory.
-void UseAdapters(glint_session& session, const glint_adapter* const* adapters, const float* scales,
-                 size_t n);
-// Keeps the reply in the session and writes it out, if `out` is not null. What the call returns.
-glint_status FinishReply(glint_session& session, Reply reply, size_t forgotten, glint_reply* out);
+// Keeps them alive.
+std::vector<AdapterPointer> KeepAdapters(const glint_adapter* const* adapters, size_t n);
+// Makes a reply. `pending`: the session's. *forgotten: turns of a chat that had to go, if any.
+using MakeReply = std::function<Reply(int32_t pending, size_t* forgotten)>;
+// What a call that makes a reply does: the reply stays in the session and is written to *out if that is
+// not null, also where a prompt does not fit; the token that was drawn last and not run becomes the
+// session's `pending`. A failure that leaves the old sequence leaves its pending token. Throws Error.
+glint_status Answer(glint_session& session, const MakeReply& make, glint_reply* out);
 
 }  // namespace glint::c_api

@@ -59,14 +59,19 @@ nlohmann::ordered_json ToolsFrom(const char* tools) {
   return list;
 }
 
+// Whatever a call came to: glint_chat_history_size may be asked at any time.
+struct CountMessages {
+  glint_chat* chat;
+  ~CountMessages() { chat->n_messages = chat->chat.history().size(); }
+};
+
 // Calls fn(chat) with the session to itself.
 template <class Fn>
 glint_status WithChat(glint_chat* chat, const Fn& fn) {
   if (!chat) return GLINT_ERROR_ARGUMENT;
   return WithSession(chat->session, GLINT_ERROR_ARGUMENT, [&](glint_session&) {
-    const glint_status status = fn(chat->chat);
-    chat->n_messages = chat->chat.history().size();
-    return status;
+    const CountMessages count{chat};
+    return fn(chat->chat);
   });
 }
 
@@ -84,7 +89,7 @@ glint_status glint_chat_prompt(const glint_model* model, const glint_message* me
     if (all.empty()) ThrowArgument("a prompt needs at least 1 message");
     const nlohmann::ordered_json list = ToolsFrom(tools);
     const ChatFormat& format = ChatFormatOf(*model);
-    CheckUnchanged(*model);
+    CheckUnchanged(model->model->file());
     const ChatPrompt prompt = format.Build(all, tools ? &list : nullptr);
     return WriteBuffer(std::span<const int32_t>(prompt.ids), ids, capacity, n_ids);
   });
@@ -129,11 +134,10 @@ glint_status glint_chat_ask(glint_chat* chat, const char* role, const char* text
     }
     all.policy = chat->policy;
     const std::string_view query = TextArgument(text, text_size, "text");
-    size_t forgotten = 0;
-    Reply made = c.Ask(query, all, nullptr, &forgotten, role ? role : "user");
-    chat->session->pending = -1;
-    if (made.n_run < made.ids.size()) chat->session->pending = made.ids.back();
-    return FinishReply(*chat->session, std::move(made), forgotten, reply);
+    const auto make = [&](int32_t, size_t* forgotten) {
+      return c.Ask(query, all, nullptr, forgotten, role ? role : "user");
+    };
+    return Answer(*chat->session, make, reply);
   });
 }
 

@@ -31,6 +31,8 @@ GenerateOptions GenerateOptionsFrom(const glint_generate_options* given) {
   return options;
 }
 
+namespace {
+
 glint_status FinishReply(glint_session& session, Reply reply, size_t forgotten, glint_reply* out) {
   session.reply = std::move(reply);
   const Reply& kept = session.reply;
@@ -54,30 +56,33 @@ glint_status FinishReply(glint_session& session, Reply reply, size_t forgotten, 
                                                                    : FromStatus(kept.status);
 }
 
-namespace {
+}  // namespace
 
-// A prompt, or no ids: what the session has goes on.
-Reply Run(glint_session& session, std::span<const int32_t> prompt, const GenerateOptions& options) {
-  if (prompt.empty() && session.session->length() == 0) {
-    ThrowArgument("there is no sequence to go on with");
-  }
+glint_status Answer(glint_session& session, const MakeReply& make, glint_reply* out) {
   const int32_t pending = std::exchange(session.pending, -1);
+  size_t forgotten = 0;
   try {
-    Reply reply = prompt.empty() ? Continue(*session.session, pending, options, nullptr)
-                                 : Generate(*session.session, prompt, options, nullptr);
+    Reply reply = make(pending, &forgotten);
     if (!reply.ids.empty()) {
       if (reply.n_run < reply.ids.size()) session.pending = reply.ids.back();
     } else if (reply.status != Status::kOk && session.session->length() != 0) {
       session.pending = pending;  // the old sequence has stayed as it was
     }
-    return reply;
+    return FinishReply(session, std::move(reply), forgotten, out);
+  } catch (const DoesNotFit& error) {
+    session.pending = pending;
+    Reply full;
+    full.prompt_tokens = error.tokens();
+    full.status = Status::kContextFull;
+    full.end = Reply::End::kContextFull;
+    FinishReply(session, std::move(full), 0, out);
+    throw;
   } catch (const Error&) {  // nothing was computed
     session.pending = pending;
     throw;
   }
 }
 
-}  // namespace
 }  // namespace glint::c_api
 
 glint_status glint_generate(glint_session* session, const int32_t* ids, size_t n_ids,
@@ -87,6 +92,14 @@ glint_status glint_generate(glint_session* session, const int32_t* ids, size_t n
     if (reply) WriteStruct(glint_reply_init(), reply, "glint_reply");
     TokenizerOf(*s.model.get());
     const std::span<const int32_t> prompt = IdsArgument(ids, n_ids);
-    return FinishReply(s, Run(s, prompt, GenerateOptionsFrom(options)), 0, reply);
+    if (prompt.empty() && s.session->length() == 0) {
+      ThrowArgument("there is no sequence to go on with");
+    }
+    const GenerateOptions all = GenerateOptionsFrom(options);
+    const auto make = [&](int32_t pending, size_t*) {
+      return prompt.empty() ? Continue(*s.session, pending, all, nullptr)
+                            : Generate(*s.session, prompt, all, nullptr);
+    };
+    return Answer(s, make, reply);
   });
 }

@@ -1,5 +1,6 @@
 // The C interface: sessions, and feeding them.
 #include <algorithm>
+#include <set>
 
 #include "lib/c_api/c_api.h"
 #include "lib/memory_estimate.h"
@@ -52,10 +53,10 @@ glint_session_options ReadOptions(const glint_session_options* given) {
   return ReadStruct(given, glint_session_options_init(), "glint_session_options");
 }
 
-// What a call that feeds the session does: the last reply's pointers end, its last token is the
-// caller's business from now on.
+// What a call that feeds the session does: the last reply's last token is the caller's business from
+// now on, unless the call failed and left the sequence as it was.
 glint_status Feed(glint_session& session, Status status) {
-  session.pending = -1;
+  if (status == Status::kOk || session.session->length() == 0) session.pending = -1;
   return FromStatus(status);
 }
 
@@ -79,7 +80,9 @@ glint_status glint_memory_estimate(const glint_model* model, const glint_session
     result.activations = estimate.activations;
     result.other = estimate.rope_tables + estimate.rows;
     result.weights = m.file().bytes() - m.file().data_offset();
+    std::set<const Adapter*> counted;
     for (const AdapterUse& use : adapters) {
+      if (!counted.insert(use.adapter).second) continue;
       const AdapterBytes bytes = BytesOf(*use.adapter);
       result.weights += bytes.file + bytes.made;
     }
@@ -96,16 +99,16 @@ glint_status glint_session_create(const glint_model* model, const glint_session_
   return Guard(GLINT_ERROR_UNSUPPORTED, {error, error_size}, [&] {
     CheckNotNull(model, "model");
     CheckNotNull(session, "session");
-    CheckUnchanged(*model);
+    CheckUnchanged(model->model->file());
     auto made = std::make_unique<glint_session>();
     made->model = Ref<glint_model>(model);
     ExternalPool pool;
     const glint_session_options given = ReadOptions(options);
     const SessionOptions all = SessionOptionsFrom(*model->model, given, &pool);
-    made->session = std::make_unique<Session>(*model->model, all);
-    if (given.n_adapters != 0) {
-      UseAdapters(*made, given.adapters, given.scales, given.n_adapters);
-    }
+    const std::vector<AdapterUse> adapters =
+        AdapterUsesFrom(*model->model, given.adapters, given.scales, given.n_adapters);
+    made->adapters = KeepAdapters(given.adapters, given.n_adapters);
+    made->session = std::make_unique<Session>(*model->model, all, adapters);
     *session = made.release();
     return GLINT_OK;
   });

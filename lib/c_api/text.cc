@@ -21,17 +21,17 @@ const Tokenizer& TokenizerOf(const glint_model& model) {
                     model.model->file().path() + ": the model has no tokenizer");
 }
 
-void CheckUnchanged(const glint_model& model) {
-  if (model.model->file().Unchanged()) return;
-  throw StatusError(GLINT_FILE_CHANGED, model.model->file().path() + ": " +
-                                            glint_status_text(GLINT_FILE_CHANGED));
+void CheckUnchanged(const GlintFile& file) {
+  if (file.Unchanged()) return;
+  throw StatusError(GLINT_FILE_CHANGED,
+                    file.path() + ": " + glint_status_text(GLINT_FILE_CHANGED));
 }
 
 namespace {
 
 const Tokenizer& UnchangedTokenizerOf(const glint_model& model) {
   const Tokenizer& tokenizer = TokenizerOf(model);
-  CheckUnchanged(model);
+  CheckUnchanged(model.model->file());
   return tokenizer;
 }
 
@@ -48,7 +48,7 @@ glint_status NextText(glint_detokenizer* detokenizer, const char** text, size_t*
   if (text_size) *text_size = 0;
   if (!detokenizer || !text) return GLINT_ERROR_ARGUMENT;
   return Guard(GLINT_ERROR_INTERNAL, {}, [&] {
-    CheckUnchanged(*detokenizer->model.get());
+    CheckUnchanged(detokenizer->model->model->file());
     detokenizer->text = next(detokenizer->detokenizer);
     *text = detokenizer->text.c_str();
     if (text_size) *text_size = detokenizer->text.size();

@@ -33,6 +33,7 @@ trap 'rm -rf "$TMPDIR"' EXIT
 
 # Each target: its statistics in one line.
 mkdir -p "$build/findings" "$build/corpus" "$build/logs"
+: >"$build/logs/statistics"
 status=0
 echo "$targets" | tr ' ' '\n' | xargs -P "$jobs" -I{} sh tests/fuzz/run_one.sh "$build" "$seconds" {} ||
   status=1

@@ -8,7 +8,8 @@ found="$build/findings/$target" kept="$build/corpus/$target" log="$build/logs/$t
 [ -n "${GLINT_FUZZ_KEEP:-}" ] || rm -rf "$kept"
 mkdir -p "$found" "$kept"
 set -- "$kept" "tests/fuzz/corpus/$target" -artifact_prefix="$found/" -max_len=65536 \
-  -timeout="${GLINT_FUZZ_TIMEOUT:-5}" -rss_limit_mb=512 -malloc_limit_mb=64 -print_final_stats=1
+  -timeout="${GLINT_FUZZ_TIMEOUT:-5}" -rss_limit_mb=512 -malloc_limit_mb=64 -print_final_stats=1 \
+  "-max_total_time=$((seconds * 20 + 60))"  # where ps cannot tell
 [ ! -f "tests/fuzz/dict/$target.dict" ] || set -- "$@" "-dict=tests/fuzz/dict/$target.dict"
 
 "$build/tests/fuzz/fuzz_$target" "$@" >"$log" 2>&1 &
