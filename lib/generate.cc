@@ -372,14 +372,16 @@ Reply Chat::Ask(std::string_view query, GenerateOptions options, const OnText& o
                          " tokens; the context holds " + std::to_string(context),
                      prompt.ids.size());
   }
+  if (forgotten) *forgotten = dropped - beyond;
   if (on_prompt_) on_prompt_(prompt);
   options.format = session_.model().chat();
   Reply reply = Generate(session_, prompt.ids, options, on_text);
   if (reply.end != Reply::End::kError && !reply.messages.empty()) {
-    if (forgotten) *forgotten = dropped - beyond;
     history_.erase(history_.begin(), history_.begin() + static_cast<ptrdiff_t>(begins[dropped]));
     history_.push_back(asked);
     history_.insert(history_.end(), reply.messages.begin(), reply.messages.end());
+  } else if (forgotten) {
+    *forgotten = 0;  // what comes to nothing leaves the history as it was
   }
   return reply;
 }

@@ -293,7 +293,7 @@ Value Interpreter::EvaluateCall(const Expr& expr) {
 }
 
 Value Interpreter::Call(const Value& function, Arguments& arguments) {
-  const DepthGuard depth(&runtime_);
+  const DepthGuard depth(&runtime_, kCallLevels);
   if (const auto* macro = function.If<const Macro*>()) return CallMacro(**macro, arguments);
   if (const auto* row = function.If<const FunctionRow*>()) return (*row)->run(*this, arguments);
   if (const auto* bound = function.If<std::shared_ptr<const Bound>>()) {

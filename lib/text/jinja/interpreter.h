@@ -40,17 +40,23 @@ struct LoopState {
   std::shared_ptr<Scope> scope;  // around the loop
 };
 
-// Held by all that recurses.
-inline constexpr uint32_t kMaxDepth = 200;
+// Held by all that recurses. A call's frames are large and it counts as so many levels: whatever recurses
+// fits a stack of 256 KiB.
+inline constexpr uint32_t kMaxDepth = 1000;
+inline constexpr uint32_t kCallLevels = 16;
 class DepthGuard {
  public:
-  explicit DepthGuard(Runtime* runtime) : runtime_(runtime) {
-    if (++runtime_->depth > kMaxDepth) runtime_->Fail("the template calls itself without end");
+  explicit DepthGuard(Runtime* runtime, uint32_t levels = 1) : runtime_(runtime), levels_(levels) {
+    if (runtime_->depth + levels_ > kMaxDepth) {
+      runtime_->Fail("the template calls itself without end");
+    }
+    runtime_->depth += levels_;
   }
-  ~DepthGuard() { --runtime_->depth; }
+  ~DepthGuard() { runtime_->depth -= levels_; }
 
  private:
   Runtime* runtime_;
+  uint32_t levels_;
 };
 
 // Runs a template once.
