@@ -103,11 +103,11 @@ class CheckedBuilder {
 
 const json& Member(const json& object, const char* key, const std::string& where) {
   if (!object.is_object()) {
-    throw Error(where + ": expected an object with the key '" + key + "', got " +
+    throw Error(where + ": expected an object with the key " + Quoted(key) + ", got " +
                 object.type_name());
   }
   const auto found = object.find(key);
-  if (found == object.end()) throw Error(where + ": the key '" + key + "' is missing");
+  if (found == object.end()) throw Error(where + ": the key " + Quoted(key) + " is missing");
   return *found;
 }
 
@@ -115,7 +115,7 @@ const json& Member(const json& object, const char* key, const std::string& where
                            const json& found) {
   std::string what = found.type_name();
   if (found.is_number()) what += " " + found.dump();
-  throw Error(where + ": '" + key + "': expected " + expected + ", got " + what);
+  throw Error(where + ": " + Quoted(key) + ": expected " + expected + ", got " + what);
 }
 
 }  // namespace

@@ -386,8 +386,10 @@ TEST_CASE("a mapped adapter that somebody changes is an error of the next call")
     const OutputSink sink(append);  // runs within the call
     CHECK(used.Start(ids, &sink) == Status::kFileChanged);
     CHECK(used.logits().empty());
+#if !defined(_WIN32)  // which lets nobody cut a mapped file
     std::filesystem::resize_file(path, 4096);
     CHECK(used.Start(ids) == Status::kFileChanged);
+#endif
     CheckSays(Failure([&] { fresh.SetAdapters({&use, 1}); }), path, "the file changed");
     used.SetAdapters({});
     CHECK(used.Start(ids) == Status::kOk);

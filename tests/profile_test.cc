@@ -105,7 +105,7 @@ TEST_CASE("a profile accounts for the time of its plan's runs") {
     const std::vector<int32_t> prompt = Prompt(*model, 300);
     const std::vector<float> plain = RunAll(session, prompt);
 
-    CHECK(BestShare(session, prompt) >= 0.98);
+    CHECK(BestShare(session, prompt) >= 0.9);
     Profile prefill(session.prompt_plan()), decode(session.batch_plan());
     session.SetProfile(&prefill);
     const double start = Seconds();

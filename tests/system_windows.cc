@@ -71,13 +71,15 @@ void ClearVariable(const char* name) { SetVariable(name, ""); }
 
 std::string MakeFolder() {
   static int number = 0;
-  std::string path = JoinPath(TemporaryFolder(), "glint-test-" + std::to_string(ProcessId()) + "-" +
-                                                     std::to_string(++number));
-  std::replace(path.begin(), path.end(), '\\', '/');
-  if (!CreateDirectoryW(WidePath(path).c_str(), nullptr)) {
-    throw std::runtime_error("cannot make " + path + ": " + LastSystemError());
+  for (;;) {
+    std::string path = JoinPath(TemporaryFolder(), "glint-test-" + std::to_string(ProcessId()) +
+                                                       "-" + std::to_string(++number));
+    std::replace(path.begin(), path.end(), '\\', '/');
+    if (CreateDirectoryW(WidePath(path).c_str(), nullptr)) return path;
+    if (GetLastError() != ERROR_ALREADY_EXISTS) {  // of a killed process with the same number
+      throw std::runtime_error("cannot make " + path + ": " + LastSystemError());
+    }
   }
-  return path;
 }
 
 std::vector<std::string> NoRegularFiles(const std::string&, const std::string&) { return {"NUL"}; }
