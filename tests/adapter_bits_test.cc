@@ -22,26 +22,14 @@ std::string AdaptedHash(const Model& model, std::span<const AdapterUse> adapters
   options.chunk = chunk;
   options.kv = KvType::kF16;
   options.max_batch = 3;
-  Session session(model, options);
-  session.SetAdapters(adapters);
-  std::vector<float> all;
-  const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
-    for (size_t i = 0; i < n; ++i) {
-      all.insert(all.end(), rows + i * stride, rows + i * stride + model.n_outputs());
-    }
-  };
-  const OutputSink sink(collect);
-  REQUIRE(session.Start(ids, &sink) == Status::kOk);
-  for (int i = 0; i < 12; ++i) {
-    REQUIRE(session.Append(Sampler::Greedy(session.logits())) == Status::kOk);
-    all.insert(all.end(), session.logits().begin(), session.logits().end());
-  }
+  Session session(model, options, adapters);
+  std::vector<float> all = PromptAndGreedyLogits(session, ids);
   const std::vector<int32_t> batch = {7, 8, 9};
   REQUIRE(session.AppendBatch(batch) == Status::kOk);
   for (size_t i = 0; i < 3; ++i) {
     all.insert(all.end(), session.BatchLogits(i).begin(), session.BatchLogits(i).end());
   }
-  return ChecksumText(ChecksumOf(all.data(), all.size() * sizeof(float)));
+  return HashOf(all);
 }
 
 }  // namespace

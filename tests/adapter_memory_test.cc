@@ -3,29 +3,10 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "lib/adapter_set.h"
 #include "lib/memory_estimate.h"
 #include "tests/adapter_samples.h"
-
-namespace {
-std::atomic<size_t> allocations{0};
-}
-
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  allocations.fetch_add(1);
-  if (void* memory = std::malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
-  std::free(memory);
-}
+#include "tests/count_allocations.h"
 
 using namespace glint;
 using namespace glint::test;

@@ -27,14 +27,9 @@ inline std::string DataHash(const std::string& path) {
       ChecksumOf(bytes.data() + file->data_offset(), bytes.size() - file->data_offset()));
 }
 
-// Of the logits of a prompt and of 12 greedy tokens after it.
-inline std::string LogitsHash(const Model& model, std::span<const int32_t> ids, size_t threads,
-                              size_t chunk, KvType kv) {
-  SessionOptions options;
-  options.threads = threads;
-  options.chunk = chunk;
-  options.kv = kv;
-  Session session(model, options);
+// Of a prompt and of 12 greedy tokens after it.
+inline std::vector<float> PromptAndGreedyLogits(Session& session, std::span<const int32_t> ids) {
+  const Model& model = session.model();
   std::vector<float> all;
   const auto collect = [&](size_t, size_t n, const float* rows, size_t stride) {
     for (size_t i = 0; i < n; ++i) {
@@ -47,7 +42,21 @@ inline std::string LogitsHash(const Model& model, std::span<const int32_t> ids, 
     REQUIRE(session.Append(Sampler::Greedy(session.logits())) == Status::kOk);
     all.insert(all.end(), session.logits().begin(), session.logits().end());
   }
-  return ChecksumText(ChecksumOf(all.data(), all.size() * sizeof(float)));
+  return all;
+}
+
+inline std::string HashOf(std::span<const float> values) {
+  return ChecksumText(ChecksumOf(values.data(), values.size_bytes()));
+}
+
+inline std::string LogitsHash(const Model& model, std::span<const int32_t> ids, size_t threads,
+                              size_t chunk, KvType kv) {
+  SessionOptions options;
+  options.threads = threads;
+  options.chunk = chunk;
+  options.kv = kv;
+  Session session(model, options);
+  return HashOf(PromptAndGreedyLogits(session, ids));
 }
 
 // Calls fn with GLINT_ISA set to each target of this build that the CPU can run.

@@ -36,18 +36,7 @@ shift 2
 deps=$build.deps
 prefix=/usr/$triple
 
-# Of the host's /usr/include the cross compiler may see the header-only libraries and nothing else.
-mkdir -p "$deps/include" "$deps/pkgconfig"
-for name in hwy doctest nlohmann CLI xsimd xxhash.h xxh3.h; do
-  [ -e "/usr/include/$name" ] && ln -sfn "/usr/include/$name" "$deps/include/$name"
-done
-for name in nlohmann_json libxxhash libhwy CLI11 xsimd doctest; do
-  cat > "$deps/pkgconfig/$name.pc" <<EOF
-Name: $name
-Description: header-only here
-Version: $(pkg-config --modversion "$name" 2>/dev/null || echo 1.0)
-EOF
-done
+. "$source/tests/cross_headers.sh"
 
 # utf8proc, unpacked beside the build: Debian's package for the target.
 if [ ! -e "$deps/lib/libutf8proc.a" ]; then

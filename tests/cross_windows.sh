@@ -24,18 +24,7 @@ server=$(command -v wineserver || echo "$(dirname "$wine")/wineserver64")
 say() { echo "== windows: $*, $(($(date +%s) - begun)) s"; }
 begun=$(date +%s)
 
-# Of the host's /usr/include the cross compiler may see the header-only libraries and nothing else.
-mkdir -p "$deps/include" "$deps/pkgconfig" "$deps/lib"
-for name in hwy doctest nlohmann CLI xsimd xxhash.h xxh3.h; do
-  [ -e "/usr/include/$name" ] && ln -sfn "/usr/include/$name" "$deps/include/$name"
-done
-for name in nlohmann_json libxxhash libhwy CLI11 xsimd doctest; do
-  cat > "$deps/pkgconfig/$name.pc" <<END
-Name: $name
-Description: header-only here
-Version: $(pkg-config --modversion "$name" 2>/dev/null || echo 1.0)
-END
-done
+. "$source/tests/cross_headers.sh"
 
 # utf8proc from Debian's source package, with a package list of our own: the system's is left alone.
 if [ ! -e "$deps/lib/libutf8proc.a" ]; then

@@ -1,40 +1,17 @@
 // The profile of a session's runs, on the built-in tiny model. Counts allocations too: running
-// makes none, with a profile or without. (Not inline: gcc 12 would warn of new and free as a pair.)
+// makes none, with a profile or without.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <new>
 
 #include "lib/profile.h"
 #include "lib/session.h"
+#include "tests/count_allocations.h"
 #include "tests/test_util.h"
-
-namespace {
-std::atomic<size_t> allocations{0};
-}
-
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  allocations.fetch_add(1);
-  if (void* memory = std::malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-// A sanitizer has its own, whose blocks its own delete must free.
-[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
-  allocations.fetch_add(1);
-  return std::malloc(bytes);
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
-  std::free(memory);
-}
 
 using namespace glint;
 
